@@ -1,0 +1,52 @@
+# Needs Python 3.10 or newer, pip and make; every target prepares what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What pytest is told; PYTEST_ARGS= runs in one process, PYTEST_ARGS="-m 'not slow'" is quick.
+PYTEST_ARGS ?= -n 2
+# One thread a test process: two of them share two cores, and figures do not depend on the machine.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help install demo test lint format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+
+install: $(VENV)/.installed  ## install the command: .venv/bin/nasp
+	@echo "Installed: $(BIN)/nasp"
+
+demo: $(VENV)/.installed  ## search, train and report on the embedded digits, into runs/demo
+	$(BIN)/nasp demo --out runs/demo
+
+test: $(VENV)/.installed-dev  ## run every test, the slow ones too
+	$(ONE_THREAD) $(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+format: $(VENV)/.installed-dev  ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove caches and builds (runs/ and .venv/ stay)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# The stamps are newer than pyproject.toml as long as what is installed agrees with it.
+$(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml
+	$(PIP) install -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "nasp needs Python 3.10 or newer, this is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)

@@ -1,0 +1,48 @@
+"""What each candidate operation costs, and the regulariser R(A) (NASP, AAAI 2020, Sec. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nasp.supernet import Supernet
+
+
+def parameter_counts(supernet: Supernet) -> dict[str, Tensor]:
+    """Return p_k: the parameters of every candidate, summed over the edges that share a row.
+
+    Returns:
+        Table -> ``[edges, candidates]``, on the alphas' device, in their dtype.
+    """
+    counts = {name: torch.zeros_like(a.detach()) for name, a in supernet.alphas.items()}
+    for table, row, choices in supernet.choices():
+        for choice in choices:
+            sizes = [_parameters(operation) for operation in choice.operations]
+            counts[table][row] += counts[table].new_tensor(sizes)
+    return counts
+
+
+class Regulariser:
+    """R(A) = sum over edges, sum over k of (p_k / p̄) a_k², with p̄ the edge's sum of p_k.
+
+    Args:
+        costs: p_k, table -> ``[edges, candidates]``, not negative. An edge whose candidates all
+            cost nothing adds nothing.
+    """
+
+    def __init__(self, costs: Mapping[str, Tensor]) -> None:
+        self.shares = {
+            name: cost / cost.sum(dim=1, keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
+            for name, cost in costs.items()
+        }
+
+    def __call__(self, alphas: Mapping[str, Tensor]) -> Tensor:
+        """Return R(A), a scalar with a graph to `alphas`."""
+        terms = [(share * alphas[name] ** 2).sum() for name, share in self.shares.items()]
+        return torch.stack(terms).sum()
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

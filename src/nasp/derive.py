@@ -1,0 +1,115 @@
+"""From a searched module and an architecture to a plain PyTorch network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from nasp.architecture import Architecture
+from nasp.choice import Choice, Node
+from nasp.errors import UsageError
+from nasp.supernet import Supernet
+
+
+def derive(
+    supernet: Supernet, architecture: Architecture, weights: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Return a copy of the supernet's network in which every choice is its chosen candidate.
+
+    Nothing of nasp is left in it: its node groups, its `Zero`s and the modules of its own spaces
+    become `torch.fx.GraphModule`s; a user's own modules are copied as they are.
+
+    Args:
+        supernet: left untouched.
+        architecture: which candidate each edge keeps.
+        weights: parameters and buffers by their names in ``supernet.network``, to start from;
+            default the current ones.
+
+    Raises:
+        UsageError: the architecture does not belong to this supernet.
+    """
+    network = supernet.network
+    memo: dict[int, Any] = _replaced_tensors(network, weights or {})
+    chosen = _chosen_candidates(supernet, architecture)
+    # Inner modules first: a copy of an outer one finds its insides already plain.
+    for module in reversed(list(network.modules())):
+        if isinstance(module, Choice):
+            candidate = chosen[id(module)]
+            memo[id(module)] = None if candidate is None else copy.deepcopy(candidate, memo)
+        elif isinstance(module, Node):
+            memo[id(module)] = _plain_sum(module, memo)
+        elif type(module).__module__.partition(".")[0] == "nasp":
+            memo[id(module)] = _traced(copy.deepcopy(module, memo), type(module).__name__)
+    derived: nn.Module = copy.deepcopy(network, memo)
+    return derived
+
+
+def _replaced_tensors(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[int, Any]:
+    memo: dict[int, Any] = {}
+    for name, parameter in network.named_parameters():
+        if name in weights:
+            start = weights[name].detach().to(parameter.device, copy=True)
+            memo[id(parameter)] = nn.Parameter(start, parameter.requires_grad)
+    for name, buffer in network.named_buffers():
+        if name in weights:
+            memo[id(buffer)] = weights[name].detach().to(buffer.device, copy=True)
+    return memo
+
+
+def _chosen_candidates(
+    supernet: Supernet, architecture: Architecture
+) -> dict[int, nn.Module | None]:
+    supernet.path(architecture)  # raises where the two do not belong together
+    chosen: dict[int, nn.Module | None] = {}
+    for table, row, choices in supernet.choices():
+        name = architecture[supernet.tables[table].edges[row]]
+        for choice in choices:
+            chosen[id(choice)] = None if name is None else choice.candidates[name]
+    in_nodes = {
+        id(choice)
+        for node in supernet.modules()
+        if isinstance(node, Node)
+        for choice in node.choices
+    }
+    for identity, candidate in chosen.items():
+        if candidate is None and identity not in in_nodes:
+            raise UsageError("The architecture switches off an edge that is in no Node.")
+    return chosen
+
+
+def _plain_sum(node: Node, memo: dict[int, Any]) -> fx.GraphModule:
+    """Return the sum of the surviving edges, as a module of torch's alone."""
+    edges = [memo[id(choice)] for choice in node.choices]
+    root = nn.Module()
+    root.add_module("edges", nn.Module())
+    graph = fx.Graph()
+    inputs = [graph.placeholder(f"x{index}") for index in range(len(edges))]
+    total: fx.Node | None = None
+    for index, edge in enumerate(edges):
+        if edge is None:
+            continue
+        root.get_submodule("edges").add_module(str(index), edge)
+        output = graph.call_module(f"edges.{index}", (inputs[index],))
+        total = output if total is None else graph.call_function(torch.add, (total, output))
+    graph.output(total)
+    return fx.GraphModule(root, graph, class_name="Sum")
+
+
+def _traced(module: nn.Module, class_name: str) -> fx.GraphModule:
+    """Return the module as a graph of calls to its submodules."""
+
+    # A class of this function: fx pickles a tracer it can find by name, and ours is in nasp.
+    class Shallow(fx.Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return True
+
+    training = module.training
+    graph = Shallow().trace(module)
+    graph.eliminate_dead_code()
+    plain = fx.GraphModule(module, graph, class_name=class_name)
+    plain.train(training)
+    return plain

@@ -1,0 +1,25 @@
+"""The search spaces that nasp knows by name."""
+
+from __future__ import annotations
+
+from nasp.errors import unknown_name
+from nasp.spaces.darts import DARTS
+from nasp.spaces.nasbench201 import NASBENCH201
+from nasp.spaces.nasp12 import NASP12
+from nasp.spaces.space import NetworkConfig, Space
+
+__all__ = ["SPACES", "NetworkConfig", "Space", "space"]
+
+SPACES: dict[str, Space] = {known.name: known for known in (DARTS, NASP12, NASBENCH201)}
+"""The search spaces by name; add your own here."""
+
+
+def space(name: str) -> Space:
+    """Return the search space of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in SPACES:
+        raise unknown_name("search space", name, list(SPACES))
+    return SPACES[name]

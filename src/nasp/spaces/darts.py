@@ -1,0 +1,236 @@
+"""DARTS's space of image cells, and DARTS's genotype notation.
+
+Source: Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019; NASP (AAAI
+2020) calls its own use of it the space of 7 operations, since it leaves out DARTS's ``none``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from nasp.architecture import Architecture
+from nasp.choice import Choice, Node
+from nasp.errors import UsageError, unknown_name
+from nasp.spaces.cell import (
+    INPUTS,
+    KINDS,
+    NODES,
+    Sum,
+    auxiliary_head,
+    cell_network,
+    edge_name,
+    edge_stride,
+)
+from nasp.spaces.operations import Candidate, derived, pick, searched
+from nasp.spaces.space import NetworkConfig
+
+KEEP = 2
+"""Edges that survive at each node."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellSpace:
+    """A space of normal and reduction cells as DARTS's, with candidate operations of its own.
+
+    Attributes:
+        name: the name on the command line.
+        normal: the candidate operations of normal cells.
+        reduce: the candidate operations of reduction cells.
+    """
+
+    name: str
+    normal: Mapping[str, Candidate]
+    reduce: Mapping[str, Candidate]
+
+    def supernet(self, config: NetworkConfig) -> nn.Module:
+        """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: ``config.cells`` is less than 2.
+        """
+
+        def node(kind: str, index: int, channels: int) -> tuple[nn.Module, Sequence[int]]:
+            sources = range(INPUTS + index)
+            edges = []
+            for source in sources:
+                stride = edge_stride(kind, source)
+                modules = searched(self._candidates(kind), channels, stride, norm_pools=True)
+                edges.append(Choice(modules, share=edge_name(kind, index, source)))
+            return Node(edges, keep=KEEP), sources
+
+        return cell_network(config, affine=False, make_node=node)
+
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: the architecture does not belong to this space, or ``config.cells`` is
+                less than 2.
+        """
+        kept = self._kept(architecture)
+
+        def node(kind: str, index: int, channels: int) -> tuple[nn.Module, Sequence[int]]:
+            table, drop_path = self._candidates(kind), config.drop_path
+            edges = [
+                derived(table[name], channels, edge_stride(kind, source), drop_path)
+                for name, source in kept[kind][index]
+            ]
+            return Sum(edges), [source for _, source in kept[kind][index]]
+
+        return cell_network(config, affine=True, make_node=node)
+
+    def auxiliary_head(self, config: NetworkConfig) -> tuple[str, nn.Module]:
+        """Return the cell at 2/3 of the depth to tap, and DARTS's auxiliary head for it."""
+        return auxiliary_head(config)
+
+    def notation(self, architecture: Architecture) -> str:
+        """Return the architecture as DARTS writes it: ``Genotype(normal=[('op', 0), ...], ...)``.
+
+        Raises:
+            UsageError: the architecture does not belong to this space.
+        """
+        kept = self._kept(architecture)
+        fields = []
+        for kind in KINDS:
+            pairs = [pair for node in kept[kind] for pair in node]
+            fields += [f"{kind}={pairs}", f"{kind}_concat={range(INPUTS, INPUTS + NODES)}"]
+        return f"Genotype({', '.join(fields)})"
+
+    def parse(self, text: str) -> Architecture:
+        """Read a DARTS genotype, with or without the name that it is assigned to.
+
+        Each of normal and reduce is a list of eight pairs of a candidate operation and where its
+        edge starts, two pairs for each node; the order of the two does not matter.
+
+        Raises:
+            UsageError: the text is no genotype of this space.
+        """
+        fields = _genotype_fields(text)
+        edges: dict[str, str | None] = {}
+        for kind in KINDS:
+            if fields[f"{kind}_concat"] != list(range(INPUTS, INPUTS + NODES)):
+                raise UsageError(f"The genotype's {kind}_concat must be range(2, 6).")
+            pairs = _pairs(fields[kind], kind)
+            for node in range(NODES):
+                here = pairs[KEEP * node : KEEP * (node + 1)]
+                named = {source: name for name, source in here}
+                if len(named) != KEEP or not named.keys() <= set(range(INPUTS + node)):
+                    raise UsageError(
+                        f"The genotype's {kind} node {node} needs {KEEP} different inputs out of "
+                        f"0 to {INPUTS + node - 1}, not {here[0][1]} and {here[1][1]}."
+                    )
+                for source in range(INPUTS + node):
+                    edges[edge_name(kind, node, source)] = named.get(source)
+        architecture = Architecture(edges, self.name)
+        self._kept(architecture)
+        return architecture
+
+    def _candidates(self, kind: str) -> Mapping[str, Candidate]:
+        return self.normal if kind == "normal" else self.reduce
+
+    def _kept(self, architecture: Architecture) -> dict[str, list[list[tuple[str, int]]]]:
+        """Return, for each kind and node, the candidates and sources of its surviving edges."""
+        if architecture.space != self.name:
+            raise UsageError(
+                f"The architecture is of space '{architecture.space}', not of '{self.name}'."
+            )
+        kept: dict[str, list[list[tuple[str, int]]]] = {kind: [] for kind in KINDS}
+        known = set()
+        for kind in KINDS:
+            for node in range(NODES):
+                pairs = []
+                for source in range(INPUTS + node):
+                    edge = edge_name(kind, node, source)
+                    known.add(edge)
+                    if edge not in architecture.edges:
+                        raise UsageError(f"The architecture lacks the edge '{edge}'.")
+                    name = architecture[edge]
+                    if name is None:
+                        continue
+                    if name not in self._candidates(kind):
+                        raise unknown_name(
+                            f"candidate operation on edge '{edge}' of space '{self.name}'",
+                            name,
+                            list(self._candidates(kind)),
+                        )
+                    pairs.append((name, source))
+                if len(pairs) != KEEP:
+                    raise UsageError(
+                        f"The architecture has {len(pairs)} edges at {kind} node {node}: exactly "
+                        f"{KEEP} must survive there."
+                    )
+                kept[kind].append(pairs)
+        if extra := sorted(architecture.edges.keys() - known):
+            raise UsageError(f"Space '{self.name}' has no edge '{extra[0]}'.")
+        return kept
+
+
+def _genotype_fields(text: str) -> dict[str, Any]:
+    """Return the four fields of a genotype's text, read as literals and never evaluated."""
+    names = [name for kind in KINDS for name in (kind, f"{kind}_concat")]
+    expected = UsageError(f"The text is no genotype: write Genotype({'=..., '.join(names)}=...).")
+    try:
+        match ast.parse(text.strip()).body:
+            case [ast.Expr(value=call) | ast.Assign(value=call)]:
+                pass
+            case _:
+                raise expected
+        match call:
+            case ast.Call(func=ast.Name(id="Genotype"), args=[], keywords=keywords) if (
+                # A repeated keyword is a syntax error, but not one that ast.parse sees.
+                len(keywords) == len(names)
+            ):
+                fields = {str(keyword.arg): _literal(keyword.value) for keyword in keywords}
+            case _:
+                raise expected
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise expected from error
+    if fields.keys() != set(names):
+        raise expected
+    return fields
+
+
+def _literal(node: ast.expr) -> Any:
+    match node:
+        case ast.Call(
+            func=ast.Name(id="range"),
+            args=[ast.Constant(value=int(start)), ast.Constant(value=int(stop))],
+            keywords=[],
+        ):
+            # Compared with four numbers later: a longer list is never needed.
+            return list(range(start, min(stop, start + 100)))
+    value = ast.literal_eval(node)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _pairs(value: Any, kind: str) -> list[tuple[str, int]]:
+    """Return the value checked to be a list of eight pairs of a name and a number."""
+    if isinstance(value, list) and len(value) == KEEP * NODES:
+        pairs = [(p[0], p[1]) for p in value if isinstance(p, tuple | list) and len(p) == 2]
+        if len(pairs) == len(value) and all(
+            isinstance(name, str) and type(source) is int for name, source in pairs
+        ):
+            return pairs
+    raise UsageError(
+        f"The genotype's {kind} must be a list of {KEEP * NODES} pairs of a name and a number."
+    )
+
+
+_SEVEN = pick(
+    [
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+    ]
+)
+DARTS = CellSpace("darts", normal=_SEVEN, reduce=_SEVEN)
+"""The space of 7 operations, the same in normal and reduction cells."""

@@ -1,0 +1,71 @@
+"""What a search space is: a supernet to search in, and a network from what was found."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from nasp.architecture import Architecture
+
+
+class NetworkConfig(BaseModel):
+    """The size of a network of a space, of the supernet as of a derived network.
+
+    Attributes:
+        in_channels: channels of the input image.
+        image_size: height and width of the input image, in pixels.
+        classes: number of classes.
+        channels: channels of the first cell (C).
+        cells: number of cells in all; in ``nasbench201`` cells a stage (N), of three stages.
+        stem: ``"cifar"`` keeps the resolution, ``"imagenet"`` reduces it eightfold.
+        drop_path: whether edges of a derived network hold (inactive) drop-path modules.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    in_channels: int = Field(3, ge=1)
+    image_size: int = Field(32, ge=4)
+    classes: int = Field(10, ge=2)
+    channels: int = Field(16, ge=1)
+    cells: int = Field(8, ge=1)
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    drop_path: bool = False
+
+
+class Space(Protocol):
+    """A search space; register one in `nasp.spaces.SPACES`."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        ...
+
+    def supernet(self, config: NetworkConfig) -> nn.Module:
+        """Return a network with a `Choice` on every edge; forward maps [B,C,H,W] to [B,classes]."""
+        ...
+
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: the architecture does not belong to this space.
+        """
+        ...
+
+    def auxiliary_head(self, config: NetworkConfig) -> tuple[str, nn.Module] | None:
+        """Return where in the derived network (submodule name) to tap, and the head, or None."""
+        ...
+
+    def notation(self, architecture: Architecture) -> str:
+        """Return the architecture in the field's own notation for this space."""
+        ...
+
+    def parse(self, text: str) -> Architecture:
+        """Read the field's own notation.
+
+        Raises:
+            UsageError: the text is not of this space.
+        """
+        ...

@@ -1,0 +1,73 @@
+"""The search algorithms, by name; a new one is one file here and one line in `STRATEGIES`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from nasp.errors import UsageError, unknown_name
+from nasp.learner import Learner
+from nasp.strategies.nasp import NASP, NASPConfig
+from nasp.strategies.strategy import Horizon, Strategy
+from nasp.supernet import Supernet
+
+__all__ = ["NASP", "STRATEGIES", "Horizon", "NASPConfig", "Strategy", "make_strategy"]
+
+
+class StrategyFactory(Protocol):
+    """Makes a strategy from its settings."""
+
+    def __call__(
+        self, supernet: Supernet, learner: Learner, config: Any, horizon: Horizon, seed: int
+    ) -> Strategy:
+        """Return a strategy that has not yet stepped."""
+        ...
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A strategy's settings and how it is made."""
+
+    config: type[BaseModel]
+    make: StrategyFactory
+
+
+STRATEGIES: dict[str, Registration] = {
+    "nasp": Registration(NASPConfig, NASP),
+}
+
+
+def strategy_config(name: str, settings: Mapping[str, Any]) -> BaseModel:
+    """Return a strategy's validated settings.
+
+    Raises:
+        UsageError: an unknown strategy, an unknown setting, or a value out of range.
+    """
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, list(STRATEGIES))
+    try:
+        return STRATEGIES[name].config(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"Setting '{where}' of strategy '{name}': {first['msg']}.") from error
+
+
+def make_strategy(
+    name: str,
+    supernet: Supernet,
+    learner: Learner,
+    settings: Mapping[str, Any],
+    horizon: Horizon,
+    seed: int,
+) -> Strategy:
+    """Return the named strategy.
+
+    Raises:
+        UsageError: an unknown strategy, an unknown setting, or a value out of range.
+    """
+    config = strategy_config(name, settings)
+    return STRATEGIES[name].make(supernet, learner, config, horizon, seed)

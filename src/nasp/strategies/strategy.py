@@ -1,0 +1,45 @@
+"""The one small protocol behind which every search algorithm stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nasp.architecture import Architecture
+from nasp.tasks.task import Batch, Metrics
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How long the search will be: what schedules are laid out over."""
+
+    epochs: int
+    steps_per_epoch: int
+
+
+class Strategy(Protocol):
+    """One search algorithm: how edges are run, how the alphas and the weights move.
+
+    A strategy holds its supernet and learner; the loop calls the two steps in turn, each on
+    batches of its own half of the data, and never asks which strategy it has.
+    """
+
+    def arch_step(self, batch: Batch) -> Metrics | None:
+        """Move the alphas on a validation batch; None where this step moves nothing."""
+        ...
+
+    def weight_step(self, batch: Batch) -> Metrics:
+        """Move the weights on a training batch."""
+        ...
+
+    def derive(self) -> Architecture:
+        """Return the architecture as it now stands."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything the strategy will need to go on to the same bits."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        ...

@@ -1,0 +1,111 @@
+"""The space of NAS-Bench-201 against the benchmark's own parameter counts."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nasp.architecture import Architecture
+from nasp.choice import Choice
+from nasp.errors import UsageError
+from nasp.spaces import NetworkConfig
+from nasp.spaces.nasbench201 import NASBENCH201, DenseCell, ResidualBlock
+
+CELL = "|skip_connect~0|+|nor_conv_3x3~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|none~2|"
+
+# From NAS-Bench-201 (N=5, C=16, CIFAR-10).
+PARAMETERS = {
+    "|avg_pool_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|": 587_386,
+    "|nor_conv_1x1~0|+|skip_connect~0|skip_connect~1|+|nor_conv_3x3~0|avg_pool_3x3~1|avg_pool_3x3~2|": 344_346,
+    "|skip_connect~0|+|nor_conv_1x1~0|none~1|+|avg_pool_3x3~0|none~1|skip_connect~2|": 101_306,
+    "|skip_connect~0|+|none~0|avg_pool_3x3~1|+|avg_pool_3x3~0|nor_conv_3x3~1|skip_connect~2|": 316_346,
+    "|skip_connect~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|": 344_346,
+    "|avg_pool_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|": 559_386,
+    "|none~0|+|none~0|nor_conv_3x3~1|+|nor_conv_1x1~0|avg_pool_3x3~1|skip_connect~2|": 344_346,
+    "|avg_pool_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|nor_conv_1x1~0|none~1|none~2|": 344_346,
+    "|nor_conv_1x1~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|": 400_346,
+    "|nor_conv_3x3~0|+|skip_connect~0|skip_connect~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_1x1~2|": 830_426,
+    "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|": 73_306,
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|": 1_531_546,
+}
+
+
+@pytest.mark.parametrize("text", PARAMETERS)
+def test_parameters_are_the_benchmarks(text: str) -> None:
+    with torch.device("meta"):
+        network = NASBENCH201.network(
+            NASBENCH201.parse(text), NetworkConfig(channels=16, cells=5, classes=10)
+        )
+    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[text]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(list(NASBENCH201.candidates)), min_size=6, max_size=6))
+def test_notation_round_trip(names: list[str]) -> None:
+    edges = {f"cell/{i}": name for i, name in enumerate(names)}
+    architecture = Architecture(edges, "nasbench201")
+    assert NASBENCH201.parse(NASBENCH201.notation(architecture)) == architecture
+
+
+def test_edges_are_in_the_strings_order() -> None:
+    assert list(NASBENCH201.parse(CELL).edges.values()) == [
+        *["skip_connect", "nor_conv_3x3", "none", "nor_conv_1x1", "avg_pool_3x3", "none"]
+    ]
+    assert NASBENCH201.notation(NASBENCH201.parse(f" {CELL}\n")) == CELL
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+def test_a_cell_sums_its_edges() -> None:
+    cell = DenseCell([Times(f) for f in (2.0, 3.0, 5.0, 7.0, 11.0, 13.0)])
+    second = 3 + 5 * 2
+    assert cell(torch.ones(1)).item() == 7 + 11 * 2 + 13 * second
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_residual_block_halves(size: int) -> None:
+    assert ResidualBlock(2, 4)(torch.randn(2, 2, size, size)).shape == (2, 4, 4, 4)
+
+
+def test_a_cut_cell_still_gives_logits() -> None:
+    cut = NASBENCH201.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    network = NASBENCH201.network(cut, NetworkConfig(channels=2, cells=1))
+    assert network(torch.randn(2, 3, 8, 8)).isfinite().all()
+
+
+def test_candidates_of_every_edge() -> None:
+    with torch.device("meta"):
+        supernet = NASBENCH201.supernet(NetworkConfig(cells=1))
+    choices = [m for m in supernet.modules() if isinstance(m, Choice)]
+    names = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+    assert {choice.names for choice in choices} == {names}
+    assert [choice.share for choice in choices] == 3 * [f"cell/{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CELL.replace("~1", "~0"), "no NAS-Bench-201 cell"),
+        (CELL[:-1], "no NAS-Bench-201 cell"),
+        (CELL + "+|none~0|", "no NAS-Bench-201 cell"),
+        (CELL.replace("none~2", "~2"), "no NAS-Bench-201 cell"),
+        (CELL.replace("none~2", "sep_conv_3x3~2"), "on edge 'cell/5' .* 'sep_conv_3x3': choose"),
+    ],
+)
+def test_bad_cells(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        NASBENCH201.parse(text)
+
+
+def test_an_edge_cannot_be_off() -> None:
+    edges = {**NASBENCH201.parse(CELL).edges, "cell/2": None}
+    with pytest.raises(UsageError, match="lacks the edge 'cell/2'"):
+        NASBENCH201.network(Architecture(edges, "nasbench201"), NetworkConfig())

@@ -1,0 +1,185 @@
+"""The house holds together: arrows run down only, files stay small, one version."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import nasp
+
+ROOT = Path(__file__).resolve().parents[1]
+SRC = ROOT / "src"
+MAX_LINES = 300
+
+# The rooms, lowest first. A room imports from those below it and from those beside it.
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"errors", "atomic"}),
+    frozenset({"architecture", "proximal"}),
+    frozenset({"choice", "probe"}),
+    frozenset({"supernet", "complexity"}),
+    frozenset({"spaces", "tasks", "learner", "strategies"}),
+    frozenset({"runs"}),
+    frozenset({"search", "train", "report"}),
+    frozenset({"bench"}),
+    frozenset({"nasp"}),  # __init__.py, the public names
+    frozenset({"cli", "__main__"}),
+)
+LEVEL = {room: level for level, layer in enumerate(LAYERS) for room in layer}
+
+# What a room may not know although it stands beside it, and the exceptions.
+STRANGERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "strategies": (frozenset({"spaces", "tasks"}), frozenset({"nasp.tasks.task"})),
+    "spaces": (frozenset({"strategies"}), frozenset()),
+}
+
+
+def module_name(path: Path) -> str:
+    """Return the dotted name of a file below src."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module: str) -> str:
+    """Return the room of a module: what follows `nasp.`, or `nasp` for the package itself."""
+    return module.split(".")[1] if "." in module else module
+
+
+FILES = {module_name(path): path for path in sorted((SRC / "nasp").rglob("*.py"))}
+TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in FILES.items()}
+
+
+def imports(module: str, tree: ast.Module, known: frozenset[str], *, package: bool) -> set[str]:
+    """Return the modules of `known` that a tree imports, wherever in the file it does so."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            start = parts[: len(parts) - node.level + package] if node.level else []
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            for alias in node.names:
+                submodule = f"{base}.{alias.name}"
+                found.add(submodule if submodule in known else base)
+    return {name for name in found if name in known}
+
+
+GRAPH = {
+    module: imports(module, tree, frozenset(FILES), package=FILES[module].name == "__init__.py")
+    for module, tree in TREES.items()
+}
+
+
+def upward(graph: dict[str, set[str]]) -> list[str]:
+    """Return the arrows of a graph that do not run down."""
+    return [
+        f"{module} imports {target}"
+        for module, targets in sorted(graph.items())
+        for target in sorted(targets)
+        if climbs(room(module), room(target)) or is_stranger(room(module), target)
+    ]
+
+
+def climbs(here: str, there: str) -> bool:
+    """Return whether one room stands above another; rooms without a place have their own test."""
+    return here in LEVEL and there in LEVEL and LEVEL[there] > LEVEL[here]
+
+
+def is_stranger(here: str, target: str) -> bool:
+    """Return whether a room may not know a module beside it."""
+    rooms, exceptions = STRANGERS.get(here, (frozenset(), frozenset()))
+    return room(target) in rooms and target not in exceptions
+
+
+def printers(tree: ast.Module) -> list[int]:
+    """Return the lines that call `print` or hand it on."""
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return sorted(node.lineno for node in names if node.id == "print")
+
+
+def test_every_room_has_a_place() -> None:
+    homeless = {room(module) for module in FILES} - set(LEVEL)
+    assert not homeless, f"give {sorted(homeless)} a place in LAYERS, as low as it can stand"
+
+
+def test_arrows_run_down() -> None:
+    assert not upward(GRAPH)
+
+
+def test_no_import_cycles() -> None:
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_nothing_below_the_command_line_prints() -> None:
+    found = [
+        f"{FILES[module].relative_to(ROOT)}:{line}"
+        for module, tree in TREES.items()
+        if room(module) not in {"cli", "__main__"}
+        for line in printers(tree)
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_files_stay_small(module: str) -> None:
+    assert len(FILES[module].read_text("utf-8").splitlines()) < MAX_LINES
+
+
+def test_one_version() -> None:
+    declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    assert declared is not None
+    assert nasp.__version__ == declared[1]
+    assert importlib.metadata.version("nasp") == declared[1], "run make install"
+
+
+KNOWN = frozenset(
+    {"nasp", "nasp.search", "nasp.spaces", "nasp.spaces.cell", "nasp.strategies.strategy"}
+    | {"nasp.tasks.image", "nasp.tasks.task"}
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import nasp.search, os", {"nasp.search"}),
+        ("from nasp import search", {"nasp.search"}),
+        ("from nasp import __version__", {"nasp"}),
+        ("from nasp.spaces import cell, SPACES", {"nasp.spaces", "nasp.spaces.cell"}),
+        ("from . import cell", {"nasp.spaces.cell"}),
+        ("from .cell import Cell", {"nasp.spaces.cell"}),
+        ("from ..search import search", {"nasp.search"}),
+        ("def f():\n    import nasp.search", {"nasp.search"}),
+    ],
+)
+def test_imports_are_seen(source: str, expected: set[str]) -> None:
+    for module, package in (("nasp.spaces.darts", False), ("nasp.spaces", True)):
+        assert imports(module, ast.parse(source), KNOWN, package=package) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "bad"),
+    [
+        ("nasp.spaces.cell", "nasp.search", True),
+        ("nasp.search", "nasp", True),
+        ("nasp.strategies.strategy", "nasp.spaces", True),
+        ("nasp.strategies.strategy", "nasp.tasks.image", True),
+        ("nasp.strategies.strategy", "nasp.tasks.task", False),
+        ("nasp.spaces.cell", "nasp.strategies.strategy", True),
+        ("nasp.search", "nasp.spaces.cell", False),
+        ("nasp", "nasp.search", False),
+    ],
+)
+def test_wrong_arrows_are_seen(module: str, target: str, bad: bool) -> None:
+    assert bool(upward({module: {target}})) is bad
+
+
+def test_prints_are_seen() -> None:
+    assert printers(ast.parse("print(1)\nlog = print\n'print'\nx.print()")) == [1, 2]
