@@ -69,15 +69,16 @@ class Architecture:
         """
         try:
             content: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NaspError(f"{source} is not valid JSON ({error}).") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise NaspError(f"{source} is not an architecture: its format must be '{FORMAT}'.")
         edges, space = content.get("edges"), content.get("space")
-        well_formed = isinstance(edges, dict) and all(
-            isinstance(candidate, str | None) for candidate in edges.values()
-        )
-        if not well_formed or not isinstance(space, str | None):
+        if (
+            not isinstance(edges, dict)
+            or not all(isinstance(candidate, str | None) for candidate in edges.values())
+            or not isinstance(space, str | None)
+        ):
             raise NaspError(f"{source}: 'edges' must map edge names to candidate names or null.")
         return Architecture(edges, space)
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from nasp.errors import NaspError
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that a crash at any instant leaves the old content or the new one.
 
     Args:
@@ -31,22 +31,19 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None]) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or repr(error)
         raise NaspError(
             f"Cannot write {path}: {cause}. What was there before is untouched;"
             " free some space or mend the permissions, then resume."
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write UTF-8 text atomically; see `write_atomic`."""
-    write_atomic(path, lambda stream: _write_all(stream, text.encode()))
-
-
-def _write_all(stream: BinaryIO, data: bytes) -> None:
-    stream.write(data)
+    write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
 def _sync_folder(folder: Path) -> None:

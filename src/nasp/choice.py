@@ -135,6 +135,9 @@ class Node(nn.Module):
         edges: the choices that end in this node.
         keep: how many survive.
 
+    Attributes:
+        arities: how many inputs each edge was last given as a tuple; None: one, not in a tuple.
+
     Raises:
         UsageError: an edge is no Choice, or `keep` is not between 1 and the number of edges.
     """
@@ -151,6 +154,7 @@ class Node(nn.Module):
             )
         self.edges = nn.ModuleList(choices)
         self.keep = keep
+        self.arities: tuple[int | None, ...] = (None,) * len(choices)
 
     @property
     def choices(self) -> Sequence[Choice]:
@@ -168,6 +172,7 @@ class Node(nn.Module):
         """
         if len(inputs) != len(self.edges):
             raise UsageError(f"A Node of {len(self.edges)} edges was given {len(inputs)} inputs.")
+        self.arities = tuple(len(x) if isinstance(x, tuple) else None for x in inputs)
         arguments = [x if isinstance(x, tuple) else (x,) for x in inputs]
         pairs = list(zip(self.choices, arguments, strict=True))
         outputs = [edge(*args) for edge, args in pairs if not edge.is_off]
@@ -199,10 +204,12 @@ class Zero(nn.Module):
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         """Map ``[B, C, ...]`` to zeros of ``[B, channels, ceil(... / stride)]``."""
+        # Tuples are multiplied and added, not unpacked: so torch.fx can trace it.
+        rest = x.dim() - 2
         if self.channels is not None:
-            x = x[:, :1].expand(-1, self.channels, *([-1] * (x.dim() - 2)))
+            x = x[:, :1].expand((-1, self.channels) + (-1,) * rest)
         if self.stride != 1:
-            x = x[(..., *([slice(None, None, self.stride)] * (x.dim() - 2)))]
+            x = x[(slice(None), slice(None)) + (slice(None, None, self.stride),) * rest]
         return torch.zeros_like(x, memory_format=torch.contiguous_format)
 
     def extra_repr(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def derive(
     memo: dict[int, Any] = _replaced_tensors(network, weights or {})
     chosen = _chosen_candidates(supernet, architecture)
     # Inner modules first: a copy of an outer one finds its insides already plain.
-    for module in reversed(list(network.modules())):
+    for module in _inner_first(network):
         if isinstance(module, Choice):
             candidate = chosen[id(module)]
             memo[id(module)] = None if candidate is None else copy.deepcopy(candidate, memo)
@@ -46,6 +47,15 @@ def derive(
             memo[id(module)] = _traced(copy.deepcopy(module, memo), type(module).__name__)
     derived: nn.Module = copy.deepcopy(network, memo)
     return derived
+
+
+def _inner_first(module: nn.Module, seen: set[int] | None = None) -> Iterator[nn.Module]:
+    seen = set() if seen is None else seen
+    if id(module) not in seen:
+        seen.add(id(module))
+        for child in module.children():
+            yield from _inner_first(child, seen)
+        yield module
 
 
 def _replaced_tensors(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[int, Any]:
@@ -93,10 +103,16 @@ def _plain_sum(node: Node, memo: dict[int, Any]) -> fx.GraphModule:
         if edge is None:
             continue
         root.get_submodule("edges").add_module(str(index), edge)
-        output = graph.call_module(f"edges.{index}", (inputs[index],))
+        arity, given = node.arities[index], inputs[index]
+        arguments = [given] if arity is None else [_item(graph, given, i) for i in range(arity)]
+        output = graph.call_module(f"edges.{index}", tuple(arguments))
         total = output if total is None else graph.call_function(torch.add, (total, output))
     graph.output(total)
     return fx.GraphModule(root, graph, class_name="Sum")
+
+
+def _item(graph: fx.Graph, sequence: fx.Node, index: int) -> fx.Node:
+    return graph.call_function(operator.getitem, (sequence, index))
 
 
 def _traced(module: nn.Module, class_name: str) -> fx.GraphModule:
@@ -104,12 +120,11 @@ def _traced(module: nn.Module, class_name: str) -> fx.GraphModule:
 
     # A class of this function: fx pickles a tracer it can find by name, and ours is in nasp.
     class Shallow(fx.Tracer):
-        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
             return True
 
     training = module.training
     graph = Shallow().trace(module)
-    graph.eliminate_dead_code()
     plain = fx.GraphModule(module, graph, class_name=class_name)
     plain.train(training)
     return plain

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
 
 class NaspError(Exception):
     """Something failed; the message is written for the user (exit code 1)."""
@@ -14,3 +21,18 @@ class UsageError(NaspError):
 def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...]) -> UsageError:
     """Return the error for a name that is not one of `known`."""
     return UsageError(f"Unknown {kind} '{name}': choose one of {', '.join(sorted(known))}.")
+
+
+def validated(model: type[Model], settings: Mapping[str, Any], what: str) -> Model:
+    """Return the settings as a `model`.
+
+    Raises:
+        UsageError: an unknown setting, or a value out of range; one sentence about the first.
+    """
+    try:
+        return model(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UsageError(f"Setting '{where}' of {what}: {reason}.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class Learner:
         self.accumulate = accumulate
         self.network = fabric.setup_module(network)
         self.optimizer = optimizer(self.weights)
-        self._stepper = fabric.setup_optimizers(self.optimizer)
+        self._stepper: Any = fabric.setup_optimizers(self.optimizer)
 
     def gradients(
         self,
@@ -111,6 +112,20 @@ class Learner:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
 
 
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return Lightning Fabric for one device.
+
+    Raises:
+        UsageError: the machine has no such device, or it cannot compute in this precision.
+    """
+    try:
+        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    except Exception as error:
+        raise UsageError(
+            f"Cannot use device '{device}' with precision '{precision}': {error}"
+        ) from error
+
+
 def gradient_of(leaf: Tensor) -> Tensor:
     """Return the leaf's gradient: zeros where no path leads from it to the loss."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
@@ -138,7 +153,7 @@ def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
         return [(batch, 1.0)]
     bounds = [length * index // parts for index in range(parts + 1)]
     split = []
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         if start < end:
             part = [
                 leaf[start:end] if isinstance(leaf, Tensor) and leaf.dim() > 0 else leaf

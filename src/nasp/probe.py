@@ -43,11 +43,16 @@ def attach_probe(
     state = _ForwardState.capture(args, kwargs)
     names, operations = tuple(candidates), tuple(candidates.values())
     if chosen is not None:
-        output = operations[chosen](*args, **kwargs)
+        output = _run(names[chosen], operations[chosen], args, kwargs)
     outputs = tensors_of(output)
+    if not outputs:
+        raise UsageError(
+            f"The candidates {', '.join(names)} must return a tensor, or a tuple, list or"
+            f" dictionary of tensors, but gave a {type(output).__name__}."
+        )
     edge = _Edge(names, operations, chosen, state, len(outputs))
     inputs = [tensor.detach() for tensor in tensors_of((args, kwargs))]
-    probed = _Probe.apply(edge, alphas, *outputs, *inputs)  # type: ignore[no-untyped-call]
+    probed = _Probe.apply(edge, alphas, *outputs, *inputs)
     return with_tensors(output, list(probed))
 
 
@@ -125,7 +130,10 @@ class _ForwardState:
             stack.enter_context(torch.no_grad())
             stack.enter_context(torch.random.fork_rng(devices=list(self.cuda_rng)))
             for kind, enabled, dtype in self.autocast:
-                stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))
+                # No cache: it would hand weights without a graph to what runs after.
+                stack.enter_context(
+                    torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
+                )
             yield
 
     def rewind_rng(self) -> None:
@@ -154,7 +162,7 @@ class _Probe(torch.autograd.Function):
         return tuple(output.clone() for output in tensors[: edge.outputs])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         edge: _Edge = ctx.edge  # type: ignore[attr-defined]
         saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
@@ -167,11 +175,24 @@ class _Probe(torch.autograd.Function):
                     candidate: Sequence[Tensor] = outputs
                 else:
                     edge.state.rewind_rng()
-                    candidate = tensors_of(operation(*args, **kwargs))
+                    candidate = tensors_of(_run(edge.names[k], operation, args, kwargs))
                     expected = "the others" if edge.chosen is None else edge.names[edge.chosen]
                     same_shapes(expected, outputs, edge.names[k], candidate)
                 products.append(_inner_product(gradients, candidate))
         return None, torch.stack(products), *gradients, *([None] * len(inputs))
+
+
+def _run(name: str, operation: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a candidate, and see to it that its rivals find the same input."""
+    inputs = tensors_of((args, kwargs))
+    versions = [tensor._version for tensor in inputs]
+    output = operation(*args, **kwargs)
+    if versions != [tensor._version for tensor in inputs]:
+        raise UsageError(
+            f"Candidate '{name}' changes its input in place, but all candidates of an edge share"
+            " it: use inplace=False in its first layer."
+        )
+    return output
 
 
 def _inner_product(gradients: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:

@@ -54,13 +54,9 @@ class Supernet(nn.Module):
         self.tables = _tables(self._choices)
         self.groups = _node_groups(network, self._choices)
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        self._alphas = nn.ParameterDict(
-            {
-                _parameter_name(table.name): nn.Parameter(
-                    torch.full((len(table.edges), len(table.candidates)), 0.5, device=device)
-                )
-                for table in self.tables.values()
-            }
+        self._alphas = nn.ParameterList(
+            torch.full((len(table.edges), len(table.candidates)), 0.5, device=device)
+            for table in self.tables.values()
         )
 
     @property
@@ -71,7 +67,7 @@ class Supernet(nn.Module):
     @property
     def alphas(self) -> dict[str, nn.Parameter]:
         """The architecture parameters: table -> ``[edges, candidates]``."""
-        return {name: self._alphas[_parameter_name(name)] for name in self.tables}
+        return dict(zip(self.tables, self._alphas, strict=True))
 
     def weights(self) -> list[nn.Parameter]:
         """Return the network's parameters, without the alphas."""
@@ -99,7 +95,7 @@ class Supernet(nn.Module):
         chosen = {name: largest_entries(a.detach(), generator) for name, a in alphas.items()}
         strengths = torch.cat([a.detach().amax(dim=1) for a in alphas.values()])
         surviving = surviving_edges(strengths, self.groups, generator)
-        rows = surviving.split([len(table.edges) for table in self.tables.values()])
+        rows = torch.split(surviving, [len(table.edges) for table in self.tables.values()])
         return {
             name: (chosen[name] & on[:, None]).to(alphas[name].dtype)
             for name, on in zip(self.tables, rows, strict=True)
@@ -161,6 +157,13 @@ class Supernet(nn.Module):
                         f" choose one of {', '.join(table.candidates)}."
                     )
                 path[name][row, table.candidates.index(candidate)] = 1.0
+        for group in self.groups:
+            ends = [self.edges[edge] for edge in group.edges]
+            if all(architecture[edge] is None for edge in ends):
+                raise UsageError(
+                    f"The architecture switches off every edge of a Node ({', '.join(ends)}):"
+                    " one must stay."
+                )
         return path
 
     def _chosen(self, path: Mapping[str, Tensor]) -> Iterator[tuple[str, int, int | None]]:
@@ -174,15 +177,18 @@ class Supernet(nn.Module):
             choice.run = run
 
 
-def _parameter_name(table: str) -> str:
-    return table.replace(".", "/") or "network"
-
-
 def _choices_by_edge(network: nn.Module) -> dict[str, list[Choice]]:
     found: dict[str, list[Choice]] = {}
     for path, module in network.named_modules():
         if isinstance(module, Choice):
-            found.setdefault(module.share or path or "network", []).append(module)
+            edge = module.share or path or "network"
+            sharing = found.setdefault(edge, [])
+            sharing.append(module)
+            if sharing[0].share != module.share:
+                raise UsageError(
+                    f"Edge '{edge}' is both the place of a choice and the share of another:"
+                    " give the share another name."
+                )
     if not found:
         raise UsageError(
             "The network has nothing to search: put a nasp.Choice where a layer is still open."

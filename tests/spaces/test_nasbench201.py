@@ -14,30 +14,37 @@ from nasp.spaces.nasbench201 import NASBENCH201, DenseCell, ResidualBlock
 
 CELL = "|skip_connect~0|+|nor_conv_3x3~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|none~2|"
 
-# From NAS-Bench-201 (N=5, C=16, CIFAR-10).
+LETTERS = {
+    "0": "none",
+    "s": "skip_connect",
+    "a": "avg_pool_3x3",
+    "1": "nor_conv_1x1",
+    "3": "nor_conv_3x3",
+}
+# From NAS-Bench-201 (N=5, C=16, CIFAR-10): a letter for each edge, in the string's order.
 PARAMETERS = {
-    "|avg_pool_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|none~2|": 587_386,
-    "|nor_conv_1x1~0|+|skip_connect~0|skip_connect~1|+|nor_conv_3x3~0|avg_pool_3x3~1|avg_pool_3x3~2|": 344_346,
-    "|skip_connect~0|+|nor_conv_1x1~0|none~1|+|avg_pool_3x3~0|none~1|skip_connect~2|": 101_306,
-    "|skip_connect~0|+|none~0|avg_pool_3x3~1|+|avg_pool_3x3~0|nor_conv_3x3~1|skip_connect~2|": 316_346,
-    "|skip_connect~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|": 344_346,
-    "|avg_pool_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_3x3~2|": 559_386,
-    "|none~0|+|none~0|nor_conv_3x3~1|+|nor_conv_1x1~0|avg_pool_3x3~1|skip_connect~2|": 344_346,
-    "|avg_pool_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|nor_conv_1x1~0|none~1|none~2|": 344_346,
-    "|nor_conv_1x1~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|": 400_346,
-    "|nor_conv_3x3~0|+|skip_connect~0|skip_connect~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_1x1~2|": 830_426,
-    "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|": 73_306,
-    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|": 1_531_546,
+    "a313a0": 587_386,
+    "1ss3aa": 344_346,
+    "s10a0s": 101_306,
+    "s0aa3s": 316_346,
+    "saaa13": 344_346,
+    "a03003": 559_386,
+    "0031as": 344_346,
+    "a3a100": 344_346,
+    "11ss31": 400_346,
+    "3ss331": 830_426,
+    "000000": 73_306,
+    "333333": 1_531_546,
 }
 
 
-@pytest.mark.parametrize("text", PARAMETERS)
-def test_parameters_are_the_benchmarks(text: str) -> None:
+@pytest.mark.parametrize("letters", PARAMETERS)
+def test_parameters_are_the_benchmarks(letters: str) -> None:
+    a, b, c, d, e, f = (LETTERS[letter] for letter in letters)
+    cell = NASBENCH201.parse(f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|")
     with torch.device("meta"):
-        network = NASBENCH201.network(
-            NASBENCH201.parse(text), NetworkConfig(channels=16, cells=5, classes=10)
-        )
-    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[text]
+        network = NASBENCH201.network(cell, NetworkConfig(channels=16, cells=5, classes=10))
+    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[letters]
 
 
 @settings(max_examples=25, deadline=None)

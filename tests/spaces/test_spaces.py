@@ -10,7 +10,7 @@ from torchvision.ops import StochasticDepth
 from nasp.architecture import Architecture
 from nasp.choice import Choice, Node
 from nasp.errors import UsageError
-from nasp.spaces import SPACES, NetworkConfig, space
+from nasp.spaces import SPACES, NetworkConfig, find_space
 from nasp.supernet import Supernet
 
 SIZES = {
@@ -31,7 +31,7 @@ def images(config: NetworkConfig) -> torch.Tensor:
 
 def random_architecture(name: str, seed: int = 0) -> Architecture:
     with torch.device("meta"):
-        supernet = Supernet(space(name).supernet(SIZES["digits"]), name)
+        supernet = Supernet(find_space(name).supernet(SIZES["digits"]), name)
     supernet = supernet.to_empty(device="cpu")
     return supernet.architecture(supernet.random_path(torch.Generator().manual_seed(seed)))
 
@@ -51,24 +51,24 @@ def assert_same(graph: fx.Graph, network: nn.Module, x: torch.Tensor) -> None:
 
 @every_space
 def test_registered_under_its_name(name: str) -> None:
-    assert space(name) is SPACES[name]
-    assert space(name).name == name
+    assert find_space(name) is SPACES[name]
+    assert find_space(name).name == name
 
 
 def test_unknown_space() -> None:
     with pytest.raises(UsageError, match=r"Unknown search space 'dart': choose one of darts, nas"):
-        space("dart")
+        find_space("dart")
 
 
 @every_size
 @every_space
 def test_supernet_and_network_map_images_to_logits(name: str, config: NetworkConfig) -> None:
-    supernet = Supernet(space(name).supernet(config), name)
+    supernet = Supernet(find_space(name).supernet(config), name)
     path = supernet.random_path(torch.Generator().manual_seed(1))
     supernet.single(path)
     x = images(config)
     assert supernet(x).shape == (2, config.classes)
-    network = space(name).network(supernet.architecture(path), config)
+    network = find_space(name).network(supernet.architecture(path), config)
     assert network(x).shape == (2, config.classes)
     assert all(parameter.requires_grad for parameter in network.parameters())
 
@@ -78,17 +78,17 @@ def test_the_search_has_no_affine_batch_norm_on_edges_and_the_network_has(name: 
     def norms(module: nn.Module) -> list[nn.BatchNorm2d]:
         return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
 
-    supernet = space(name).supernet(SIZES["digits"])
+    supernet = find_space(name).supernet(SIZES["digits"])
     for choice in (m for m in supernet.modules() if isinstance(m, Choice)):
         assert all(not norm.affine and norm.track_running_stats for norm in norms(choice))
-    network = space(name).network(random_architecture(name), SIZES["digits"])
+    network = find_space(name).network(random_architecture(name), SIZES["digits"])
     assert all(norm.affine for norm in norms(network))
 
 
 @every_space
 def test_all_cells_of_a_kind_share_their_rows(name: str) -> None:
     with torch.device("meta"):
-        network = space(name).supernet(NetworkConfig(cells=6))
+        network = find_space(name).supernet(NetworkConfig(cells=6))
     shares: Any = [m.share for m in network.modules() if isinstance(m, Choice)]
     assert len(set(shares)) == {"darts": 28, "nasp12": 28, "nasbench201": 6}[name]
     assert len(shares) == {"darts": 6 * 14, "nasp12": 6 * 14, "nasbench201": 3 * 6 * 6}[name]
@@ -99,7 +99,7 @@ def test_all_cells_of_a_kind_share_their_rows(name: str) -> None:
 @every_space
 def test_derived_networks_can_be_traced(name: str, drop_path: bool) -> None:
     config = NetworkConfig(channels=2, cells=3, drop_path=drop_path)
-    network = space(name).network(random_architecture(name), config)
+    network = find_space(name).network(random_architecture(name), config)
     x = images(config)
     assert_same(OwnClassesTracer().trace(network), network, x)
     assert_same(fx.symbolic_trace(network.eval()).graph, network, x)
@@ -107,7 +107,7 @@ def test_derived_networks_can_be_traced(name: str, drop_path: bool) -> None:
 
 @every_space
 def test_supernets_can_be_traced(name: str) -> None:
-    supernet = Supernet(space(name).supernet(SIZES["digits"]))
+    supernet = Supernet(find_space(name).supernet(SIZES["digits"]))
     supernet.single(supernet.random_path(torch.Generator().manual_seed(0)))
     assert_same(
         OwnClassesTracer().trace(supernet.network), supernet.network, images(SIZES["digits"])
@@ -116,7 +116,7 @@ def test_supernets_can_be_traced(name: str) -> None:
 
 @every_space
 def test_every_class_can_be_traced_on_its_own(name: str) -> None:
-    network = space(name).network(random_architecture(name), SIZES["colour"])
+    network = find_space(name).network(random_architecture(name), SIZES["colour"])
     own = {type(m): m for m in network.modules() if type(m).__module__.startswith("nasp.")}
     assert own
     for module in own.values():
@@ -127,7 +127,7 @@ def test_every_class_can_be_traced_on_its_own(name: str) -> None:
 def test_drop_path_modules_are_inactive_and_only_there_on_request(name: str) -> None:
     def count(drop_path: bool) -> int:
         config = NetworkConfig(channels=2, cells=3, drop_path=drop_path)
-        network = space(name).network(random_architecture(name), config)
+        network = find_space(name).network(random_architecture(name), config)
         dropped = [m for m in network.modules() if isinstance(m, StochasticDepth)]
         assert all(m.p == 0.0 for m in dropped)
         return len(dropped)
@@ -139,12 +139,12 @@ def test_drop_path_modules_are_inactive_and_only_there_on_request(name: str) -> 
 @every_size
 @every_space
 def test_auxiliary_head_fits_the_module_that_it_taps(name: str, config: NetworkConfig) -> None:
-    tap = space(name).auxiliary_head(config)
+    tap = find_space(name).auxiliary_head(config)
     if tap is None:
         assert name == "nasbench201"
         return
     where, head = tap
-    network = space(name).network(random_architecture(name), config)
+    network = find_space(name).network(random_architecture(name), config)
     seen: list[torch.Tensor] = []
     network.get_submodule(where).register_forward_hook(lambda *call: seen.append(head(call[2])))
     network(images(config))
@@ -154,7 +154,7 @@ def test_auxiliary_head_fits_the_module_that_it_taps(name: str, config: NetworkC
 @every_space
 def test_an_architecture_of_another_space_is_refused(name: str) -> None:
     other = Architecture(random_architecture(name).edges, "elsewhere")
-    for use in (space(name).notation, lambda a: space(name).network(a, SIZES["digits"])):
+    for use in (find_space(name).notation, lambda a: find_space(name).network(a, SIZES["digits"])):
         with pytest.raises(UsageError, match=f"is of space 'elsewhere', not of '{name}'"):
             use(other)
 
@@ -165,16 +165,16 @@ def test_foreign_edges_and_candidates_are_refused(name: str) -> None:
     edge = next(edge for edge, candidate in good.edges.items() if candidate is not None)
     unknown = Architecture({**good.edges, edge: "conv_9x9"}, name)
     with pytest.raises(UsageError, match=rf"on edge '{edge}' of space '{name}' 'conv_9x9': choose"):
-        space(name).network(unknown, SIZES["digits"])
+        find_space(name).network(unknown, SIZES["digits"])
     with pytest.raises(UsageError, match=f"Space '{name}' has no edge 'more/0'"):
-        space(name).network(Architecture({**good.edges, "more/0": None}, name), SIZES["digits"])
+        find_space(name).network(Architecture({**good.edges, "more/0": None}, name), SIZES["digits"])
     fewer = {key: value for key, value in good.edges.items() if key != edge}
     with pytest.raises(UsageError, match=f"lacks the edge '{edge}'"):
-        space(name).network(Architecture(fewer, name), SIZES["digits"])
+        find_space(name).network(Architecture(fewer, name), SIZES["digits"])
 
 
 @pytest.mark.parametrize("text", ["", "|", "Genotype()", "Genotype(", "\0", "(" * 300, "nonsense"])
 @every_space
 def test_nonsense_is_no_notation(name: str, text: str) -> None:
     with pytest.raises(UsageError, match="The text is no "):
-        space(name).parse(text)
+        find_space(name).parse(text)

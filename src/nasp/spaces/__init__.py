@@ -8,13 +8,13 @@ from nasp.spaces.nasbench201 import NASBENCH201
 from nasp.spaces.nasp12 import NASP12
 from nasp.spaces.space import NetworkConfig, Space
 
-__all__ = ["SPACES", "NetworkConfig", "Space", "space"]
+__all__ = ["SPACES", "NetworkConfig", "Space", "find_space"]
 
 SPACES: dict[str, Space] = {known.name: known for known in (DARTS, NASP12, NASBENCH201)}
 """The search spaces by name; add your own here."""
 
 
-def space(name: str) -> Space:
+def find_space(name: str) -> Space:
     """Return the search space of this name.
 
     Raises:

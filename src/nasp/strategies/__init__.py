@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from nasp.errors import UsageError, unknown_name
+from nasp.errors import unknown_name, validated
 from nasp.learner import Learner
 from nasp.strategies.nasp import NASP, NASPConfig
 from nasp.strategies.strategy import Horizon, Strategy
@@ -48,12 +48,7 @@ def strategy_config(name: str, settings: Mapping[str, Any]) -> BaseModel:
     """
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, list(STRATEGIES))
-    try:
-        return STRATEGIES[name].config(**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"Setting '{where}' of strategy '{name}': {first['msg']}.") from error
+    return validated(STRATEGIES[name].config, settings, f"strategy '{name}'")
 
 
 def make_strategy(

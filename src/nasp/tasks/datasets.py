@@ -16,9 +16,9 @@ from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 from nasp.atomic import write_atomic
 from nasp.errors import NaspError, UsageError, unknown_name
-from nasp.tasks.folder import TEST_SEED, Progress, load_folder
+from nasp.tasks.folder import Progress, load_folder
 from nasp.tasks.image_set import ImageSet, LabelledImages, channel_statistics
-from nasp.tasks.splits import split
+from nasp.tasks.splits import hold_out_fifth
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 
@@ -65,7 +65,7 @@ def _digits(_root: Path) -> ImageSet:
     # The 17 levels 0..16 spread over the whole of uint8, so that digits are like any other set.
     images = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(bunch.target).long()
-    train, test = split(labels, [0.8, 0.2], TEST_SEED)
+    train, test = hold_out_fifth(labels)
     return _image_set(
         "digits",
         LabelledImages(images[train], labels[train]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,8 @@ from torchmetrics import Metric
 from torchmetrics.aggregation import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from nasp.errors import NaspError, UsageError
+from nasp.errors import NaspError
+from nasp.tasks.batches import inputs_and_target
 from nasp.tasks.task import Batch
 
 
@@ -42,7 +43,7 @@ class ImageClassification:
             NaspError: logits or target have another shape or range than expected. The range is
                 checked on the CPU only: on a GPU the look would halt every step.
         """
-        inputs, target = _parts(batch)
+        inputs, target = inputs_and_target(batch)
         logits = self._checked(network(*inputs), target)
         loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         with torch.no_grad():
@@ -114,7 +115,7 @@ def evaluate(
     images = 0
     with _evaluation_mode(network), torch.no_grad():
         for batch in loader:
-            inputs, target = _parts(batch)
+            inputs, target = inputs_and_target(batch)
             moved = [x.to(device, non_blocking=True) for x in inputs]
             target = target.to(device, non_blocking=True)
             logits = task._checked(network(*moved), target)
@@ -130,20 +131,6 @@ def evaluate(
         "loss": float(mean_loss.compute()),
         **{name: float(metric.compute()) for name, metric in metrics.items()},
     }
-
-
-def _parts(batch: Batch) -> tuple[list[Tensor], Tensor]:
-    if isinstance(batch, Mapping):
-        raise UsageError(
-            f"The batch is a mapping with keys {', '.join(map(str, batch))}: yield tuples"
-            " (input, ..., target), or write a task that reads it."
-        )
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-        raise UsageError(
-            f"The batch is a {type(batch).__name__}{size}: yield tuples (input, ..., target)."
-        )
-    return list(batch[:-1]), batch[-1]
 
 
 def _accuracy(classes: int, top_k: int) -> Metric:

@@ -81,7 +81,7 @@ def channel_statistics(images: Tensor) -> Statistics:
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, stds = [], []
     for channel in images.unbind(1):
-        # Counting the 256 levels needs a float copy of nothing, which for CIFAR would be 600 MB.
+        # Counted by level, since a float copy of the images would take 600 MB for CIFAR.
         share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
         mean = (share * levels).sum()
         std = (share * (levels - mean) ** 2).sum().sqrt()

@@ -81,7 +81,8 @@ class Loader:
             NaspError: an image on disk is damaged; the message names it.
         """
         number, start = self._pass, self._position
-        keys = [(number, batch.tolist()) for batch in self._order(number).split(self._batch_size)]
+        batches = torch.split(self._order(number), self._batch_size)
+        keys = [(number, batch.tolist()) for batch in batches]
         for position, item in enumerate(self._read(keys[start : len(self)]), start):
             if isinstance(item, NaspError):
                 raise item
@@ -126,7 +127,7 @@ class Loader:
         return DataLoader(
             self._reader,
             batch_size=None,
-            sampler=keys,  # type: ignore[arg-type]  # any iterable of keys will do
+            sampler=keys,
             num_workers=self._workers,
             generator=torch.Generator(),
         )

@@ -64,6 +64,18 @@ def halves(image_set: ImageSet, seed: int = 0, subset: int | None = None) -> tup
     return weights, alphas
 
 
+def hold_out_fifth(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Hold out a class-balanced fifth as test part, of a set that comes without one.
+
+    It does not follow the seed of a run: what one run tests on, no other may train on.
+
+    Returns:
+        Indices `(kept, test)`, each sorted int64.
+    """
+    kept, test = split(labels, [0.8, 0.2], seed=0)
+    return kept, test
+
+
 def _sizes(parts: Sequence[float] | Sequence[int], total: int) -> list[int]:
     if not parts or any(not part > 0 for part in parts):
         raise UsageError(
@@ -86,7 +98,7 @@ def _apportion(seats: int, votes: list[int], ties: list[int]) -> list[int]:
 
     In whole numbers, hence exact. No share exceeds its votes as long as `seats <= sum(votes)`.
     """
-    total = sum(votes)
+    total = sum(votes) or 1  # without any vote there is no seat either
     counts = [seats * vote // total for vote in votes]
     by_remainder = sorted(ties, key=lambda i: -(seats * votes[i] % total))
     for i in by_remainder[: seats - sum(counts)]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ Batch = Any
 Metrics = dict[str, float]
 
 
+@runtime_checkable
 class Task(Protocol):
     """A task turns a batch into a mean loss and detached scalar metrics."""
 

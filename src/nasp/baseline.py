@@ -1,0 +1,78 @@
+"""A hand-made network to compare with: residual blocks, as wide as a parameter count allows."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from nasp.spaces.space import NetworkConfig
+
+BLOCKS_A_STAGE = 2
+
+
+def residual_network(config: NetworkConfig, parameters: int) -> nn.Module:
+    """Return a residual network (He et al., 2016) of about the given size.
+
+    Three stages of two basic blocks, halving the resolution and doubling the channels between
+    them, as people build for CIFAR.
+
+    Args:
+        config: input channels, image size and classes; its other fields are not read.
+        parameters: the width is chosen so that the parameter count comes closest to this.
+
+    Returns:
+        A module that maps ``[B, C, H, W]`` to ``[B, classes]``.
+    """
+    low, high = 1, 2
+    while _count(config, high) < parameters:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _count(config, middle) < parameters else (low, middle)
+    return min(
+        (_network(config, width) for width in (low, high)),
+        key=lambda network: abs(_parameters(network) - parameters),
+    )
+
+
+def _network(config: NetworkConfig, width: int) -> nn.Module:
+    layers: list[nn.Module] = [
+        nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    ]
+    channels = width
+    for stage in range(3):
+        for block in range(BLOCKS_A_STAGE):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(_block(channels, width * 2**stage, stride))
+            channels = width * 2**stage
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, config.classes)]
+    return nn.Sequential(*layers)
+
+
+def _block(channels: int, out_channels: int, stride: int) -> nn.Module:
+    downsample = None
+    if stride != 1 or channels != out_channels:
+        downsample = nn.Sequential(
+            nn.Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+        )
+    return BasicBlock(channels, out_channels, stride, downsample)  # type: ignore[no-any-return]
+
+
+def _count(config: NetworkConfig, width: int) -> int:
+    """Parameters of `_network`, in closed form: widths are tried without building them."""
+    total = 9 * config.in_channels * width + 2 * width
+    channels = width
+    for stage in range(3):
+        for block in range(BLOCKS_A_STAGE):
+            wide = width * 2**stage
+            total += 9 * channels * wide + 9 * wide * wide + 4 * wide
+            if channels != wide or (stage > 0 and block == 0):
+                total += channels * wide + 2 * wide
+            channels = wide
+    return total + channels * config.classes + config.classes
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,70 @@
+"""What is taken where the user says nothing: the paper's settings, smaller for small data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Defaults = dict[str, Any]
+
+_SEARCH: Defaults = {"channels": 16, "epochs": 50, "batch_size": 64}
+_SEARCH_DIGITS: Defaults = {"channels": 8, "epochs": 15, "batch_size": 32}
+_SEARCH_CELLS = {"darts": 8, "nasp12": 8, "nasbench201": 5}
+_SEARCH_CELLS_DIGITS = {"darts": 3, "nasp12": 3, "nasbench201": 1}
+_DIGITS_SETTINGS: Defaults = {"lr": 3e-3}
+
+_TRAIN_CELL: Defaults = {
+    "channels": 36,
+    "cells": 20,
+    "epochs": 600,
+    "batch_size": 96,
+    "auxiliary": 0.4,
+    "drop_path": 0.2,
+    "cutout": 16,
+}
+_TRAIN_NASBENCH201: Defaults = {
+    "channels": 16,
+    "cells": 5,
+    "epochs": 200,
+    "batch_size": 256,
+    "lr": 0.1,
+    "weight_decay": 5e-4,
+    "auxiliary": 0.0,
+    "drop_path": 0.0,
+    "cutout": 0,
+}
+_TRAIN_DIGITS: Defaults = {
+    "channels": 16,
+    "epochs": 15,
+    "batch_size": 32,
+    "auxiliary": 0.0,
+    "drop_path": 0.0,
+    "cutout": 0,
+}
+
+
+def default_space(data: str) -> str:
+    """Return the search space for a data set: the small one for the embedded digits."""
+    return "nasbench201" if data == "digits" else "darts"
+
+
+def search_defaults(data: str, space: str) -> Defaults:
+    """Return channels, cells, epochs, batch_size and the strategy's settings of a search.
+
+    Source: NASP authors' code for the sizes; on digits, an image of 8×8, all is smaller, and the
+    alphas step ten times farther, since there are fifty times fewer steps.
+    """
+    if data == "digits":
+        cells = _SEARCH_CELLS_DIGITS[space]
+        return {**_SEARCH_DIGITS, "cells": cells, "settings": dict(_DIGITS_SETTINGS)}
+    return {**_SEARCH, "cells": _SEARCH_CELLS[space], "settings": {}}
+
+
+def train_defaults(data: str, space: str) -> Defaults:
+    """Return channels, cells, epochs, batch_size, auxiliary, drop_path, cutout, ... of a training.
+
+    Source: the NASP paper's evaluation for cell spaces; NAS-Bench-201 (Dong and Yang, 2020),
+    Sec. 2.3, for its own.
+    """
+    if data == "digits":
+        return {**_TRAIN_DIGITS, "cells": _SEARCH_CELLS_DIGITS[space]}
+    return dict(_TRAIN_NASBENCH201 if space == "nasbench201" else _TRAIN_CELL)

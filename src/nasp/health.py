@@ -1,0 +1,140 @@
+"""Is the search well? Figures of the discrete architecture and its alphas, and plain warnings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nasp.architecture import Architecture
+from nasp.complexity import parameter_counts
+from nasp.supernet import Supernet
+
+COLLAPSED = 0.75
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the architecture moved in one epoch, and what it is made of.
+
+    Attributes:
+        changed_edges: edges whose candidate differs from the previous epoch's end.
+        edges: edges in all.
+        flips_per_step: edges that changed in a step, mean over the epoch's steps.
+        margin_mean: best alpha minus the second best, mean over edges.
+        margin_min: the same of the least decided edge.
+        shares: candidate -> share of the surviving edges that hold it.
+        parameterless: share of the surviving edges whose candidate has no parameters
+            (skip, none, pooling).
+    """
+
+    changed_edges: int
+    edges: int
+    flips_per_step: float
+    margin_mean: float
+    margin_min: float
+    shares: dict[str, float]
+    parameterless: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return asdict(self)
+
+    def collapse_warning(self) -> str | None:
+        """Return a sentence where nearly all edges hold operations without parameters."""
+        if self.parameterless < COLLAPSED:
+            return None
+        share = f"{self.parameterless:.0%}"
+        common = ", ".join(name for name, _ in Counter(self.shares).most_common(2))
+        return (
+            f"The architecture collapses: {share} of its edges hold operations without"
+            f" parameters (mostly {common}); try exploration or a warm-up of the weights."
+        )
+
+    def unsettled_warning(self) -> str | None:
+        """Return a sentence where edges still changed in the epoch."""
+        if self.changed_edges == 0 and self.flips_per_step == 0:
+            return None
+        return (
+            f"The architecture has not settled: {self.changed_edges} of {self.edges} edges changed"
+            f" in the last epoch, {self.flips_per_step:.1f} a step, so the last one is partly"
+            " chance; search longer, or lower the alphas' learning rate."
+        )
+
+
+class HealthMonitor:
+    """Counts flips from step to step, and sums an epoch up.
+
+    Args:
+        supernet: whose alphas are read.
+        architecture: the one before the first step.
+    """
+
+    def __init__(self, supernet: Supernet, architecture: Architecture) -> None:
+        self.supernet = supernet
+        self._costs = parameter_counts(supernet)
+        self._at_epoch_start = architecture
+        self._latest = architecture
+        self._flips = 0
+        self._steps = 0
+
+    def step(self, architecture: Architecture) -> int:
+        """Take note of the architecture after a step; return how many edges it changed."""
+        changed = architecture.changes(self._latest)
+        self._flips += changed
+        self._steps += 1
+        self._latest = architecture
+        return changed
+
+    def end_epoch(self) -> Health:
+        """Return the epoch's figures and begin the next."""
+        margins = [_margins(a.detach()) for a in self.supernet.alphas.values()]
+        margin = torch.cat(margins)
+        held = [name for name in self._latest.edges.values() if name is not None]
+        health = Health(
+            changed_edges=self._latest.changes(self._at_epoch_start),
+            edges=len(self._latest.edges),
+            flips_per_step=self._flips / max(self._steps, 1),
+            margin_mean=float(margin.mean()),
+            margin_min=float(margin.min()),
+            shares={name: count / len(held) for name, count in sorted(Counter(held).items())},
+            parameterless=self._parameterless(),
+        )
+        self._at_epoch_start = self._latest
+        self._flips = self._steps = 0
+        return health
+
+    def _parameterless(self) -> float:
+        free = []
+        for name, table in self.supernet.tables.items():
+            for row, edge in enumerate(table.edges):
+                candidate = self._latest[edge]
+                if candidate is not None:
+                    free.append(self._costs[name][row, table.candidates.index(candidate)] == 0)
+        return sum(map(bool, free)) / len(free)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts of the epoch under way."""
+        return {
+            "at_epoch_start": dict(self._at_epoch_start.edges),
+            "latest": dict(self._latest.edges),
+            "flips": self._flips,
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self._at_epoch_start = Architecture(state["at_epoch_start"], self.supernet.space)
+        self._latest = Architecture(state["latest"], self.supernet.space)
+        self._flips, self._steps = state["flips"], state["steps"]
+
+
+def _margins(alphas: Tensor) -> Tensor:
+    if alphas.shape[1] == 1:
+        return torch.ones(len(alphas), device="cpu")
+    best = alphas.topk(2, dim=1).values
+    return (best[:, 0] - best[:, 1]).cpu()
