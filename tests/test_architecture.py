@@ -85,7 +85,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(NaspError, match="Cannot read the architecture file .*: Is a directory"):
+    with pytest.raises(NaspError, match=r"Cannot read the architecture file .*: Is a directory"):
         Architecture.load(tmp_path)
 
 

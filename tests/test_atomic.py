@@ -90,7 +90,7 @@ def test_the_content_is_on_the_disk_before_the_file_gets_its_name(
 def test_where_no_file_can_be(tmp_path: Path, where: str) -> None:
     (tmp_path / "a_file").write_text("kept")
     (tmp_path / "a_folder").mkdir()
-    with pytest.raises(NaspError, match="Cannot write .*free some space or mend the permissions"):
+    with pytest.raises(NaspError, match=r"Cannot write .*free some space or mend the permissions"):
         write_text_atomic(tmp_path / where, "x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a_file", "a_folder"]
     assert (tmp_path / "a_file").read_text() == "kept"

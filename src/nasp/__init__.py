@@ -1,14 +1,17 @@
 """Neural architecture search in PyTorch by proximal iterations."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Node, Zero
-from nasp.errors import NaspError, UsageError
-from nasp.search import Found, SearchConfig, search
-from nasp.supernet import Supernet
-from nasp.tasks.supervised import Supervised
-from nasp.tasks.task import Task
+if TYPE_CHECKING:
+    from nasp.architecture import Architecture
+    from nasp.choice import Choice, Node, Zero
+    from nasp.errors import NaspError, UsageError
+    from nasp.search import Found, SearchConfig, search
+    from nasp.supernet import Supernet
+    from nasp.tasks.supervised import Supervised
+    from nasp.tasks.task import Task
 
 __version__ = version("nasp")
 
@@ -26,3 +29,27 @@ __all__ = [
     "Zero",
     "search",
 ]
+
+# Imported when first asked for: `nasp --help` must not wait for torch.
+_HOMES = {
+    "Architecture": "nasp.architecture",
+    "Choice": "nasp.choice",
+    "Found": "nasp.search",
+    "NaspError": "nasp.errors",
+    "Node": "nasp.choice",
+    "SearchConfig": "nasp.search",
+    "Supernet": "nasp.supernet",
+    "Supervised": "nasp.tasks.supervised",
+    "Task": "nasp.tasks.task",
+    "UsageError": "nasp.errors",
+    "Zero": "nasp.choice",
+    "search": "nasp.search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nasp' has no attribute '{name}'")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -7,7 +7,6 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import seed_everything
@@ -278,18 +277,3 @@ def _git_hash() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()
-
-
-def as_jsonable(results: list[Result]) -> list[dict[str, Any]]:
-    """Return the results of a training as plain values."""
-    return [
-        {
-            "name": result.name,
-            "parameters": result.parameters,
-            "test_accuracy": result.trained.last["test_accuracy"],
-            "best_test_accuracy": result.trained.best["test_accuracy"],
-            "best_epoch": result.trained.best["epoch"],
-            "seconds": round(result.seconds, 1),
-        }
-        for result in results
-    ]

@@ -1,1 +1,63 @@
 """The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+import typer
+
+from nasp.cli.resume import resume
+from nasp.cli.search import search
+from nasp.cli.show import show
+from nasp.cli.train import train
+from nasp.cli.version import print_version
+
+app = typer.Typer(
+    name="nasp",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Search for a network's architecture, discrete at every step (NASP, AAAI 2020).",
+    epilog="First: [bold]nasp search[/bold] searches on embedded images, in about a minute.",
+)
+app.command()(search)
+app.command()(resume)
+app.command()(train)
+app.command()(show)
+app.callback()(print_version)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
+    from nasp.errors import NaspError, UsageError
+
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        app()
+    except UsageError as error:
+        _fail(str(error), 2)
+    except NaspError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("Stopped at once; what the last checkpoint holds is safe: nasp resume goes on.", 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"The system refused: {error.strerror or error}{where}.", 1)
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
+            raise
+        _fail("There is too little memory: give a smaller --batch-size, or --accumulate 2.", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"nasp: {message}", err=True)
+    sys.exit(code)

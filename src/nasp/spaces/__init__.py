@@ -6,9 +6,9 @@ from nasp.errors import unknown_name
 from nasp.spaces.darts import DARTS
 from nasp.spaces.nasbench201 import NASBENCH201
 from nasp.spaces.nasp12 import NASP12
-from nasp.spaces.space import NetworkConfig, Space
+from nasp.spaces.space import NetworkConfig, Space, Wire
 
-__all__ = ["SPACES", "NetworkConfig", "Space", "find_space"]
+__all__ = ["SPACES", "NetworkConfig", "Space", "Wire", "find_space"]
 
 SPACES: dict[str, Space] = {known.name: known for known in (DARTS, NASP12, NASBENCH201)}
 """The search spaces by name; add your own here."""

@@ -27,7 +27,7 @@ from nasp.spaces.cell import (
     edge_stride,
 )
 from nasp.spaces.operations import Candidate, derived, pick, searched
-from nasp.spaces.space import NetworkConfig
+from nasp.spaces.space import NetworkConfig, Wire
 
 KEEP = 2
 """Edges that survive at each node."""
@@ -129,6 +129,16 @@ class CellSpace:
         architecture = Architecture(edges, self.name)
         self._kept(architecture)
         return architecture
+
+    def wiring(self, architecture: Architecture) -> list[Wire]:
+        """Return the surviving edges; see `Space.wiring`."""
+        names = ["c_{k-2}", "c_{k-1}", *(f"node {node}" for node in range(NODES))]
+        return [
+            Wire(kind, names[source], names[INPUTS + node], operation)
+            for kind, nodes in self._kept(architecture).items()
+            for node, pairs in enumerate(nodes)
+            for operation, source in pairs
+        ]
 
     def _candidates(self, kind: str) -> Mapping[str, Candidate]:
         return self.normal if kind == "normal" else self.reduce

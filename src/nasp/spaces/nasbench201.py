@@ -17,7 +17,7 @@ from nasp.choice import Choice
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import Candidate, derived, pick, relu_conv_bn, searched
-from nasp.spaces.space import NetworkConfig
+from nasp.spaces.space import NetworkConfig, Wire
 
 NODES = 4
 """Nodes of a cell, its input among them."""
@@ -153,6 +153,15 @@ class NASBench201:
         architecture = Architecture(edges, self.name)
         self._names(architecture)
         return architecture
+
+    def wiring(self, architecture: Architecture) -> list[Wire]:
+        """Return the edges, ``none`` left out; see `Space.wiring`."""
+        nodes = ["input", *(f"node {node}" for node in range(1, NODES - 1)), "output"]
+        return [
+            Wire("cell", nodes[source], nodes[node], operation)
+            for operation, (node, source) in zip(self._names(architecture), EDGES, strict=True)
+            if operation != "none"
+        ]
 
     def _names(self, architecture: Architecture) -> list[str]:
         """Return the candidate of each edge, in the order of `EDGES`."""

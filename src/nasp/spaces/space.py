@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
@@ -32,6 +32,15 @@ class NetworkConfig(BaseModel):
     cells: int = Field(8, ge=1)
     stem: Literal["cifar", "imagenet"] = "cifar"
     drop_path: bool = False
+
+
+class Wire(NamedTuple):
+    """One surviving edge, as people read a cell: where from, where to, through what."""
+
+    cell: str
+    source: str
+    target: str
+    operation: str
 
 
 class Space(Protocol):
@@ -67,5 +76,13 @@ class Space(Protocol):
 
         Raises:
             UsageError: the text is not of this space.
+        """
+        ...
+
+    def wiring(self, architecture: Architecture) -> list[Wire]:
+        """Return the surviving edges of each kind of cell, node after node.
+
+        Raises:
+            UsageError: the architecture does not belong to this space.
         """
         ...

@@ -1,0 +1,68 @@
+"""The options that several commands share, each said once."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images a step.")]
+Channels = Annotated[int | None, typer.Option(min=1, help="Channels of the first cell.")]
+Cells = Annotated[
+    int | None, typer.Option(min=1, help="Cells in all; in nasbench201 cells a stage, of three.")
+]
+Subset = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use only this many training images (in a search, of each half)."),
+]
+Cutout = Annotated[
+    int | None, typer.Option(min=0, help="Side of the square cut out of each image; 0 for none.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where data sets lie; default $NASP_DATA, else ~/.cache/nasp.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=4, help="Side to which the images of a folder are brought.")
+]
+Lr = Annotated[float | None, typer.Option(help="Learning rate of the weights at the start.")]
+WeightDecay = Annotated[float | None, typer.Option(min=0, help="Weight decay of the weights.")]
+Seed = Annotated[int, typer.Option(min=0, help="Fixes the run on one machine.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed or 64-true.")]
+Accumulate = Annotated[
+    int, typer.Option(min=1, help="Parts a batch is split into, to save memory.")
+]
+Minutes = Annotated[
+    float, typer.Option("--checkpoint-minutes", help="Checkpoint this often within an epoch, too.")
+]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Processes that read images which do not fit in memory.")
+]
+Out = Annotated[Path | None, typer.Option(help="The run folder; default one under runs/.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")
+]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def new_folder(*parts: str) -> Path:
+    """Return a folder under runs/ that is named by the time and what runs in it."""
+    stem = "-".join((time.strftime("%Y%m%d-%H%M%S"), *parts))
+    folder, count = Path("runs") / stem, 1
+    while folder.exists():
+        count += 1
+        folder = Path("runs") / f"{stem}-{count}"
+    return folder

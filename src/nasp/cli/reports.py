@@ -1,0 +1,173 @@
+"""Summaries of runs and architectures, as plain values and as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nasp.architecture import Architecture
+from nasp.jobs import Result, SearchJob, job_of, parameter_count
+from nasp.runs import RunFolder
+from nasp.spaces import SPACES, NetworkConfig, find_space
+
+HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
+
+
+def architecture_summary(
+    architecture: Architecture, config: NetworkConfig | None = None
+) -> dict[str, Any]:
+    """Return an architecture with its notation, wiring and, at a size, parameters."""
+    summary: dict[str, Any] = {"space": architecture.space, "edges": dict(architecture.edges)}
+    if architecture.space in SPACES:
+        space = find_space(architecture.space)
+        summary["notation"] = space.notation(architecture)
+        summary["wiring"] = [wire._asdict() for wire in space.wiring(architecture)]
+        if config is not None:
+            summary["network"] = config.model_dump()
+            summary["parameters"] = parameter_count(space.network(architecture, config))
+    return summary
+
+
+def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]:
+    """Return what a finished search has to say."""
+    last = run.metrics()[-1]
+    return {
+        "run": str(run.path),
+        "architecture": architecture_summary(architecture),
+        "epochs": last["epoch"],
+        "seconds": round(sum(line["seconds"] for line in run.timing()), 1),
+        "metrics": {k: v for k, v in last.items() if k.startswith(("train_", "val_"))},
+        "health": {name: last[name] for name in HEALTH},
+        "warnings": last.get("warnings", []),
+        "next": f"nasp train {run.path}",
+    }
+
+
+def training_summary(results: list[Result]) -> list[dict[str, Any]]:
+    """Return what a training has to say, a row a network."""
+    return [
+        {
+            "name": result.name,
+            "parameters": result.parameters,
+            "test_accuracy": result.trained.last["test_accuracy"],
+            "best_test_accuracy": result.trained.best["test_accuracy"],
+            "best_epoch": result.trained.best["epoch"],
+            "epochs": result.trained.last["epoch"],
+            "seconds": round(result.seconds, 1),
+        }
+        for result in results
+    ]
+
+
+def show_architecture(summary: dict[str, Any]) -> None:
+    """Print an architecture as a table of edges."""
+    console = _console()
+    if "wiring" not in summary:
+        table = Table("edge", "operation")
+        for edge, candidate in summary["edges"].items():
+            table.add_row(edge, candidate or "off")
+        console.print(table)
+        return
+    table = Table("cell", "from", "to", "operation")
+    previous = None
+    for wire in summary["wiring"]:
+        if previous not in (None, wire["cell"]):
+            table.add_section()
+        table.add_row(wire["cell"], wire["source"], wire["target"], wire["operation"])
+        previous = wire["cell"]
+    console.print(table)
+    console.print(summary["notation"], soft_wrap=True)
+    if "parameters" in summary:
+        size = summary["network"]
+        console.print(
+            f"{summary['parameters']:,} parameters at {size['channels']} channels,"
+            f" {size['cells']} cells, images {size['in_channels']}×{size['image_size']}²,"
+            f" {size['classes']} classes"
+        )
+
+
+def show_search(summary: dict[str, Any]) -> None:
+    """Print what a search found and where it is."""
+    show_architecture(summary["architecture"])
+    console = _console()
+    health = summary["health"]
+    console.print(
+        f"Searched {summary['epochs']} epochs in {summary['seconds']} s;"
+        f" {health['parameterless']:.0%} of the edges without parameters;"
+        f" smallest margin {health['margin_min']:.4f}"
+    )
+    console.print(f"Run folder: {summary['run']}\nNext: {summary['next']}", soft_wrap=True)
+
+
+def show_training(results: list[Result], folder: Path) -> None:
+    """Print what the trained networks reached."""
+    rows = training_summary(results)
+    table = Table(title=f"Test accuracy after {rows[0]['epochs']} epochs")
+    table.add_column("network")
+    for name in ("parameters", "last", "best (epoch)", "seconds"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            _named(row["name"]),
+            f"{row['parameters']:,}",
+            f"{row['test_accuracy']:.2%}",
+            f"{row['best_test_accuracy']:.2%} ({row['best_epoch']})",
+            f"{row['seconds']:.1f}",
+        )
+    console = _console()
+    console.print(table)
+    console.print("best is picked on the test images themselves: compare by last.")
+    console.print(f"Training folder: {folder} (weights.safetensors, best.safetensors)")
+
+
+def show_progress(run: RunFolder) -> None:
+    """Print a run's metrics, a row an epoch."""
+    lines = run.metrics()
+    console = _console()
+    if not lines:
+        console.print("No epoch is done yet.")
+        return
+    names = [
+        name
+        for name in lines[-1]
+        if name.endswith(("_loss", "_accuracy")) or name in ("epoch", *HEALTH)
+    ]
+    table = Table(*(name.replace("_", " ") for name in names))
+    for line in lines:
+        table.add_row(*(_cell(line.get(name)) for name in names))
+    console.print(table)
+    for warning in lines[-1].get("warnings", []):
+        console.print(f"warning: {warning}", soft_wrap=True)
+
+
+def run_summary(run: RunFolder) -> dict[str, Any]:
+    """Return the state of a run, finished or not."""
+    job = job_of(run)
+    epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
+    lines = run.metrics()
+    return {
+        "run": str(run.path),
+        "kind": "search" if isinstance(job, SearchJob) else "train",
+        "job": job.model_dump(mode="json"),
+        "epochs": epochs,
+        "epochs_done": len(lines),
+        "finished": (run.path / "weights.safetensors").is_file(),
+        "metrics": lines,
+    }
+
+
+def _named(name: str) -> str:
+    if name == "resnet":
+        return "hand-made residual network"
+    return name.replace("random-", "random cell ")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _console() -> Console:
+    return Console(highlight=False)

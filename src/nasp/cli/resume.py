@@ -1,0 +1,49 @@
+"""``nasp resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nasp.cli import options as o
+
+EXAMPLES = """
+Examples:
+
+  nasp resume runs/first              a search
+
+  nasp resume runs/first/train        a training
+"""
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of what was stopped.")],
+    as_json: o.AsJson = False,
+) -> None:
+    """Go on with a search or a training that was stopped; it ends as if it never had been."""
+    from nasp.cli.reports import search_summary, show_search, show_training, training_summary
+    from nasp.cli.watch import Watch
+    from nasp.jobs import SearchJob, job_of, run_search_job, run_train_job
+    from nasp.runs import RunFolder
+
+    folder = RunFolder.open(run)
+    job = job_of(folder)
+    with Watch(quiet=as_json) as watch:
+        if isinstance(job, SearchJob):
+            found = run_search_job(job, folder, watch)
+            summary = search_summary(folder, found.architecture)
+            if as_json:
+                o.print_json(summary)
+            else:
+                show_search(summary)
+            return
+        results = run_train_job(job, folder, watch)
+    if as_json:
+        o.print_json({"run": str(run), "results": training_summary(results)})
+    else:
+        show_training(results, run)
+
+
+resume.__doc__ = f"{resume.__doc__}\n{EXAMPLES}"

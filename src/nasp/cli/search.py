@@ -1,0 +1,132 @@
+"""``nasp search``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nasp.cli import options as o
+
+EXAMPLES = """
+Examples:
+
+  nasp search                                     on embedded images, then trains the result
+
+  nasp search --data cifar10 --space darts        the paper's search
+
+  nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
+
+  nasp search --data fashion-mnist --space nasbench201 --exploration 0.3 --seed 1 --out runs/f1
+"""
+
+
+def search(
+    data: Annotated[
+        str, typer.Option(help="digits, cifar10, cifar100, fashion-mnist or folder:DIR.")
+    ] = "digits",
+    space: Annotated[
+        str | None,
+        typer.Option(help="darts, nasp12 or nasbench201; default darts, on digits nasbench201."),
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="The search algorithm.")] = "nasp",
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    channels: o.Channels = None,
+    cells: o.Cells = None,
+    complexity: Annotated[
+        float | None, typer.Option(min=0, help="η: larger finds smaller networks; default 0.")
+    ] = None,
+    alpha_lr: Annotated[
+        float | None, typer.Option(help="Step size of the architecture parameters.")
+    ] = None,
+    exploration: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Probability that a weight step takes a random path."),
+    ] = None,
+    warmup_epochs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs on random paths before the alphas move."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: any other setting of the strategy; repeatable."),
+    ] = None,
+    subset: o.Subset = None,
+    cutout: o.Cutout = None,
+    data_dir: o.DataDir = None,
+    image_size: o.ImageSize = None,
+    workers: o.Workers = 2,
+    lr: o.Lr = None,
+    weight_decay: o.WeightDecay = None,
+    accumulate: o.Accumulate = 1,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.Precision = "32-true",
+    minutes: o.Minutes = 5.0,
+    out: o.Out = None,
+    then_train: Annotated[
+        bool | None,
+        typer.Option(
+            "--train/--no-train", help="Train what was found afterwards; default: on digits only."
+        ),
+    ] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Search for an architecture; what is found lies in the run folder."""
+    from nasp.cli.reports import search_summary, show_search, show_training, training_summary
+    from nasp.cli.watch import Watch
+    from nasp.jobs import begin, run_search_job, run_train_job
+    from nasp.plans import search_job, train_job_for
+
+    job = search_job(
+        data=o.given(
+            name=data,
+            root=data_dir,
+            subset=subset,
+            image_size=image_size,
+            workers=workers,
+            batch_size=batch_size,
+            cutout=cutout,
+        ),
+        space=space,
+        size=o.given(channels=channels, cells=cells),
+        search=o.given(
+            strategy=strategy,
+            epochs=epochs,
+            lr=lr,
+            weight_decay=weight_decay,
+            seed=seed,
+            accumulate=accumulate,
+            device=device,
+            precision=precision,
+            checkpoint_minutes=minutes,
+        ),
+        settings=o.given(
+            lr=alpha_lr,
+            exploration=exploration,
+            warmup_epochs=warmup_epochs,
+            complexity=complexity,
+        ),
+        pairs=setting or [],
+    )
+    folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
+    run = begin(folder, job)
+    with Watch(quiet=as_json) as watch:
+        watch.say(f"Searching {job.space} on {data}; run folder {folder}")
+        found = run_search_job(job, run, watch)
+        summary = search_summary(run, found.architecture)
+        if not as_json:
+            show_search(summary)
+        if then_train if then_train is not None else data == "digits":
+            training = train_job_for(run, {}, {}, {}, beside=["random:1", "resnet"])
+            watch.say("\nTraining it, and a random cell and a hand-made network beside it")
+            results = run_train_job(training, begin(run.path / "train", training), watch)
+            summary["training"] = training_summary(results)
+            if not as_json:
+                show_training(results, run.path / "train")
+    if as_json:
+        o.print_json(summary)
+
+
+search.__doc__ = f"{search.__doc__}\n{EXAMPLES}"

@@ -1,0 +1,73 @@
+"""``nasp show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nasp.cli import options as o
+
+EXAMPLES = """
+Examples:
+
+  nasp show runs/first                            how a search went, and what it found
+
+  nasp show architecture.json --channels 36 --cells 20
+
+  nasp show runs/first --json
+"""
+
+
+def show(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|ARCH",
+            help="A run folder, an architecture.json, or a genotype's text.",
+        ),
+    ],
+    channels: Annotated[int, typer.Option(min=1, help="Count parameters at this width.")] = 16,
+    cells: Annotated[int, typer.Option(min=1, help="Count parameters at this depth.")] = 8,
+    image_size: Annotated[int, typer.Option(min=4, help="Height and width of an image.")] = 32,
+    in_channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    as_json: o.AsJson = False,
+) -> None:
+    """Print a run's progress, or an architecture, its cell and its size."""
+    from nasp.architecture import Architecture
+    from nasp.cli.reports import (
+        architecture_summary,
+        run_summary,
+        show_architecture,
+        show_progress,
+    )
+    from nasp.plans import target_of
+    from nasp.spaces import NetworkConfig
+
+    config = NetworkConfig(
+        channels=channels,
+        cells=cells,
+        image_size=image_size,
+        in_channels=in_channels,
+        classes=classes,
+    )
+    found = target_of(target)
+    summary = {} if isinstance(found, Architecture) else run_summary(found)
+    architecture = found
+    if not isinstance(found, Architecture) and found.architecture_path.is_file():
+        architecture = Architecture.load(found.architecture_path)
+    if isinstance(architecture, Architecture):
+        summary["architecture"] = architecture_summary(architecture, config)
+    if as_json:
+        o.print_json(summary)
+        return
+    if not isinstance(found, Architecture):
+        show_progress(found)
+        if not summary["finished"]:
+            typer.echo(f"Not finished. Next: nasp resume {found.path}")
+    if "architecture" in summary:
+        show_architecture(summary["architecture"])
+
+
+show.__doc__ = f"{show.__doc__}\n{EXAMPLES}"

@@ -1,0 +1,141 @@
+"""What a person sees while a loop runs: a live bar on a terminal, else a line an epoch."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from nasp.architecture import Architecture
+from nasp.events import EpochEnded, Event, Loading, Started, Stepped, Warned
+
+
+class Watch:
+    """An observer that shows progress on standard error; a context manager.
+
+    Args:
+        quiet: show warnings alone.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.quiet = quiet
+        self.live = self.console.is_terminal and not quiet
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.bar: TaskID | None = None
+        self.started = Started(0, 0, 0)
+        self.began = time.monotonic()
+
+    def __enter__(self) -> Watch:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Loading(done, total):
+                self._advance("reading images", done, total, "")
+            case Started():
+                self._start(event)
+            case Stepped():
+                if self.live:
+                    done = (event.epoch - 1) * self.started.steps_per_epoch + event.step
+                    total = self.started.epochs * self.started.steps_per_epoch
+                    self._advance(
+                        f"epoch {event.epoch}/{self.started.epochs}", done, total, _figures(event)
+                    )
+            case EpochEnded():
+                if not self.quiet:
+                    self._print_epoch(event)
+            case Warned(message):
+                self.console.print(f"[yellow]warning:[/yellow] {message}")
+
+    def say(self, text: str) -> None:
+        """Print a line, unless quiet."""
+        if not self.quiet:
+            self.console.print(text)
+
+    def _start(self, event: Started) -> None:
+        self.started, self.began = event, time.monotonic()
+        if self.bar is not None:
+            self.progress.remove_task(self.bar)
+            self.bar = None
+        if event.epoch or event.step:
+            self.say(f"Going on after epoch {event.epoch}, step {event.step}.")
+
+    def _advance(self, description: str, done: int, total: int, figures: str) -> None:
+        if self.bar is None:
+            self.bar = self.progress.add_task(description, total=total, figures=figures)
+        self.progress.update(
+            self.bar, description=description, completed=done, total=total, figures=figures
+        )
+
+    def _print_epoch(self, event: EpochEnded) -> None:
+        metrics = event.metrics
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss")
+        parts = [f"epoch {event.epoch}/{self.started.epochs}"]
+        parts += [
+            _figure(name, metrics[name])
+            for name in (*names, "test_accuracy", "test_top5")
+            if name in metrics
+        ]
+        if "changed_edges" in metrics:
+            parts.append(f"edges changed {metrics['changed_edges']}/{metrics['edges']}")
+            parts.append(f"margin {metrics['margin_mean']:.3f}")
+        epochs_done = event.epoch - self.started.epoch
+        left = (time.monotonic() - self.began) / epochs_done * (self.started.epochs - event.epoch)
+        parts += [f"{event.seconds:.1f} s", f"ETA {_duration(left)}"]
+        self.console.print("  ".join(parts))
+        if event.architecture is not None:
+            self.console.print(f"  [dim]{_compact(event.architecture)}[/dim]")
+
+
+def _figures(event: Stepped) -> str:
+    parts = [
+        _figure(name, event.means[name])
+        for name in ("train_loss", "train_accuracy", "val_accuracy")
+        if name in event.means
+    ]
+    if event.changed_edges is not None:
+        parts.append(f"{event.changed_edges} edges changed")
+    return "  ".join(parts)
+
+
+def _figure(name: str, value: float) -> str:
+    label = name.replace("_", " ")
+    return f"{label} {value:.3f}" if name.endswith("loss") else f"{label} {value:.1%}"
+
+
+def _compact(architecture: Architecture) -> str:
+    return "  ".join(f"{e}={c}" for e, c in architecture.edges.items() if c is not None)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

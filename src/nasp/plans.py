@@ -1,0 +1,172 @@
+"""From what a user gave to jobs: the defaults, and the given on top."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasp.architecture import Architecture
+from nasp.defaults import default_space, search_defaults, train_defaults
+from nasp.errors import UsageError, validated
+from nasp.jobs import DataConfig, SearchJob, TrainJob, job_of
+from nasp.runs import RunFolder
+from nasp.search import SearchConfig
+from nasp.spaces import SPACES, find_space
+from nasp.strategies import strategy_config
+from nasp.train import TrainConfig
+
+Options = Mapping[str, Any]
+
+
+def search_job(
+    data: Options,
+    space: str | None,
+    size: Options,
+    search: Options,
+    settings: Options,
+    pairs: Sequence[str] = (),
+) -> SearchJob:
+    """Return the job of a search.
+
+    Args:
+        data: fields of `DataConfig` that were given.
+        space: the search space's name, or None for the data's default.
+        size: `channels` and `cells`, where given.
+        search: fields of `SearchConfig` that were given, without `settings`.
+        settings: the strategy's settings that were given.
+        pairs: more of them, each ``NAME=VALUE``.
+
+    Raises:
+        UsageError: a name or a value does not fit.
+    """
+    chosen_space = find_space(space or default_space(data["name"])).name
+    defaults = search_defaults(data["name"], chosen_space)
+    strategy = search.get("strategy", "nasp")
+    inherited = defaults["settings"] if strategy == "nasp" else {}
+    merged = {**inherited, **settings, **dict(map(_pair, pairs))}
+    strategy_config(strategy, merged)
+    batch = {"batch_size": defaults["batch_size"], **data}
+    loop = {"epochs": defaults["epochs"], **search, "settings": merged}
+    sizes = {"channels": defaults["channels"], "cells": defaults["cells"], **size}
+    return validated(
+        SearchJob,
+        {
+            "data": validated(DataConfig, batch, "the data"),
+            "space": chosen_space,
+            "search": validated(SearchConfig, loop, "the search"),
+            **sizes,
+        },
+        "the search",
+    )
+
+
+def train_job_for(
+    target: RunFolder | Architecture,
+    data: Options,
+    size: Options,
+    training: Options,
+    beside: Sequence[str] = (),
+) -> TrainJob:
+    """Return the job that trains a run's result, or an architecture.
+
+    Args:
+        target: a finished search, whose data are the default, or an architecture.
+        data: fields of `DataConfig` that were given.
+        size: `channels` and `cells`, where given.
+        training: fields of `TrainConfig` that were given.
+        beside: ``random:N`` (N random architectures), ``random-K`` (number K), ``resnet``.
+
+    Raises:
+        UsageError: there is no result yet, no data were named, or a value does not fit.
+    """
+    if isinstance(target, RunFolder):
+        architecture = _result_of(target)
+        job = job_of(target)
+        searched = job.data.model_dump(include={"name", "root", "image_size", "workers"})
+        seed = job.search.seed if isinstance(job, SearchJob) else job.train.seed
+        data = {**searched, **data}
+        training = {"seed": seed, **training}
+    else:
+        architecture = target
+    if "name" not in data:
+        raise UsageError("Say what to train on: --data NAME.")
+    space = find_space(architecture.space or "").name
+    defaults = train_defaults(data["name"], space)
+    fields = {name: defaults[name] for name in defaults if name in TrainConfig.model_fields} | dict(
+        training
+    )
+    fed = {name: defaults[name] for name in ("batch_size", "cutout")} | dict(data)
+    sizes = {name: defaults[name] for name in ("channels", "cells")} | dict(size)
+    return validated(
+        TrainJob,
+        {
+            "data": validated(DataConfig, fed, "the data"),
+            "space": space,
+            "architecture": dict(architecture.edges),
+            "train": validated(TrainConfig, fields, "the training"),
+            "beside": tuple(name for text in beside for name in _rivals(text)),
+            **sizes,
+        },
+        "the training",
+    )
+
+
+def target_of(text: str) -> RunFolder | Architecture:
+    """Return what RUN|ARCH names: a run folder, a JSON file, or a space's own notation.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return RunFolder.open(path)
+    if path.is_file():
+        return Architecture.load(path)
+    if "(" in text or "|" in text:
+        reasons = []
+        for space in SPACES.values():
+            try:
+                return space.parse(text)
+            except UsageError as error:
+                reasons.append(str(error))
+        raise UsageError(f"'{text}' is no architecture of any space: {reasons[0]}")
+    raise UsageError(f"There is no run folder, file or architecture '{text}'.")
+
+
+def _result_of(run: RunFolder) -> Architecture:
+    if not run.architecture_path.is_file():
+        raise UsageError(
+            f"The search in {run.path} is not finished: go on with 'nasp resume {run.path}'."
+        )
+    return Architecture.load(run.architecture_path)
+
+
+def _rivals(text: str) -> list[str]:
+    kind, _, count = text.partition(":")
+    if kind == "random" and count.isdigit():
+        return [f"random-{number}" for number in range(1, int(count) + 1)]
+    if text == "resnet" or (text.startswith("random-") and text[7:].isdigit()):
+        return [text]
+    raise UsageError(f"Unknown --beside '{text}': give random:N, random-K or resnet.")
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise UsageError(f"--set takes NAME=VALUE, not '{text}'.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def architecture_of(target: RunFolder | Architecture) -> Architecture:
+    """Return the architecture of a finished run, or the architecture itself.
+
+    Raises:
+        UsageError: the run is not finished.
+        NaspError: its file is damaged.
+    """
+    return target if isinstance(target, Architecture) else _result_of(target)
