@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.probe import attach_probe, same_shapes, tensors_of, with_tensors
+from nasp.products import SharedInputs
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Probe:
 
     candidate: int | None
     alphas: Tensor
+    shared: SharedInputs | None = None
 
 
 Run = Single | Mixture | Probe
@@ -96,16 +98,16 @@ class Choice(nn.Module):
             )
         if isinstance(run, Single) or not torch.is_grad_enabled():
             return operations[run.candidate](*args, **kwargs)
-        return attach_probe(
-            run.alphas, dict(zip(self.names, operations, strict=True)), run.candidate, args, kwargs
-        )
+        candidates = dict(zip(self.names, operations, strict=True))
+        return attach_probe(run.alphas, candidates, run.candidate, args, kwargs, run.shared)
 
     def attach_off_edge(self, output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
         """Return the node's `output` unchanged, with this switched-off edge's probe on it."""
-        if not isinstance(self.run, Probe) or not torch.is_grad_enabled():
+        run = self.run
+        if not isinstance(run, Probe) or not torch.is_grad_enabled():
             return output
         candidates = dict(zip(self.names, self.operations, strict=True))
-        probed: Tensor = attach_probe(self.run.alphas, candidates, None, inputs, {}, output)
+        probed: Tensor = attach_probe(run.alphas, candidates, None, inputs, {}, run.shared, output)
         return probed
 
     def _mix(self, weights: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Health:
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
             (skip, none, pooling).
+        free: those candidates, the most frequent first.
     """
 
     changed_edges: int
@@ -39,6 +40,7 @@ class Health:
     margin_min: float
     shares: dict[str, float]
     parameterless: float
+    free: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values."""
@@ -49,7 +51,7 @@ class Health:
         if self.parameterless < COLLAPSED:
             return None
         share = f"{self.parameterless:.0%}"
-        common = ", ".join(name for name, _ in Counter(self.shares).most_common(2))
+        common = ", ".join(self.free[:2])
         return (
             f"The architecture collapses: {share} of its edges hold operations without"
             f" parameters (mostly {common}); try exploration or a warm-up of the weights."
@@ -95,6 +97,7 @@ class HealthMonitor:
         margins = [_margins(a.detach()) for a in self.supernet.alphas.values()]
         margin = torch.cat(margins)
         held = [name for name in self._latest.edges.values() if name is not None]
+        free = Counter(self._free())
         health = Health(
             changed_edges=self._latest.changes(self._at_epoch_start),
             edges=len(self._latest.edges),
@@ -102,20 +105,21 @@ class HealthMonitor:
             margin_mean=float(margin.mean()),
             margin_min=float(margin.min()),
             shares={name: count / len(held) for name, count in sorted(Counter(held).items())},
-            parameterless=self._parameterless(),
+            parameterless=free.total() / len(held),
+            free=tuple(name for name, _ in free.most_common()),
         )
         self._at_epoch_start = self._latest
         self._flips = self._steps = 0
         return health
 
-    def _parameterless(self) -> float:
-        free = []
+    def _free(self) -> Iterator[str]:
         for name, table in self.supernet.tables.items():
             for row, edge in enumerate(table.edges):
                 candidate = self._latest[edge]
-                if candidate is not None:
-                    free.append(self._costs[name][row, table.candidates.index(candidate)] == 0)
-        return sum(map(bool, free)) / len(free)
+                if candidate is None:
+                    continue
+                if self._costs[name][row, table.candidates.index(candidate)] == 0:
+                    yield candidate
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts of the epoch under way."""

@@ -172,6 +172,7 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
             folder = run.path / "beside" / name
             is_new = not (folder / "config.json").is_file()
             rival_run = begin(folder, rival) if is_new else RunFolder.open(folder)
+            rival_run.go_on = run.go_on
             results.append(_train_one(rival, name, rival_run, images, observe))
     return results
 

@@ -91,7 +91,16 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         metrics = self.gradients(batch, self.weights)
         if self.clip is not None:
-            self.fabric.clip_gradients(self.network, self._stepper, max_norm=self.clip)
+            norm = self.fabric.clip_gradients(
+                self.network, self._stepper, max_norm=self.clip, error_if_nonfinite=False
+            )
+            # Under a loss scale an overflow is ordinary: the scaler skips that step.
+            is_scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
+            if norm is not None and not torch.isfinite(norm) and not is_scaled:
+                raise NaspError(
+                    "The gradient of the weights is not finite: lower the learning rate, or"
+                    " check the data for invalid values; the run resumes from its last checkpoint."
+                )
         self._stepper.step()
         return metrics
 

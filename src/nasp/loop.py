@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasp.architecture import Architecture
+from nasp.checkpointer import Checkpointer
 from nasp.events import EpochEnded, Observer, Started, Stepped, Warned
 from nasp.interruption import Interrupted, interruptible
 from nasp.meter import Meter
-from nasp.runs import Checkpointer, RunFolder
+from nasp.runs import RunFolder
 from nasp.tasks.task import Metrics
 
 
@@ -118,4 +119,4 @@ def _farewell(run: RunFolder | None, epoch: int, step: int) -> str:
     where = f"Stopped in epoch {epoch} after step {step}"
     if run is None:
         return f"{where}; nothing was saved, since no run folder was given."
-    return f"{where}; all is saved. Go on with: nasp resume {run.path}"
+    return f"{where}; all is saved. Go on with: {run.go_on}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,10 @@ def target_of(text: str) -> RunFolder | Architecture:
         UsageError: it is none of them.
     """
     path = Path(text)
-    if path.is_dir():
+    # Not path.is_dir(): a genotype is too long for a file's name, at which that raises.
+    if os.path.isdir(path):
         return RunFolder.open(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return Architecture.load(path)
     if "(" in text or "|" in text:
         reasons = []

@@ -17,6 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
+from nasp.products import SharedInputs, Shortcuts
 
 
 def attach_probe(
@@ -25,6 +26,7 @@ def attach_probe(
     chosen: int | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    shared: SharedInputs | None = None,
     output: Any = None,
 ) -> Any:
     """Run the chosen candidate; make its backward pass fill the gradient of `alphas`.
@@ -35,6 +37,8 @@ def attach_probe(
         chosen: the candidate that runs, or None where the edge is switched off.
         args: positional inputs of the edge.
         kwargs: named inputs of the edge.
+        shared: what edges that read the same input have in common; None runs every candidate
+            as it is, layer by layer.
         output: for a switched-off edge, what it would have been added to.
 
     Returns:
@@ -50,7 +54,7 @@ def attach_probe(
             f"The candidates {', '.join(names)} must return a tensor, or a tuple, list or"
             f" dictionary of tensors, but gave a {type(output).__name__}."
         )
-    edge = _Edge(names, operations, chosen, state, len(outputs))
+    edge = _Edge(names, operations, chosen, state, len(outputs), shared)
     inputs = [tensor.detach() for tensor in tensors_of((args, kwargs))]
     probed = _Probe.apply(edge, alphas, *outputs, *inputs)
     return with_tensors(output, list(probed))
@@ -118,6 +122,14 @@ class _ForwardState:
             ),
         )
 
+    @property
+    def is_autocast(self) -> bool:
+        return any(enabled for _, enabled, _ in self.autocast)
+
+    @property
+    def has_more_than_tensors(self) -> bool:
+        return any(leaf is not _TENSOR for leaf in self.leaves)
+
     def arguments(self, tensors: Sequence[Tensor]) -> Any:
         remaining = iter(tensors)
         leaves = [next(remaining) if leaf is _TENSOR else leaf for leaf in self.leaves]
@@ -149,6 +161,13 @@ class _Edge:
     chosen: int | None
     state: _ForwardState
     outputs: int
+    shared: SharedInputs | None
+
+    def shortcuts(self, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Shortcuts | None:
+        """Return the cheaper way to inner products, where input and output allow one."""
+        if self.shared is None or self.state.is_autocast or self.state.has_more_than_tensors:
+            return None
+        return self.shared.shortcuts(inputs, gradients)
 
 
 class _Probe(torch.autograd.Function):
@@ -168,17 +187,21 @@ class _Probe(torch.autograd.Function):
         saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
         outputs, inputs = saved[: edge.outputs], saved[edge.outputs :]
         args, kwargs = edge.state.arguments(inputs)
+        shortcuts = edge.shortcuts(inputs, gradients)
         products = []
         with edge.state.restored():
             for k, operation in enumerate(edge.operations):
                 if k == edge.chosen:
-                    candidate: Sequence[Tensor] = outputs
-                else:
+                    products.append(_inner_product(gradients, outputs))
+                    continue
+                product = None if shortcuts is None else shortcuts.product(operation)
+                if product is None:
                     edge.state.rewind_rng()
                     candidate = tensors_of(_run(edge.names[k], operation, args, kwargs))
                     expected = "the others" if edge.chosen is None else edge.names[edge.chosen]
                     same_shapes(expected, outputs, edge.names[k], candidate)
-                products.append(_inner_product(gradients, candidate))
+                    product = _inner_product(gradients, candidate)
+                products.append(product)
         return None, torch.stack(products), *gradients, *([None] * len(inputs))
 
 

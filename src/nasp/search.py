@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nasp.architecture import Architecture
+from nasp.checkpointer import Checkpointer
 from nasp.derive import derive
 from nasp.errors import UsageError, validated
 from nasp.events import Observer, nobody
@@ -20,9 +21,9 @@ from nasp.health import HealthMonitor
 from nasp.learner import Learner, make_fabric
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
-from nasp.runs import Checkpointer, RunFolder
-from nasp.strategies import Horizon, make_strategy
-from nasp.stream import Stream
+from nasp.runs import RunFolder
+from nasp.strategies import Horizon, make_strategy, strategy_config
+from nasp.stream import Stream, epoch_length
 from nasp.supernet import Supernet
 from nasp.tasks.supervised import Supervised
 from nasp.tasks.task import Batch, Metrics, Task
@@ -136,8 +137,13 @@ def search(
         task = Supervised()
     elif not isinstance(task, Task):
         task = Supervised(task)
-    folder = None if run is None else _run_folder(Path(run), config)
-    return run_search(Supernet(network), train_loader, val_loader, task, config, folder, observe)
+    strategy_config(config.strategy, config.settings)  # raises before a folder is made
+    supernet = Supernet(network)
+    if run is None:
+        return run_search(supernet, train_loader, val_loader, task, config, None, observe)
+    folder = _run_folder(Path(run), config)
+    with folder.lock():
+        return run_search(supernet, train_loader, val_loader, task, config, folder, observe)
 
 
 _CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
@@ -155,7 +161,7 @@ def run_search(
     """Search a supernet; a run that was stopped goes on. See `search`."""
     seed_everything(config.seed, verbose=False)
     supernet.train()
-    steps = _length(train_loader)
+    steps = epoch_length(train_loader)
     initial_weights = {
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }
@@ -274,23 +280,11 @@ def _prefixed(prefix: str, metrics: Metrics) -> Metrics:
     return {prefix + name: value for name, value in metrics.items()}
 
 
-def _length(loader: Iterable[Batch]) -> int:
-    try:
-        length = len(loader)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise UsageError(
-            "The training loader must have a length (len), which says how long an epoch is."
-        ) from error
-    if length == 0:
-        raise UsageError("The training loader gives no batch: it needs at least one.")
-    return length
-
-
 def _run_folder(path: Path, config: SearchConfig) -> RunFolder:
     wanted = {"kind": "python-search", "search": config.model_dump(mode="json")}
-    if not (path / "config.json").is_file():
-        return RunFolder.create(path, wanted)
-    run = RunFolder.open(path)
+    is_new = not (path / "config.json").is_file()
+    run = RunFolder.create(path, wanted) if is_new else RunFolder.open(path)
     if run.config() != wanted:
         raise UsageError(f"{path} holds a search with other settings: give another folder.")
+    run.go_on = f"nasp.search(..., run='{path}')"
     return run

@@ -42,6 +42,7 @@ class Stream:
         self.name = name
         self._batches: Iterator[Batch] | None = None
         self._rng_at_start = torch.get_rng_state()
+        self._own_at_start = [own.get_state() for own in _own_generators(loader)]
         self._position = 0
 
     def __next__(self) -> Batch:
@@ -61,6 +62,7 @@ class Stream:
 
     def _begin_pass(self) -> None:
         self._rng_at_start = torch.get_rng_state()
+        self._own_at_start = [own.get_state() for own in _own_generators(self.loader)]
         self._batches = iter(self.loader)
         self._position = 0
 
@@ -69,6 +71,9 @@ class Stream:
         state: dict[str, Any] = {"rng": self._rng_at_start, "position": self._position}
         if isinstance(self.loader, ResumableLoader):
             state["loader"] = self.loader.state_dict()
+        else:
+            own_now = [own.get_state() for own in _own_generators(self.loader)]
+            state["own"] = list(zip(self._own_at_start, own_now, strict=True))
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -78,7 +83,42 @@ class Stream:
             self._batches = iter(self.loader)
         elif state["position"] > 0:
             torch.set_rng_state(state["rng"])
+            own = _own_generators(self.loader)
+            for generator, (at_start, _) in zip(own, state["own"], strict=True):
+                generator.set_state(at_start)
             self._begin_pass()
             for _ in range(state["position"]):
                 next(self)
+            for generator, (_, now) in zip(own, state["own"], strict=True):
+                generator.set_state(now)
         self._rng_at_start, self._position = state["rng"], state["position"]
+
+
+def epoch_length(loader: Iterable[Batch]) -> int:
+    """Return how many batches a pass of the training loader has.
+
+    Raises:
+        UsageError: it does not say, or has none.
+    """
+    try:
+        length = len(loader)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise UsageError(
+            "The training loader must have a length (len), which says how long an epoch is."
+        ) from error
+    if length == 0:
+        raise UsageError("The training loader gives no batch: it needs at least one.")
+    return length
+
+
+def _own_generators(loader: object) -> list[torch.Generator]:
+    """Return the generators that a `DataLoader` was given, itself or in its samplers."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    owners = (
+        loader,
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    )
+    found = {id(own): own for own in (getattr(owner, "generator", None) for owner in owners)}
+    return [own for own in found.values() if isinstance(own, torch.Generator)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nasp.architecture import Architecture
 from nasp.choice import Choice, Mixture, Node, Probe, Run, Single
 from nasp.errors import UsageError
+from nasp.products import SharedInputs
 from nasp.proximal import NodeGroup, largest_entries, surviving_edges
 
 Alphas = dict[str, Tensor]
@@ -110,12 +111,19 @@ class Supernet(nn.Module):
         for name, row, chosen in self._chosen(path):
             self._set(name, row, Single(chosen))
 
-    def probe(self, path: Mapping[str, Tensor]) -> Alphas:
-        """Run the chosen candidates, and give the returned leaves every candidate's gradient."""
+    def probe(self, path: Mapping[str, Tensor], fused: bool = True) -> Alphas:
+        """Run the chosen candidates, and give the returned leaves every candidate's gradient.
+
+        Args:
+            path: discrete.
+            fused: let unchosen candidates share work and leave out what their gradient does not
+                need (`nasp.products`); False runs each as it is, for the same gradient.
+        """
         leaves = {name: a.detach().clone().requires_grad_() for name, a in path.items()}
         rows = {name: leaf.unbind() for name, leaf in leaves.items()}
+        shared = SharedInputs() if fused else None
         for name, row, chosen in self._chosen(path):
-            self._set(name, row, Probe(chosen, rows[name][row]))
+            self._set(name, row, Probe(chosen, rows[name][row], shared))
         return leaves
 
     def mixture(self, weights: Mapping[str, Tensor]) -> None:

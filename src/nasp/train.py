@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from nasp.checkpointer import Checkpointer
 from nasp.errors import UsageError
 from nasp.events import Observer, nobody
 from nasp.learner import Learner, make_fabric
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
-from nasp.runs import Checkpointer, RunFolder
-from nasp.stream import Stream
+from nasp.runs import RunFolder
+from nasp.stream import Stream, epoch_length
 from nasp.tasks.batches import inputs_and_target
 from nasp.tasks.image import ImageClassification, evaluate
 from nasp.tasks.task import Batch
@@ -165,7 +166,7 @@ def train(
         Interrupted: Ctrl-C; with `run` the same call goes on.
     """
     seed_everything(config.seed, verbose=False)
-    steps = len(train_loader)  # type: ignore[arg-type]
+    steps = epoch_length(train_loader)
     trained, objective = network, task
     if auxiliary is not None and config.auxiliary > 0:
         trained = WithAuxiliaryHead(network, *auxiliary)

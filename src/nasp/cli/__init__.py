@@ -39,7 +39,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:
-        app()
+        _run()
     except UsageError as error:
         _fail(str(error), 2)
     except NaspError as error:
@@ -56,6 +56,15 @@ def main() -> None:
         if "out of memory" not in str(error).lower() and "allocate memory" not in str(error):
             raise
         _fail("There is too little memory: give a smaller --batch-size, or --accumulate 2.", 1)
+
+
+def _run() -> None:
+    try:
+        app()
+    except SystemExit as error:
+        if error.code == 130:  # how typer ends on Ctrl-C, without a word
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _fail(message: str, code: int) -> None:

@@ -170,4 +170,4 @@ def _cell(value: object) -> str:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)

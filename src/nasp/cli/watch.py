@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -73,12 +74,12 @@ class Watch:
                 if not self.quiet:
                     self._print_epoch(event)
             case Warned(message):
-                self.console.print(f"[yellow]warning:[/yellow] {message}")
+                self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
 
     def say(self, text: str) -> None:
         """Print a line, unless quiet."""
         if not self.quiet:
-            self.console.print(text)
+            self.console.print(text, markup=False)
 
     def _start(self, event: Started) -> None:
         self.started, self.began = event, time.monotonic()
@@ -112,7 +113,7 @@ class Watch:
         parts += [f"{event.seconds:.1f} s", f"ETA {_duration(left)}"]
         self.console.print("  ".join(parts))
         if event.architecture is not None:
-            self.console.print(f"  [dim]{_compact(event.architecture)}[/dim]")
+            self.console.print(f"  [dim]{escape(_compact(event.architecture))}[/dim]")
 
 
 def _figures(event: Stepped) -> str:

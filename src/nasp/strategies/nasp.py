@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from nasp.architecture import Architecture
 from nasp.complexity import Regulariser, parameter_counts
@@ -26,6 +27,9 @@ class NASPConfig(BaseModel):
         betas: Adam's, for the alphas.
         weight_decay: on the alphas.
         exploration: probability that a weight step trains a random path instead.
+        gradient: how the same exact gradient is had: ``"probe"``, forward-only and fused;
+            ``"probe-unfused"``, every unchosen candidate run as it is; ``"plain"``, through the
+            full graph of all candidates, as the authors' code does.
         warmup_epochs: epochs at the start in which weight steps train uniformly drawn paths
             and the alphas rest.
     """
@@ -38,6 +42,7 @@ class NASPConfig(BaseModel):
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(1e-3, ge=0)
     exploration: float = Field(0.0, ge=0, le=1)
+    gradient: Literal["probe", "probe-unfused", "plain"] = "probe"
     warmup_epochs: int = Field(0, ge=0)
 
 
@@ -77,7 +82,7 @@ class NASP:
             return None
         alphas = self.supernet.alphas
         # 1.  Ā_t = prox_C1(A_t)
-        discrete = self.supernet.probe(self.path)
+        discrete = self._discrete_point()
         # 2.  A_{t+1} = prox_C2(A_t − ε ∇_Ā F(w_t, Ā_t)),  F = L_val + η R
         metrics = self.learner.gradients(
             batch,
@@ -120,6 +125,14 @@ class NASP:
         self.generator.set_state(state["generator"])
         self.path = state["path"]
         self.weight_steps = state["weight_steps"]
+
+    def _discrete_point(self) -> dict[str, Tensor]:
+        """Return leaves that hold Ā, the supernet set to give them the exact gradient."""
+        if self.config.gradient == "plain":
+            leaves = {name: a.clone().requires_grad_() for name, a in self.path.items()}
+            self.supernet.mixture(leaves)
+            return leaves
+        return self.supernet.probe(self.path, fused=self.config.gradient == "probe")
 
     def _explores(self) -> bool:
         draw = torch.rand((), generator=self.generator).item()

@@ -1,0 +1,561 @@
+"""Killed at any instant, stopped, or out of disk: what is resumed ends with the same bits.
+
+Real processes get real signals. Most are forked from one server that has imported all, since
+Python and torch take seconds to start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+NASP = Path(sys.executable).with_name("nasp")
+ENOUGH = 120.0  # seconds until a test gives up on a process
+
+SERVER = """
+import json, os, signal, sys
+import torch
+torch.set_num_threads(1)
+import nasp.cli, nasp.cli.reports, nasp.cli.watch, nasp.jobs, nasp.plans
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for line in sys.stdin:
+    order = json.loads(line)
+    if "wait" in order:
+        print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), flush=True)
+        continue
+    pid = os.fork()
+    if pid:
+        print(pid, flush=True)
+        continue
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(order[name], os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
+    sys.stdin.close()
+    code = 1
+    try:
+        sys.argv = ["nasp", *order["argv"]]
+        names = {}
+        exec(order["first"], names)
+        if order["argv"]:
+            nasp.cli.main()
+        code = 0
+    except SystemExit as exit:
+        code = exit.code or 0
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+"""
+
+# Counts what a run does to its files and calls `then` before the n-th time. Files that are
+# appended to and checkpoints are written in two halves, with a count in between.
+COUNT = """
+import io, json, os, pathlib, signal, torch
+import nasp.runs
+left = [{n}]
+def count():
+    left[0] -= 1
+    if left[0] == 0:
+        {then}
+def counted(owner, name):
+    original = getattr(owner, name)
+    def call(*arguments, **named):
+        count()
+        return original(*arguments, **named)
+    setattr(owner, name, call)
+for owner, name in ((os, "fsync"), (os, "truncate"), (pathlib.Path, "replace"),
+                    (pathlib.Path, "unlink"), (pathlib.Path, "mkdir")):
+    counted(owner, name)
+save = torch.save
+def save_halves(state, stream):
+    whole = io.BytesIO()
+    save(state, whole)
+    data = whole.getvalue()
+    stream.write(data[:len(data) // 2])
+    stream.flush()
+    count()
+    stream.write(data[len(data) // 2:])
+torch.save = save_halves
+def append_halves(path, line):
+    text = json.dumps(line) + chr(10)
+    for half in (text[:len(text) // 2], text[len(text) // 2:]):
+        with path.open("a") as stream:
+            stream.write(half)
+        count()
+nasp.runs._append = append_halves
+"""
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+FULL = 'raise OSError(28, "No space left on device")'
+
+SEARCH = [
+    *("search", "--space", "nasbench201", "--channels", "4", "--cells", "1", "--epochs", "3"),
+    *("--subset", "100", "--batch-size", "16", "--exploration", "0.3", "--warmup-epochs", "1"),
+    *("--no-train", "--cutout", "2"),
+]
+EACH_STEP = ["--checkpoint-minutes", "0.000001"]
+DARTS_CELL = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('sep_conv_3x3', 0), "
+    "('skip_connect', 1), ('dil_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
+    "('max_pool_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), "
+    "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
+TRAIN = [
+    *("train", DARTS_CELL, "--data", "digits", "--channels", "4", "--cells", "3"),
+    *("--epochs", "2", "--subset", "64", "--batch-size", "16"),
+]
+SMALL_CELL = "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+BESIDE = [
+    *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),
+    *("--epochs", "2", "--subset", "48", "--batch-size", "16", "--beside", "random:1"),
+]
+
+
+class Server:
+    """Forks processes that have all of nasp imported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        )
+        self.count = 0
+
+    def _ask(self, order: dict[str, Any]) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def start(self, argv: list[str], first: str = "") -> Child:
+        """Run `first`, then the command if there is one."""
+        self.count += 1
+        out, err = (self.folder / f"{self.count}.{kind}" for kind in ("out", "err"))
+        order = {"argv": argv, "first": first, "out": str(out), "err": str(err)}
+        return Child(self, self._ask(order), out, err)
+
+    def run(self, argv: list[str], first: str = "") -> Child:
+        """The same, until it ends."""
+        child = self.start(argv, first)
+        child.wait()
+        return child
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+class Child:
+    """A process of the server's."""
+
+    def __init__(self, server: Server, pid: int, out: Path, err: Path) -> None:
+        self.server, self.pid = server, pid
+        self._out, self._err = out, err
+        self.code: int | None = None
+
+    def wait(self) -> int:
+        self.code = self.server._ask({"wait": self.pid})
+        return self.code
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
+        os.kill(self.pid, number)
+        return self.wait()
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
+
+
+class Undisturbed:
+    """Runs of commands that nothing disturbs, each made once."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.made: dict[str, Path] = {}
+
+    def __call__(self, argv: list[str]) -> Path:
+        key = repr(argv)
+        if key not in self.made:
+            path = self.folder / str(len(self.made))
+            child = self.server.run([*argv, "--out", str(path)])
+            assert child.code == 0, child.err
+            self.made[key] = path
+        return self.made[key]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(server, tmp_path_factory.mktemp("undisturbed"))
+
+
+def assert_same_run(path: Path, reference: Path) -> None:
+    """All that a run ends with is equal, to the bit; nothing unfinished lies about."""
+    names = ("metrics.jsonl", "architecture.json", "alphas.safetensors", "weights.safetensors")
+    compared = 0
+    for expected in sorted(reference.rglob("*")):
+        if expected.name not in (*names, "best.safetensors"):
+            continue
+        actual = path / expected.relative_to(reference)
+        compared += 1
+        if expected.suffix == ".safetensors":
+            tensors = load_file(actual)
+            assert tensors.keys() == load_file(expected).keys()
+            for name, tensor in load_file(expected).items():
+                assert torch.equal(tensors[name], tensor), (actual, name)
+        else:
+            assert actual.read_bytes() == expected.read_bytes(), actual
+    assert compared >= 3
+    for folder in reference.rglob("checkpoints"):
+        there = path / folder.relative_to(reference)
+        assert latest(there.parent) == latest(folder.parent)
+        assert len(list(there.iterdir())) == 2
+    lines = (path / "timing.jsonl").read_text().splitlines()
+    assert len(lines) == len((reference / "timing.jsonl").read_text().splitlines())
+
+
+def latest(run: Path) -> int:
+    """The step of the latest checkpoint; 0 where there is none."""
+    paths = (run / "checkpoints").glob("step-*.pt")
+    return max((int(path.stem.removeprefix("step-")) for path in paths), default=0)
+
+
+def wait_until(condition: Callable[[], bool], alive: Callable[[], bool] = lambda: True) -> None:
+    deadline = time.monotonic() + ENOUGH
+    while not condition():
+        assert time.monotonic() < deadline
+        assert alive(), "the process ended too early"
+        time.sleep(0.001)
+
+
+def checkpoints(run: Path) -> list[Path]:
+    return sorted((run / "checkpoints").glob("step-*.pt"))
+
+
+@pytest.fixture(scope="module")
+def half_done(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a search that was killed halfway."""
+    path = tmp_path_factory.mktemp("half") / "run"
+    argv = [*SEARCH, *EACH_STEP, "--out", str(path)]
+    assert server.run(argv, COUNT.format(n=90, then=KILL)).code == -signal.SIGKILL
+    assert 6 < latest(path) < 15
+    return path
+
+
+def resumed(server: Server, path: Path) -> None:
+    child = server.run(["resume", str(path)])
+    assert child.code == 0, child.err
+
+
+@pytest.mark.slow
+def test_the_installed_command_is_killed_again_and_again(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    path = tmp_path / "run"
+    argv = [*SEARCH, *EACH_STEP, "--out", str(path)]
+    for step in (1, 9, 16):
+        process = subprocess.Popen(
+            [NASP, *argv],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(lambda step=step: latest(path) >= step, lambda p=process: p.poll() is None)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not (path / "architecture.json").exists()
+        argv = ["resume", str(path)]
+        # From the second on, checkpoints come as often as the run was begun with.
+    result = subprocess.run([NASP, "resume", path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Going on after epoch 2, step" in result.stderr
+    assert_same_run(path, undisturbed(SEARCH))
+
+
+COMMANDS = {
+    "search": SEARCH,
+    "train": [*TRAIN, "--auxiliary", "0.4", "--drop-path", "0.3", "--label-smoothing", "0.1"],
+    "train-plain": [*TRAIN, "--auxiliary", "0", "--drop-path", "0"],
+    "beside": BESIDE,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_before_any_change_of_a_file(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed, name: str
+) -> None:
+    path, argv = tmp_path / "run", COMMANDS[name]
+    begin = [*argv, *EACH_STEP, "--out", str(path)]
+    draw = random.Random(name)
+    kills, least = 0, 1
+    while True:
+        command = ["resume", str(path)] if (path / "config.json").exists() else begin
+        n = least if kills < 4 else draw.randint(14, 45)
+        child = server.run(command, COUNT.format(n=n, then=KILL))
+        if child.code == 0:
+            break
+        assert child.code == -signal.SIGKILL, child.err
+        kills, least = kills + 1, least + 1
+        assert kills < 60
+    assert kills > 6
+    assert_same_run(path, undisturbed(argv))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", [SEARCH, COMMANDS["train"]], ids=["search", "train"])
+def test_killed_while_the_results_are_written(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed, argv: list[str]
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(undisturbed(argv), path)
+    for name in ("weights.safetensors", "alphas.safetensors", "architecture.json"):
+        (path / name).unlink(missing_ok=True)
+    kills = 0
+    for n in range(1, 40):
+        child = server.run(["resume", str(path)], COUNT.format(n=n, then=KILL))
+        if child.code == 0:
+            break
+        assert child.code == -signal.SIGKILL, child.err
+        kills += 1
+        for file in path.glob("*.safetensors"):
+            load_file(file)  # whole, or not there
+    assert kills >= 5
+    assert_same_run(path, undisturbed(argv))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_between_two_steps(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed, number: signal.Signals
+) -> None:
+    path = tmp_path / "run"
+    # As rarely as by default: the checkpoint is there because of the signal.
+    first = f"""
+import nasp.loop, os
+step = nasp.loop.Stepped
+def stepped(epoch, index, *rest):
+    if (epoch, index) == (2, 3):
+        os.kill(os.getpid(), {int(number)})
+    return step(epoch, index, *rest)
+nasp.loop.Stepped = stepped
+"""
+    child = server.run([*SEARCH, "--out", str(path)], first)
+    assert child.code == 1
+    said = [line for line in child.err.splitlines() if line.startswith("nasp: ")]
+    assert said == [
+        f"nasp: Stopped in epoch 2 after step 3; all is saved. Go on with: nasp resume {path}"
+    ]
+    assert child.err.splitlines()[-1] == said[0]
+    assert "Traceback" not in child.err
+    assert latest(path) == 9
+    assert not (path / "weights.safetensors").exists()
+    resumed(server, path)
+    assert_same_run(path, undisturbed(SEARCH))
+
+
+def test_stopped_while_training_beside_it_names_the_whole(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed
+) -> None:
+    path = tmp_path / "run"
+    child = server.start([*BESIDE, *EACH_STEP, "--out", str(path)])
+    rival = path / "beside" / "random-1"
+    wait_until(lambda: latest(rival) >= 1)
+    assert child.kill(signal.SIGTERM) == 1
+    assert child.err.rstrip().endswith(f"nasp resume {path}")
+    resumed(server, path)
+    assert_same_run(path, undisturbed(BESIDE))
+    assert (rival / "metrics.jsonl").is_file()
+
+
+def test_ctrl_c_before_the_first_step(tmp_path: Path, server: Server) -> None:
+    first = "import nasp.jobs, os, signal\n"
+    first += "nasp.jobs.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+    child = server.run([*SEARCH, "--out", str(tmp_path / "run")], first)
+    assert child.code == 1
+    assert child.err.count("nasp: Stopped") == 1
+    assert "Traceback" not in child.err
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "pickle", "old pickle"])
+def test_a_damaged_checkpoint_leaves_the_one_before(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed, half_done: Path, damage: str
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(half_done, path)
+    _, last = checkpoints(path)
+    marker = tmp_path / "executed"
+    data = last.read_bytes()
+    if damage == "cut":
+        last.write_bytes(data[: len(data) // 2])
+    elif damage == "flip":
+        middle = len(data) // 2
+        last.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    elif damage == "empty":
+        last.write_bytes(b"")
+    else:
+        torch.save(
+            {"progress": Attack(marker)}, last, _use_new_zipfile_serialization=damage == "pickle"
+        )
+    resumed(server, path)
+    assert_same_run(path, undisturbed(SEARCH))
+    assert not marker.exists()
+
+
+class Attack:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_no_checkpoint_can_be_read(tmp_path: Path, server: Server, half_done: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(half_done, path)
+    first, second = checkpoints(path)
+    first.write_bytes(first.read_bytes()[:-100])
+    torch.save({"progress": Attack(tmp_path / "executed")}, second)
+    child = server.run(["resume", str(path)])
+    assert child.code == 1
+    assert child.err.startswith("nasp: No checkpoint in")
+    assert len(child.err.splitlines()) == 1
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"kind": "search", "job": {}}', "\udcff"])
+def test_damaged_settings(tmp_path: Path, server: Server, content: str) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "config.json").write_bytes(content.encode(errors="surrogateescape"))
+    child = server.run(["resume", str(path)])
+    assert child.code in (1, 2)
+    assert child.err.startswith("nasp: ")
+    assert "config.json" in child.err
+    assert "Traceback" not in child.err
+
+
+def test_two_processes_on_one_run(tmp_path: Path, server: Server, undisturbed: Undisturbed) -> None:
+    path = tmp_path / "run"
+    first = server.start([*SEARCH, *EACH_STEP, "--out", str(path)])
+    wait_until(lambda: latest(path) >= 1)
+    os.kill(first.pid, signal.SIGSTOP)
+    before = latest(path)
+    second = server.run(["resume", str(path)])
+    assert second.code == 2
+    assert second.err == f"nasp: Another process is at work on {path}: wait for it.\n"
+    assert latest(path) == before
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait() == 0
+    assert_same_run(path, undisturbed(SEARCH))
+
+
+def test_a_full_disk(tmp_path: Path, server: Server, undisturbed: Undisturbed) -> None:
+    path = tmp_path / "run"
+    argv = [*SEARCH, *EACH_STEP, "--out", str(path)]
+    failures = 0
+    # Over all that one step and the next do to files; each time a little gets done.
+    for n in (60, *range(10, 24)):
+        child = server.run(argv, COUNT.format(n=n, then=FULL))
+        argv = ["resume", str(path)]
+        if child.code == 0:  # it was an unlink that failed, of a file that is gone anyway
+            break
+        failures += 1
+        assert child.code == 1
+        assert child.err.count("nasp: ") == 1
+        assert "No space left on device" in child.err
+        assert "Traceback" not in child.err
+    assert failures >= 5
+    resumed(server, path)
+    assert_same_run(path, undisturbed(SEARCH))
+
+
+def test_files_may_not_grow_so_long(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed, half_done: Path
+) -> None:
+    # A real failure in the midst of torch.save: no file of the process may pass 200 kB.
+    path = tmp_path / "run"
+    shutil.copytree(half_done, path)
+    before = [file.read_bytes() for file in checkpoints(path)]
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
+    child = server.run(["resume", str(path)], limit)
+    assert child.code == 1
+    assert child.err.splitlines()[-1].startswith(f"nasp: Cannot write {path}")
+    assert "Traceback" not in child.err
+    assert [file.read_bytes() for file in checkpoints(path)] == before
+    resumed(server, path)
+    assert_same_run(path, undisturbed(SEARCH))
+
+
+PYTHON = """
+import os, signal, sys, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+import nasp, nasp.events
+from nasp.search import search
+torch.manual_seed(1)
+net = nn.Sequential(
+    nn.Linear(4, 8),
+    nasp.Choice({{"deep": nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.2)), "skip": nn.Identity()}}),
+    nasp.Choice({{"wide": nn.Linear(8, 8), "tanh": nn.Tanh(), "none": nasp.Zero()}}),
+    nn.Linear(8, 3),
+)
+def data(count):
+    return TensorDataset(torch.randn(count, 4), torch.randint(3, (count,)))
+train = DataLoader(data(40), batch_size=8, shuffle=True)
+val = DataLoader(data(21), batch_size=8, shuffle=True, generator=torch.Generator().manual_seed(7))
+left = [{steps}]
+def watch(event):
+    if isinstance(event, nasp.events.Stepped):
+        left[0] -= 1
+        if left[0] == 0:
+            {then}
+search(net, train, val, epochs=4, checkpoint_minutes={minutes}, run={run!r}, observe=watch,
+       settings={{"lr": 0.05, "exploration": 0.3}})
+"""
+
+
+@pytest.mark.parametrize("then", [KILL, "os._exit(3)"])
+def test_a_search_from_python_with_plain_loaders(tmp_path: Path, server: Server, then: str) -> None:
+    reference, path = tmp_path / "whole", tmp_path / "run"
+    script = {"then": then, "minutes": 1e-6}
+    whole = server.run([], PYTHON.format(steps=0, run=str(reference), **script))
+    assert whole.code == 0, whole.err
+    for _ in range(5):
+        child = server.run([], PYTHON.format(steps=4, run=str(path), **script))
+        assert child.code in (-signal.SIGKILL, 3), child.err
+    child = server.run([], PYTHON.format(steps=0, run=str(path), **script))
+    assert child.code == 0, child.err
+    assert_same_run(path, reference)
