@@ -20,7 +20,7 @@ MAX_LINES = 300
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "atomic", "random_state"}),
     frozenset({"architecture", "proximal", "interruption"}),
-    frozenset({"choice", "probe"}),
+    frozenset({"choice", "probe", "products", "fused"}),
     frozenset({"supernet", "complexity"}),
     frozenset({"derive"}),
     frozenset({"spaces", "tasks", "learner", "strategies"})

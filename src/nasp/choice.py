@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nasp.errors import UsageError
+from nasp.fused import FusedCandidates, FusedEdge
 from nasp.probe import attach_probe, same_shapes, tensors_of, with_tensors
-from nasp.products import SharedInputs
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Probe:
 
     candidate: int | None
     alphas: Tensor
-    shared: SharedInputs | None = None
+    fused: FusedEdge | None = None
 
 
 Run = Single | Mixture | Probe
@@ -81,6 +82,11 @@ class Choice(nn.Module):
         """The candidate operations, in the order of `names`."""
         return tuple(self.candidates.values())
 
+    @cached_property
+    def fusible(self) -> FusedCandidates:
+        """The candidates as the fused probe sees them; looked at once."""
+        return FusedCandidates.of(self.names, self.operations)
+
     @property
     def is_off(self) -> bool:
         """Whether a node group switched this edge off."""
@@ -98,16 +104,20 @@ class Choice(nn.Module):
             )
         if isinstance(run, Single) or not torch.is_grad_enabled():
             return operations[run.candidate](*args, **kwargs)
+        if run.fused is not None and run.fused.takes(args, kwargs):
+            return run.fused.run(run.candidate, run.alphas, args[0])
         candidates = dict(zip(self.names, operations, strict=True))
-        return attach_probe(run.alphas, candidates, run.candidate, args, kwargs, run.shared)
+        return attach_probe(run.alphas, candidates, run.candidate, args, kwargs)
 
     def attach_off_edge(self, output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
         """Return the node's `output` unchanged, with this switched-off edge's probe on it."""
         run = self.run
         if not isinstance(run, Probe) or not torch.is_grad_enabled():
             return output
+        if run.fused is not None and run.fused.takes(inputs, {}):
+            return run.fused.attach(output, *inputs)
         candidates = dict(zip(self.names, self.operations, strict=True))
-        probed: Tensor = attach_probe(run.alphas, candidates, None, inputs, {}, run.shared, output)
+        probed: Tensor = attach_probe(run.alphas, candidates, None, inputs, {}, output)
         return probed
 
     def _mix(self, weights: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -127,7 +137,7 @@ class Choice(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out how the edge is being run: it may hold a graph, and is set before each pass."""
-        return {**self.__dict__, "run": Single(0)}
+        return {k: v for k, v in self.__dict__.items() if k != "fusible"} | {"run": Single(0)}
 
 
 class Node(nn.Module):

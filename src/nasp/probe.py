@@ -17,7 +17,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
-from nasp.products import SharedInputs, Shortcuts
 
 
 def attach_probe(
@@ -26,7 +25,6 @@ def attach_probe(
     chosen: int | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    shared: SharedInputs | None = None,
     output: Any = None,
 ) -> Any:
     """Run the chosen candidate; make its backward pass fill the gradient of `alphas`.
@@ -37,24 +35,23 @@ def attach_probe(
         chosen: the candidate that runs, or None where the edge is switched off.
         args: positional inputs of the edge.
         kwargs: named inputs of the edge.
-        shared: what edges that read the same input have in common; None runs every candidate
-            as it is, layer by layer.
-        output: for a switched-off edge, what it would have been added to.
+        output: for a switched-off edge, what it would have been added to; for another, the
+            chosen candidate's output, where it has run already.
 
     Returns:
-        The chosen candidate's output, or `output` for a switched-off edge.
+        The chosen candidate's output, or `output`.
     """
-    state = _ForwardState.capture(args, kwargs)
+    state = ForwardState.capture(args, kwargs)
     names, operations = tuple(candidates), tuple(candidates.values())
-    if chosen is not None:
-        output = _run(names[chosen], operations[chosen], args, kwargs)
+    if chosen is not None and output is None:
+        output = run_unchanged(names[chosen], operations[chosen], args, kwargs)
     outputs = tensors_of(output)
     if not outputs:
         raise UsageError(
             f"The candidates {', '.join(names)} must return a tensor, or a tuple, list or"
             f" dictionary of tensors, but gave a {type(output).__name__}."
         )
-    edge = _Edge(names, operations, chosen, state, len(outputs), shared)
+    edge = _Edge(names, operations, chosen, state, len(outputs))
     inputs = [tensor.detach() for tensor in tensors_of((args, kwargs))]
     probed = _Probe.apply(edge, alphas, *outputs, *inputs)
     return with_tensors(output, list(probed))
@@ -93,7 +90,7 @@ _TENSOR = object()
 
 
 @dataclass(frozen=True)
-class _ForwardState:
+class ForwardState:
     """What the other candidates must find again in the backward pass.
 
     The form of the inputs, the random state as the edge was entered, autocast.
@@ -106,12 +103,13 @@ class _ForwardState:
     autocast: tuple[tuple[str, bool, torch.dtype], ...]
 
     @staticmethod
-    def capture(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _ForwardState:
+    def capture(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ForwardState:
+        """Note the state as it is now."""
         leaves, spec = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         devices = {t.device.index or 0 for t in tensors if t.device.type == "cuda"}
         kinds = {t.device.type for t in tensors}
-        return _ForwardState(
+        return ForwardState(
             leaves=tuple(_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves),
             spec=spec,
             cpu_rng=torch.get_rng_state(),
@@ -122,15 +120,8 @@ class _ForwardState:
             ),
         )
 
-    @property
-    def is_autocast(self) -> bool:
-        return any(enabled for _, enabled, _ in self.autocast)
-
-    @property
-    def has_more_than_tensors(self) -> bool:
-        return any(leaf is not _TENSOR for leaf in self.leaves)
-
     def arguments(self, tensors: Sequence[Tensor]) -> Any:
+        """Return positional and named arguments, with these tensors in their places."""
         remaining = iter(tensors)
         leaves = [next(remaining) if leaf is _TENSOR else leaf for leaf in self.leaves]
         return pytree.tree_unflatten(leaves, self.spec)
@@ -149,6 +140,7 @@ class _ForwardState:
             yield
 
     def rewind_rng(self) -> None:
+        """Set the random state that the edge was entered with."""
         torch.set_rng_state(self.cpu_rng)
         for device, state in self.cuda_rng.items():
             torch.cuda.set_rng_state(state, device)
@@ -159,15 +151,8 @@ class _Edge:
     names: tuple[str, ...]
     operations: tuple[nn.Module, ...]
     chosen: int | None
-    state: _ForwardState
+    state: ForwardState
     outputs: int
-    shared: SharedInputs | None
-
-    def shortcuts(self, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Shortcuts | None:
-        """Return the cheaper way to inner products, where input and output allow one."""
-        if self.shared is None or self.state.is_autocast or self.state.has_more_than_tensors:
-            return None
-        return self.shared.shortcuts(inputs, gradients)
 
 
 class _Probe(torch.autograd.Function):
@@ -187,25 +172,23 @@ class _Probe(torch.autograd.Function):
         saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
         outputs, inputs = saved[: edge.outputs], saved[edge.outputs :]
         args, kwargs = edge.state.arguments(inputs)
-        shortcuts = edge.shortcuts(inputs, gradients)
         products = []
         with edge.state.restored():
             for k, operation in enumerate(edge.operations):
                 if k == edge.chosen:
                     products.append(_inner_product(gradients, outputs))
                     continue
-                product = None if shortcuts is None else shortcuts.product(operation)
-                if product is None:
-                    edge.state.rewind_rng()
-                    candidate = tensors_of(_run(edge.names[k], operation, args, kwargs))
-                    expected = "the others" if edge.chosen is None else edge.names[edge.chosen]
-                    same_shapes(expected, outputs, edge.names[k], candidate)
-                    product = _inner_product(gradients, candidate)
-                products.append(product)
+                edge.state.rewind_rng()
+                candidate = tensors_of(run_unchanged(edge.names[k], operation, args, kwargs))
+                expected = "the others" if edge.chosen is None else edge.names[edge.chosen]
+                same_shapes(expected, outputs, edge.names[k], candidate)
+                products.append(_inner_product(gradients, candidate))
         return None, torch.stack(products), *gradients, *([None] * len(inputs))
 
 
-def _run(name: str, operation: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run_unchanged(
+    name: str, operation: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Run a candidate, and see to it that its rivals find the same input."""
     inputs = tensors_of((args, kwargs))
     versions = [tensor._version for tensor in inputs]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nasp.architecture import Architecture
 from nasp.choice import Choice, Mixture, Node, Probe, Run, Single
 from nasp.errors import UsageError
-from nasp.products import SharedInputs
+from nasp.fused import FusedEdge, FusedPass
 from nasp.proximal import NodeGroup, largest_entries, surviving_edges
 
 Alphas = dict[str, Tensor]
@@ -117,13 +117,18 @@ class Supernet(nn.Module):
         Args:
             path: discrete.
             fused: let unchosen candidates share work and leave out what their gradient does not
-                need (`nasp.products`); False runs each as it is, for the same gradient.
+                need (`nasp.fused`); False runs each as it is, for the same gradient.
         """
         leaves = {name: a.detach().clone().requires_grad_() for name, a in path.items()}
         rows = {name: leaf.unbind() for name, leaf in leaves.items()}
-        shared = SharedInputs() if fused else None
+        fused_pass = FusedPass(list(leaves.values())) if fused else None
+        tables = {name: index for index, name in enumerate(leaves)}
         for name, row, chosen in self._chosen(path):
-            self._set(name, row, Probe(chosen, rows[name][row], shared))
+            for choice in self._choices[self.tables[name].edges[row]]:
+                edge = None
+                if fused_pass is not None:
+                    edge = FusedEdge(fused_pass, tables[name], row, choice.fusible)
+                choice.run = Probe(chosen, rows[name][row], edge)
         return leaves
 
     def mixture(self, weights: Mapping[str, Tensor]) -> None:

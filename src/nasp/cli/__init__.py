@@ -8,6 +8,7 @@ import warnings
 
 import typer
 
+from nasp.cli.bench import bench
 from nasp.cli.resume import resume
 from nasp.cli.search import search
 from nasp.cli.show import show
@@ -27,6 +28,7 @@ app.command()(search)
 app.command()(resume)
 app.command()(train)
 app.command()(show)
+app.add_typer(bench)
 app.callback()(print_version)
 
 

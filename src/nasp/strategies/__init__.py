@@ -10,11 +10,23 @@ from pydantic import BaseModel
 
 from nasp.errors import unknown_name, validated
 from nasp.learner import Learner
+from nasp.strategies.darts import DARTS, DARTSConfig
+from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.nasp import NASP, NASPConfig
 from nasp.strategies.strategy import Horizon, Strategy
 from nasp.supernet import Supernet
 
-__all__ = ["NASP", "STRATEGIES", "Horizon", "NASPConfig", "Strategy", "make_strategy"]
+__all__ = [
+    "DARTS",
+    "NASP",
+    "STRATEGIES",
+    "DARTSConfig",
+    "DARTSSecondOrder",
+    "Horizon",
+    "NASPConfig",
+    "Strategy",
+    "make_strategy",
+]
 
 
 class StrategyFactory(Protocol):
@@ -37,6 +49,8 @@ class Registration:
 
 STRATEGIES: dict[str, Registration] = {
     "nasp": Registration(NASPConfig, NASP),
+    "darts": Registration(DARTSConfig, DARTS),
+    "darts-second-order": Registration(DARTSConfig, DARTSSecondOrder),
 }
 
 

@@ -44,10 +44,12 @@ class Supervised:
         except (RuntimeError, ValueError, TypeError) as error:
             raise NaspError(
                 f"The loss cannot be computed from an output of {_described(output)} and a target"
-                f" of {_described(target)}: {str(error).splitlines()[0]}."
+                f" of {_described(target)}: {str(error).partition(chr(10))[0] or repr(error)}."
             ) from error
+        if not isinstance(loss, Tensor):
+            raise NaspError(f"The loss must be a scalar tensor, but is a {type(loss).__name__}.")
         if loss.dim() != 0:
-            raise NaspError(f"The loss must be a scalar, but has the shape {list(loss.shape)}.")
+            raise NaspError(f"The loss must be a scalar tensor, but is of the {_described(loss)}.")
         metrics = {}
         if _are_logits(output, target):
             with torch.no_grad():

@@ -1,0 +1,123 @@
+"""The rows of a measurement: strategies, and the floor under them all."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nasp.bench.networks import CLASSES, make_supernet, random_path
+from nasp.bench.settings import PRECISIONS, BenchSettings
+from nasp.derive import derive
+from nasp.errors import unknown_name
+from nasp.learner import Learner, make_fabric
+from nasp.strategies import STRATEGIES, Horizon, make_strategy
+from nasp.supernet import Supernet
+from nasp.tasks.supervised import Supervised
+
+FLOOR = "floor"
+"""Two training steps of the path alone: the plain network that `nasp.derive` makes of it.
+
+Its BatchNorm is that of the search, without affine parameters.
+"""
+
+HORIZON = Horizon(epochs=50, steps_per_epoch=390)
+"""The authors' CIFAR-10 search, for strategies with a schedule."""
+
+
+def strategy_rows() -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return row -> strategy and its settings: each registered one, and NASP's other gradients."""
+    rows: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "nasp": ("nasp", {}),
+        "nasp-unfused": ("nasp", {"gradient": "probe-unfused"}),
+        "nasp-plain": ("nasp", {"gradient": "plain"}),
+    }
+    for name, registration in STRATEGIES.items():
+        # What is measured is the iteration with both its steps, not a warm-up without one.
+        has_warmup = "warmup_epochs" in registration.config.model_fields
+        rows.setdefault(name, (name, {"warmup_epochs": 0} if has_warmup else {}))
+    return rows
+
+
+def row_names() -> list[str]:
+    """Return all rows, in the order of the table."""
+    return [FLOOR, *strategy_rows()]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One A step and one w step of a row, ready to run again and again.
+
+    Attributes:
+        arch_step: moves the alphas; of the floor, the first of its two training steps.
+        weight_step: moves the weights.
+        device: where they run.
+        architecture: edge -> candidate, the path that the row was given.
+    """
+
+    arch_step: Callable[[], object]
+    weight_step: Callable[[], object]
+    device: torch.device
+    architecture: Mapping[str, str | None]
+
+
+def make_iteration(row: str, settings: BenchSettings) -> Iteration:
+    """Build a row's network, data and optimisers.
+
+    Raises:
+        UsageError: there is no such row, network or device.
+    """
+    if row not in row_names():
+        raise unknown_name("row", row, row_names())
+    supernet = make_supernet(settings)
+    architecture = supernet.architecture(random_path(supernet, settings))
+    if row == FLOOR:
+        plain = derive(supernet, architecture)
+        learner = _learner(plain, list(plain.parameters()), settings)
+        arch_step = weight_step = learner.weight_step
+    else:
+        learner = _learner(supernet, supernet.weights(), settings)
+        strategy_name, options = strategy_rows()[row]
+        strategy = make_strategy(strategy_name, supernet, learner, options, HORIZON, settings.seed)
+        arch_step, weight_step = strategy.arch_step, strategy.weight_step  # type: ignore[assignment]
+    train, val = (learner.fabric.to_device(_batch(settings, part)) for part in range(2))
+    del supernet
+    gc.collect()
+    return Iteration(
+        lambda: arch_step(val),
+        lambda: weight_step(train),
+        learner.fabric.device,
+        dict(architecture.edges),
+    )
+
+
+def _learner(
+    network: nn.Module | Supernet, weights: list[nn.Parameter], settings: BenchSettings
+) -> Learner:
+    fabric = make_fabric(_accelerator(settings.device), PRECISIONS[settings.dtype])
+    # The optimiser and clipping of a search's defaults.
+    return Learner(
+        fabric,
+        network,
+        Supervised(),
+        weights,
+        lambda parameters: torch.optim.SGD(parameters, lr=0.025, momentum=0.9, weight_decay=3e-4),
+    )
+
+
+def _accelerator(device: str) -> str:
+    # Fabric's own "auto" would take devices that nothing here knows how to time.
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _batch(settings: BenchSettings, part: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2 * settings.seed + part)
+    size = settings.image_size
+    images = torch.randn(settings.batch, 3, size, size, generator=generator)
+    return images, torch.randint(CLASSES, (settings.batch,), generator=generator)

@@ -1,0 +1,166 @@
+"""``nasp bench cost`` and ``nasp bench scale`` as a user runs them; no figure is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasp.bench import rounds
+from nasp.bench.measure import measure
+from nasp.bench.rounds import Plan
+from nasp.bench.scale import MEASURES, SERIES, curves, measure_scale
+from nasp.bench.scale_plot import check_plot, draw
+from nasp.bench.settings import BenchSettings
+from nasp.cli import main
+from nasp.errors import UsageError
+
+NASP = Path(sys.executable).with_name("nasp")
+SMALL = "--space nasbench201 --channels 4 --cells 1 --batch 2 --image-size 8 --threads 1"
+
+
+def nasp(arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [NASP, *arguments.split()], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_cost(tmp_path: Path) -> None:
+    rows = ["floor", "nasp", "nasp-plain", "darts"]
+    done = nasp(
+        f"bench cost {SMALL} --rows {','.join(rows)} --repeats 5 --rounds 1 --json out/cost.json",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "cost.json").read_text())
+    assert set(report) == {"rows", "machine", "settings"}
+    assert [row["name"] for row in report["rows"]] == rows
+    by_name = {row["name"]: row for row in report["rows"]}
+    for name, row in by_name.items():
+        seconds = row["seconds"]
+        assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+        assert len(row["samples"]) == 5
+        assert row["peak_bytes"] >= 0
+        for other in ("nasp", "floor"):
+            expected = seconds["median"] / by_name[other]["seconds"]["median"]
+            assert row[f"ratio_to_{other}"] == pytest.approx(expected)
+        assert name in done.stdout
+    flops = [by_name[name]["flops"] for name in rows]
+    assert flops[0] < min(flops[1], flops[2])
+    assert max(flops[1], flops[2]) < flops[3]
+    assert report["machine"]["threads"] == 1
+    assert report["settings"]["space"] == "nasbench201"
+    assert report["settings"]["repeats"] == 5
+    assert len(report["settings"]["architecture"]) == 6
+    assert "round 1/1, 4/4: darts" in done.stderr
+    assert "round" not in done.stdout.partition("Medians")[0]
+
+
+@pytest.mark.slow
+def test_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rounds, "measure_in_process", measure)  # a process each is `test_cost`'s
+    monkeypatch.chdir(tmp_path)
+    arguments = (
+        f"nasp bench scale {SMALL} --series candidates=2,7 --series batch=2,3 --rows nasp,floor"
+        " --repeats 5 --rounds 1 --json scale.json --plot plot.png"
+    )
+    monkeypatch.setattr(sys, "argv", arguments.split())
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    report = json.loads((tmp_path / "scale.json").read_text())
+    points = report["points"]
+    assert [(p["series"], p["value"], p["name"]) for p in points] == [
+        ("candidates", 2, "nasp"), ("candidates", 2, "floor"),
+        ("candidates", 7, "nasp"), ("candidates", 7, "floor"),
+        ("batch", 2, "nasp"), ("batch", 2, "floor"),
+        ("batch", 3, "nasp"), ("batch", 3, "floor"),
+    ]  # fmt: skip
+    flops = [p["flops"] for p in points]
+    assert flops[0] < flops[2]
+    assert flops[1] == flops[3], "more candidates must not change the path"
+    assert flops[5] < flops[7]
+    assert all(set(MEASURES) <= set(point) for point in points)
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert "candidates=7" in capsys.readouterr().out
+
+
+def point(series: str, value: int, name: str, second: float) -> dict[str, Any]:
+    seconds = {"median": second, "min": second - 0.5, "max": second + 0.5}
+    return {
+        "series": series, "value": value, "name": name, "arch_seconds": seconds,
+        "weight_seconds": seconds, "peak_bytes": 2_000_000,
+    }  # fmt: skip
+
+
+REPORT = {
+    "points": [
+        point("cells", 5, "nasp", 2.0),
+        point("cells", 3, "nasp", 1.0),
+        point("batch", 8, "nasp", 4.0),
+        point("batch", 8, "darts", 9.0),
+    ]
+}
+
+
+def test_curves_are_computed_before_they_are_drawn() -> None:
+    lines = curves(REPORT)
+    found = {(line.series, line.measure, line.row): line for line in lines}
+    arch = found["cells", "arch_seconds", "nasp"]
+    assert (arch.values, arch.medians, arch.lows, arch.highs) == (
+        [3, 5], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5]
+    )  # fmt: skip
+    assert found["batch", "peak_bytes", "darts"].medians == [2.0]
+
+
+@pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_curves_are_drawn(ending: str, start: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "new" / f"plot.{ending}"
+    draw(curves(REPORT), "title", path)
+    assert path.read_bytes().startswith(start)
+
+
+def test_series_and_plots_that_cannot_be_are_refused_before_the_measurement() -> None:
+    def scale(series: dict[str, list[int]]) -> None:
+        measure_scale(BenchSettings(), series, ["nasp"], Plan(), lambda _: None)
+
+    with pytest.raises(UsageError, match=r"Unknown series 'depth': choose one of batch, cand"):
+        scale({"depth": [1]})
+    with pytest.raises(UsageError, match="'batch' of the series"):
+        scale({"batch": [0]})
+    with pytest.raises(UsageError, match="nothing to measure"):
+        scale({})
+    with pytest.raises(UsageError, match=r"plot\.gif: end it in \.pdf, \.png, \.svg"):
+        check_plot(Path("plot.gif"))
+    assert set(SERIES) == {"candidates", "cells", "channels", "batch"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("cost --rows nsap", "Unknown row 'nsap'"),
+        ("cost --space mars --rows floor --repeats 5", "Unknown search space 'mars'"),
+        ("cost --dtype float8", "Setting 'dtype' of the measurement"),
+        ("scale --series candidates=two", "--series takes NAME=N,N,..."),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    arguments: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nasp", "bench", *arguments.split()])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert message in said[0]
