@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nasp.baseline import residual_network
+from nasp.bilevel import SearchConfig
 from nasp.errors import UsageError
 from nasp.events import Event, Stepped
 from nasp.jobs import (
@@ -24,7 +25,6 @@ from nasp.jobs import (
     run_train_job,
 )
 from nasp.runs import RunFolder
-from nasp.search import SearchConfig
 from nasp.spaces import NetworkConfig, find_space
 from nasp.tasks.datasets import load_images
 from nasp.train import TrainConfig

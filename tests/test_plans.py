@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from nasp.architecture import Architecture
+from nasp.bilevel import SearchConfig
 from nasp.errors import NaspError, UsageError
 from nasp.jobs import DataConfig, SearchJob, begin
 from nasp.plans import architecture_of, search_job, target_of, train_job_for
 from nasp.runs import RunFolder
-from nasp.search import SearchConfig
 from nasp.spaces import find_space
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"

@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"runs"}),
     frozenset({"checkpointer"}),
     frozenset({"loop"}),
-    frozenset({"search", "train"}),
+    frozenset({"bilevel", "train"}),
     frozenset({"baseline", "defaults", "jobs", "plans"}),
     frozenset({"bench"}),
     frozenset({"nasp"}),  # __init__.py, the public names
@@ -146,7 +146,7 @@ def test_one_version() -> None:
 
 
 KNOWN = frozenset(
-    {"nasp", "nasp.search", "nasp.spaces", "nasp.spaces.cell", "nasp.strategies.strategy"}
+    {"nasp", "nasp.bilevel", "nasp.spaces", "nasp.spaces.cell", "nasp.strategies.strategy"}
     | {"nasp.tasks.image", "nasp.tasks.task"}
 )
 
@@ -154,14 +154,14 @@ KNOWN = frozenset(
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("import nasp.search, os", {"nasp.search"}),
-        ("from nasp import search", {"nasp.search"}),
+        ("import nasp.bilevel, os", {"nasp.bilevel"}),
+        ("from nasp import bilevel", {"nasp.bilevel"}),
         ("from nasp import __version__", {"nasp"}),
         ("from nasp.spaces import cell, SPACES", {"nasp.spaces", "nasp.spaces.cell"}),
         ("from . import cell", {"nasp.spaces.cell"}),
         ("from .cell import Cell", {"nasp.spaces.cell"}),
-        ("from ..search import search", {"nasp.search"}),
-        ("def f():\n    import nasp.search", {"nasp.search"}),
+        ("from ..bilevel import search", {"nasp.bilevel"}),
+        ("def f():\n    import nasp.bilevel", {"nasp.bilevel"}),
     ],
 )
 def test_imports_are_seen(source: str, expected: set[str]) -> None:
@@ -172,14 +172,14 @@ def test_imports_are_seen(source: str, expected: set[str]) -> None:
 @pytest.mark.parametrize(
     ("module", "target", "bad"),
     [
-        ("nasp.spaces.cell", "nasp.search", True),
-        ("nasp.search", "nasp", True),
+        ("nasp.spaces.cell", "nasp.bilevel", True),
+        ("nasp.bilevel", "nasp", True),
         ("nasp.strategies.strategy", "nasp.spaces", True),
         ("nasp.strategies.strategy", "nasp.tasks.image", True),
         ("nasp.strategies.strategy", "nasp.tasks.task", False),
         ("nasp.spaces.cell", "nasp.strategies.strategy", True),
-        ("nasp.search", "nasp.spaces.cell", False),
-        ("nasp", "nasp.search", False),
+        ("nasp.bilevel", "nasp.spaces.cell", False),
+        ("nasp", "nasp.bilevel", False),
     ],
 )
 def test_wrong_arrows_are_seen(module: str, target: str, bad: bool) -> None:

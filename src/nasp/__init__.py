@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasp.architecture import Architecture
+    from nasp.bilevel import Found, SearchConfig, search
     from nasp.choice import Choice, Node, Zero
     from nasp.errors import NaspError, UsageError
-    from nasp.search import Found, SearchConfig, search
     from nasp.supernet import Supernet
     from nasp.tasks.supervised import Supervised
     from nasp.tasks.task import Task
@@ -34,16 +34,16 @@ __all__ = [
 _HOMES = {
     "Architecture": "nasp.architecture",
     "Choice": "nasp.choice",
-    "Found": "nasp.search",
+    "Found": "nasp.bilevel",
     "NaspError": "nasp.errors",
     "Node": "nasp.choice",
-    "SearchConfig": "nasp.search",
+    "SearchConfig": "nasp.bilevel",
     "Supernet": "nasp.supernet",
     "Supervised": "nasp.tasks.supervised",
     "Task": "nasp.tasks.task",
     "UsageError": "nasp.errors",
     "Zero": "nasp.choice",
-    "search": "nasp.search",
+    "search": "nasp.bilevel",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +17,10 @@ from torch import nn
 
 from nasp.architecture import Architecture
 from nasp.baseline import residual_network
-from nasp.errors import UsageError, validated
+from nasp.bilevel import Found, SearchConfig, run_search
+from nasp.errors import NaspError, UsageError, validated
 from nasp.events import Loading, Observer, nobody
 from nasp.runs import RunFolder
-from nasp.search import Found, SearchConfig, run_search
 from nasp.spaces import NetworkConfig, Space, find_space
 from nasp.supernet import Supernet
 from nasp.tasks.augment import augmentation, plain
@@ -115,6 +117,17 @@ def begin(path: str | Path, job: SearchJob | TrainJob) -> RunFolder:
         "git": _git_hash(),
     }
     return RunFolder.create(path, content)
+
+
+@contextmanager
+def new_run(path: str | Path, job: SearchJob | TrainJob) -> Iterator[RunFolder]:
+    """Make a run folder for a job, and take it away again where the job cannot even begin."""
+    run = begin(path, job)
+    try:
+        yield run
+    except NaspError:
+        run.discard_if_empty()
+        raise
 
 
 def job_of(run: RunFolder) -> SearchJob | TrainJob:

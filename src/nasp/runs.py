@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -57,6 +58,15 @@ class RunFolder:
         if not run.config_path.is_file():
             raise UsageError(f"{path} is not a run folder: it has no config.json.")
         return run
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder of a run in which no step has left anything yet."""
+        if any((self.path / name).exists() for name in ("checkpoints", "metrics.jsonl")):
+            return
+        with contextlib.suppress(OSError):
+            for name in ("config.json", ".lock"):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
 
     @property
     def config_path(self) -> Path:

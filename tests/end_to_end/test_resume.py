@@ -531,7 +531,7 @@ import os, signal, sys, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 import nasp, nasp.events
-from nasp.search import search
+from nasp.bilevel import search
 torch.manual_seed(1)
 net = nn.Sequential(
     nn.Linear(4, 8),

@@ -167,7 +167,9 @@ def test_foreign_edges_and_candidates_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match=rf"on edge '{edge}' of space '{name}' 'conv_9x9': choose"):
         find_space(name).network(unknown, SIZES["digits"])
     with pytest.raises(UsageError, match=f"Space '{name}' has no edge 'more/0'"):
-        find_space(name).network(Architecture({**good.edges, "more/0": None}, name), SIZES["digits"])
+        find_space(name).network(
+            Architecture({**good.edges, "more/0": None}, name), SIZES["digits"]
+        )
     fewer = {key: value for key, value in good.edges.items() if key != edge}
     with pytest.raises(UsageError, match=f"lacks the edge '{edge}'"):
         find_space(name).network(Architecture(fewer, name), SIZES["digits"])

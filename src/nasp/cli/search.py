@@ -76,7 +76,7 @@ def search(
     """Search for an architecture; what is found lies in the run folder."""
     from nasp.cli.reports import search_summary, show_search, show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs import begin, run_search_job, run_train_job
+    from nasp.jobs import new_run, run_search_job, run_train_job
     from nasp.plans import search_job, train_job_for
 
     job = search_job(
@@ -111,17 +111,18 @@ def search(
         pairs=setting or [],
     )
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
-    run = begin(folder, job)
     with Watch(quiet=as_json) as watch:
         watch.say(f"Searching {job.space} on {data}; run folder {folder}")
-        found = run_search_job(job, run, watch)
+        with new_run(folder, job) as run:
+            found = run_search_job(job, run, watch)
         summary = search_summary(run, found.architecture)
         if not as_json:
             show_search(summary)
         if then_train if then_train is not None else data == "digits":
             training = train_job_for(run, {}, {}, {}, beside=["random:1", "resnet"])
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
-            results = run_train_job(training, begin(run.path / "train", training), watch)
+            with new_run(run.path / "train", training) as train_run:
+                results = run_train_job(training, train_run, watch)
             summary["training"] = training_summary(results)
             if not as_json:
                 show_training(results, run.path / "train")

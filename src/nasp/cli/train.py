@@ -72,7 +72,7 @@ def train(
     from nasp.architecture import Architecture
     from nasp.cli.reports import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs import begin, run_train_job
+    from nasp.jobs import new_run, run_train_job
     from nasp.plans import target_of, train_job_for
 
     found = target_of(target)
@@ -105,8 +105,7 @@ def train(
     )
     in_run = o.new_folder("train") if isinstance(found, Architecture) else found.path / "train"
     folder = out or in_run
-    run = begin(folder, job)
-    with Watch(quiet=as_json) as watch:
+    with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
         watch.say(f"Training on {job.data.name}; folder {folder}")
         results = run_train_job(job, run, watch)
     if as_json:
