@@ -19,8 +19,8 @@ help:  ## list the targets
 install: $(VENV)/.installed  ## install the command: .venv/bin/nasp
 	@echo "Installed: $(BIN)/nasp"
 
-demo: $(VENV)/.installed  ## search, train and report on the embedded digits, into runs/demo
-	$(BIN)/nasp demo --out runs/demo
+demo: $(VENV)/.installed  ## search on the embedded digits, train the result and its rivals
+	$(BIN)/nasp search
 
 test: $(VENV)/.installed-dev  ## run every test, the slow ones too
 	$(ONE_THREAD) $(BIN)/pytest $(PYTEST_ARGS)

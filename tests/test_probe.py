@@ -363,9 +363,9 @@ def test_a_choice_inside_an_unchosen_candidate_gets_no_gradient_as_in_the_plain_
     loss_of(pair.plain(images())).backward()
     for name in set(path) - {"1"}:
         plain = plains[name].grad
-        assert ours[name].grad is None
         assert plain is not None
         assert not plain.any()
+        assert ours[name].grad is None or not ours[name].grad.any()
     assert_close(ours, plains)
 
 

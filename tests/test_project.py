@@ -20,7 +20,7 @@ MAX_LINES = 300
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "atomic", "random_state"}),
     frozenset({"architecture", "proximal", "interruption"}),
-    frozenset({"choice", "probe", "products", "fused"}),
+    frozenset({"choice", "probe", "products", "pending", "fused"}),
     frozenset({"supernet", "complexity"}),
     frozenset({"derive"}),
     frozenset({"spaces", "tasks", "learner", "strategies"})
@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"checkpointer"}),
     frozenset({"loop"}),
     frozenset({"bilevel", "train"}),
-    frozenset({"baseline", "defaults", "jobs", "plans"}),
+    frozenset({"baseline", "defaults", "jobs", "plans", "report"}),
     frozenset({"bench"}),
     frozenset({"nasp"}),  # __init__.py, the public names
     frozenset({"cli"}),

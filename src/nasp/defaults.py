@@ -8,8 +8,9 @@ Defaults = dict[str, Any]
 
 _SEARCH: Defaults = {"channels": 16, "epochs": 50, "batch_size": 64}
 _SEARCH_DIGITS: Defaults = {"channels": 8, "epochs": 15, "batch_size": 32}
-_SEARCH_CELLS = {"darts": 8, "nasp12": 8, "nasbench201": 5}
-_SEARCH_CELLS_DIGITS = {"darts": 3, "nasp12": 3, "nasbench201": 1}
+_SEARCH_CELLS = {"nasbench201": 5}  # a stage; in all other spaces cells in all
+_SEARCH_CELLS_DIGITS = {"nasbench201": 1}
+_OTHER_CELLS, _OTHER_CELLS_DIGITS = 8, 3
 _DIGITS_SETTINGS: Defaults = {"lr": 3e-3}
 
 _TRAIN_CELL: Defaults = {
@@ -54,9 +55,9 @@ def search_defaults(data: str, space: str) -> Defaults:
     alphas step ten times farther, since there are fifty times fewer steps.
     """
     if data == "digits":
-        cells = _SEARCH_CELLS_DIGITS[space]
+        cells = _SEARCH_CELLS_DIGITS.get(space, _OTHER_CELLS_DIGITS)
         return {**_SEARCH_DIGITS, "cells": cells, "settings": dict(_DIGITS_SETTINGS)}
-    return {**_SEARCH, "cells": _SEARCH_CELLS[space], "settings": {}}
+    return {**_SEARCH, "cells": _SEARCH_CELLS.get(space, _OTHER_CELLS), "settings": {}}
 
 
 def train_defaults(data: str, space: str) -> Defaults:
@@ -66,5 +67,5 @@ def train_defaults(data: str, space: str) -> Defaults:
     Sec. 2.3, for its own.
     """
     if data == "digits":
-        return {**_TRAIN_DIGITS, "cells": _SEARCH_CELLS_DIGITS[space]}
+        return {**_TRAIN_DIGITS, "cells": _SEARCH_CELLS_DIGITS.get(space, _OTHER_CELLS_DIGITS)}
     return dict(_TRAIN_NASBENCH201 if space == "nasbench201" else _TRAIN_CELL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,9 @@ class UsageError(NaspError):
 
 def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...]) -> UsageError:
     """Return the error for a name that is not one of `known`."""
-    return UsageError(f"Unknown {kind} '{name}': choose one of {', '.join(sorted(known))}.")
+    close = get_close_matches(name, known, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return UsageError(f"Unknown {kind} '{name}': choose one of {', '.join(sorted(known))}.{hint}")
 
 
 def validated(model: type[Model], settings: Mapping[str, Any], what: str) -> Model:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nasp.pending import Pending, Place
 from nasp.probe import ForwardState, attach_probe, run_unchanged, same_shapes, tensors_of
-from nasp.products import Chain, Features, inner_products
+from nasp.products import Chain, Features, add_inner_products
 
 WIDEST_ON_CPU = 2**18
 """Values of the widest layer on a CPU: larger ones leave the cache, and gain nothing."""
@@ -46,7 +47,8 @@ class FusedPass:
     """
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:
-        self.leaves = tuple(leaves)
+        self._pending = Pending()
+        self._leaves: tuple[Tensor, ...] = _AlphasTap.apply(self._pending, *leaves)
         self._tapped: Any = WeakIdKeyDictionary()
 
     def tap(self, x: Tensor) -> tuple[_Readers, Tensor]:
@@ -55,7 +57,7 @@ class FusedPass:
         if known is not None and known[2] == x._version:
             return known[0], known[1]
         readers = _Readers()
-        tapped: Tensor = _InputTap.apply(readers, x, *self.leaves)
+        tapped: Tensor = _InputTap.apply(readers, self._pending, x, *self._leaves)
         self._tapped[x] = (readers, tapped, x._version)
         return readers, tapped
 
@@ -77,8 +79,13 @@ class FusedEdge:
     candidates: FusedCandidates
 
     def takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Tell whether these inputs can be fused: one image batch of floats, no autocast."""
-        return len(args) == 1 and not kwargs and _is_image_batch(args[0])
+        """Tell whether these inputs can be fused: one image batch of floats, no autocast.
+
+        Nor under hooks on saved tensors: `torch.utils.checkpoint` runs a part of the network
+        again, and there must find every tap where it was, whatever other parts have tapped.
+        """
+        is_hooked = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+        return len(args) == 1 and not kwargs and not is_hooked and _is_image_batch(args[0])
 
     def run(self, chosen: int, alphas: Tensor, x: Tensor) -> Any:
         """Run the chosen candidate on `x`; see `attach_probe`."""
@@ -114,6 +121,9 @@ class _Reader:
     gradient: Tensor | None = None
     own_product: Tensor | None = None
 
+    def place(self, candidate: int) -> Place:
+        return Place(self.edge.table, self.edge.row, candidate)
+
     @staticmethod
     def of(edge: FusedEdge, chosen: int | None, x: Tensor) -> _Reader:
         chains = edge.candidates.chains
@@ -140,8 +150,9 @@ class _OutputTap(torch.autograd.Function):
         ctx.reader = reader
         if reader.keeps_output:
             ctx.save_for_backward(output)
-        # A copy, so that a layer behind the edge may work in place, as it may behind a sum.
-        return output.clone()
+        # A copy, so that a layer behind the edge may work in place, as it may behind a sum. A
+        # switched-off edge is heard at such a sum.
+        return output.clone() if reader.chosen is not None else output.detach()
 
     @staticmethod
     @once_differentiable
@@ -157,10 +168,8 @@ class _InputTap(torch.autograd.Function):
     """Identity on what several edges read; its backward pass probes them all."""
 
     @staticmethod
-    def forward(ctx: Any, readers: _Readers, x: Tensor, *leaves: Tensor) -> Tensor:
-        ctx.readers = readers
-        ctx.shapes = [leaf.shape for leaf in leaves]
-        ctx.dtype = leaves[0].dtype
+    def forward(ctx: Any, readers: _Readers, pending: Pending, x: Tensor, *_: Tensor) -> Tensor:
+        ctx.readers, ctx.pending = readers, pending
         ctx.save_for_backward(x)
         return x.detach()
 
@@ -170,39 +179,50 @@ class _InputTap(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         readers = [reader for reader in ctx.readers.edges if reader.gradient is not None]
         with torch.no_grad():
-            products = _products(x, readers)
-        grads: list[Tensor | None] = [None] * len(ctx.shapes)
-        for table, shape in enumerate(ctx.shapes):
-            places = [place for place in products if place[0] == table]
-            if places:
-                rows, columns = ([place[axis] for place in places] for axis in (1, 2))
-                values = torch.stack([products[place] for place in places]).to(ctx.dtype)
-                grad = torch.zeros(shape, dtype=ctx.dtype, device=x.device)
-                grads[table] = grad.index_put((torch.tensor(rows), torch.tensor(columns)), values)
+            _probe_all(ctx.pending, x, readers)
         for reader in readers:
             reader.gradient = reader.own_product = None
-        return None, gradient, *grads
+        return None, None, gradient, *([None] * (len(ctx.needs_input_grad) - 3))
 
 
-def _products(x: Tensor, readers: Sequence[_Reader]) -> dict[tuple[int, int, int], Tensor]:
-    """Return <g, O_k(x)> for every candidate of every edge: (table, row, k) -> scalar."""
+class _AlphasTap(torch.autograd.Function):
+    """Identity on the alphas that all input taps hang on, so its backward pass comes last."""
+
+    @staticmethod
+    def forward(ctx: Any, pending: Pending, *leaves: Tensor) -> tuple[Tensor, ...]:
+        ctx.pending = pending
+        ctx.likes = [(leaf.shape, leaf.dtype, leaf.device) for leaf in leaves]
+        return tuple(leaf.detach() for leaf in leaves)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            products = ctx.pending.settle()
+        gradients = []
+        for table, (shape, dtype, device) in enumerate(ctx.likes):
+            gradient = torch.zeros(shape, dtype=dtype, device=device)
+            places = [place for place in products if place.table == table]
+            if places:
+                where = torch.tensor([place[1:] for place in places], device=device).unbind(1)
+                gradient[where] = torch.stack([products[place] for place in places]).to(dtype)
+            gradients.append(gradient)
+        return None, *gradients
+
+
+def _probe_all(pending: Pending, x: Tensor, readers: Sequence[_Reader]) -> None:
+    """Let `pending` have <g, O_k(x)> for every candidate of every edge."""
     inputs = Features(x)
-    products: dict[tuple[int, int, int], Tensor] = {}
-
-    def add(reader: _Reader, k: int, product: Tensor) -> None:
-        place = (reader.edge.table, reader.edge.row, k)
-        products[place] = products[place] + product if place in products else product
-
     side_by_side: dict[tuple[object, ...], list[tuple[_Reader, int, Chain]]] = {}
     for reader in readers:
         for k, chain in enumerate(reader.edge.candidates.chains):
             if k == reader.chosen and reader.own_product is not None:
-                add(reader, k, reader.own_product)
+                pending.add(reader.place(k), reader.own_product)
             elif chain is not None and chain.is_usable:
                 key = (k, chain.signature, _gradient(reader).shape)
                 side_by_side.setdefault(key, []).append((reader, k, chain))
             else:
-                add(reader, k, _alone(reader, k, x))
+                pending.add(reader.place(k), _alone(reader, k, x))
     gradients: dict[tuple[int, ...], Features] = {}
     width = max(1, WIDEST_ON_CPU // x.numel()) if x.device.type == "cpu" else len(readers)
     chunks = (
@@ -213,17 +233,17 @@ def _products(x: Tensor, readers: Sequence[_Reader]) -> dict[tuple[int, int, int
     for members in chunks:
         edges = tuple(id(reader) for reader, _, _ in members)
         if edges not in gradients:
-            stacked = torch.cat([_gradient(reader) for reader, _, _ in members], dim=1)
+            several = [_gradient(reader) for reader, _, _ in members]
+            stacked = several[0] if len(several) == 1 else torch.cat(several, dim=1)
             gradients[edges] = Features(stacked, len(members))
-        values = inner_products(
+        add_inner_products(
+            pending,
+            [reader.place(k) for reader, k, _ in members],
             [chain for _, _, chain in members],
             inputs,
             gradients[edges],
             [k != reader.chosen for reader, k, _ in members],
         )
-        for (reader, k, _), value in zip(members, values.unbind(), strict=True):
-            add(reader, k, value)
-    return products
 
 
 def _alone(reader: _Reader, k: int, x: Tensor) -> Tensor:

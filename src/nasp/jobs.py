@@ -22,6 +22,7 @@ from nasp.errors import NaspError, UsageError, validated
 from nasp.events import Loading, Observer, nobody
 from nasp.runs import RunFolder
 from nasp.spaces import NetworkConfig, Space, find_space
+from nasp.spaces.sampling import random_architecture
 from nasp.supernet import Supernet
 from nasp.tasks.augment import augmentation, plain
 from nasp.tasks.datasets import load_images
@@ -141,7 +142,8 @@ def job_of(run: RunFolder) -> SearchJob | TrainJob:
     kind = content.get("kind")
     if kind == "python-search":
         raise UsageError(
-            f"{run.path} was begun from Python: call nasp.search(..., run='{run.path}') again."
+            f"{run.path} was begun from Python, which alone knows its network: go on there with"
+            f" nasp.search(..., run='{run.path}'), and train what found.build() returns."
         )
     if kind not in models or not isinstance(content.get("job"), dict):
         raise UsageError(f"{run.config_path} is not the settings of a search or a training.")
@@ -203,12 +205,6 @@ def network_config(
         stem="imagenet" if images.image_size >= 128 else "cifar",
         drop_path=drop_path,
     )
-
-
-def random_architecture(space: Space, seed: int) -> Architecture:
-    """Return a uniformly random architecture of a space."""
-    supernet = Supernet(space.supernet(NetworkConfig(channels=4, cells=3)), space.name)
-    return supernet.architecture(supernet.random_path(torch.Generator().manual_seed(seed)))
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -138,11 +138,14 @@ def target_of(text: str) -> RunFolder | Architecture:
 
 
 def _result_of(run: RunFolder) -> Architecture:
-    if not run.architecture_path.is_file():
-        raise UsageError(
-            f"The search in {run.path} is not finished: go on with 'nasp resume {run.path}'."
-        )
-    return Architecture.load(run.architecture_path)
+    if run.architecture_path.is_file():
+        return Architecture.load(run.architecture_path)
+    job = job_of(run)
+    if isinstance(job, TrainJob) and job.architecture is not None:
+        return Architecture(job.architecture, job.space)
+    raise UsageError(
+        f"The search in {run.path} is not finished: go on with 'nasp resume {run.path}'."
+    )
 
 
 def _rivals(text: str) -> list[str]:

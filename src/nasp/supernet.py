@@ -71,8 +71,8 @@ class Supernet(nn.Module):
         return dict(zip(self.tables, self._alphas, strict=True))
 
     def weights(self) -> list[nn.Parameter]:
-        """Return the network's parameters, without the alphas."""
-        return list(self.network.parameters())
+        """Return the network's parameters that are to be trained, without the alphas."""
+        return [weight for weight in self.network.parameters() if weight.requires_grad]
 
     def choices(self) -> Iterator[tuple[str, int, list[Choice]]]:
         """Yield table, row and the choices of every edge."""

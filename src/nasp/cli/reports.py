@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from nasp.architecture import Architecture
+from nasp.errors import UsageError
 from nasp.jobs import Result, SearchJob, job_of, parameter_count
 from nasp.runs import RunFolder
 from nasp.spaces import SPACES, NetworkConfig, find_space
+from nasp.spaces.sampling import candidates_of
 
 HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
 
@@ -121,6 +123,23 @@ def show_training(results: list[Result], folder: Path) -> None:
     console.print(table)
     console.print("best is picked on the test images themselves: compare by last.")
     console.print(f"Training folder: {folder} (weights.safetensors, best.safetensors)")
+
+
+def draw_run(target: RunFolder | Architecture, path: Path) -> None:
+    """Draw a run's curves and, for a finished search in a known space, its alphas.
+
+    Raises:
+        UsageError: the target is no run, or no epoch of it is done.
+    """
+    from nasp.report.curves import curves_of, draw
+
+    if isinstance(target, Architecture):
+        raise UsageError("An architecture has no curves: give --plot with a run folder.")
+    job = job_of(target)
+    candidates: dict[str, list[str]] = {}
+    if isinstance(job, SearchJob):
+        candidates = candidates_of(find_space(job.space))
+    draw(curves_of(target, candidates), path, f"{target.path}: {job.space} on {job.data.name}")
 
 
 def show_progress(run: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ Examples:
 
   nasp show architecture.json --channels 36 --cells 20
 
-  nasp show runs/first --json
+  nasp show runs/first --plot curves.png          its curves and alphas as a picture
 """
 
 
@@ -32,12 +33,16 @@ def show(
     image_size: Annotated[int, typer.Option(min=4, help="Height and width of an image.")] = 32,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw a run's curves and alphas into this file (.png).")
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Print a run's progress, or an architecture, its cell and its size."""
     from nasp.architecture import Architecture
     from nasp.cli.reports import (
         architecture_summary,
+        draw_run,
         run_summary,
         show_architecture,
         show_progress,
@@ -53,6 +58,8 @@ def show(
         classes=classes,
     )
     found = target_of(target)
+    if plot is not None:
+        draw_run(found, plot)
     summary = {} if isinstance(found, Architecture) else run_summary(found)
     architecture = found
     if not isinstance(found, Architecture) and found.architecture_path.is_file():

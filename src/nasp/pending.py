@@ -1,0 +1,182 @@
+"""The small arithmetic of a probe's inner products, kept until all edges can do it together.
+
+For a candidate that ends in a BatchNorm, z̃ = s·(z − μ) + b with s = γ/√(σ² + ε):
+<g, z̃> = sum over channels of s·(<g, z> − μ·sum(g)) + b·sum(g). For z = W u, μ = W·mean(u),
+σ² = diag(W·cov(u)·W'), and <g, z> = the rows' sums of W * (g'u).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Place(NamedTuple):
+    """Where an inner product belongs: which table of alphas, which edge, which candidate."""
+
+    table: int
+    edge: int
+    candidate: int
+
+
+class Moments(NamedTuple):
+    """Sums over the N values of each channel.
+
+    Attributes:
+        values: N.
+        sum: ``[M or 1, C]``.
+        squares: sums of squares ``[M or 1, C]``, or of all channels' products ``[M or 1, C, C]``.
+    """
+
+    values: int
+    sum: Tensor
+    squares: Tensor
+
+
+class _Waiting(NamedTuple):
+    """One candidate's end: a BatchNorm, behind a 1×1 convolution where `weight` is there."""
+
+    place: Place
+    norm: nn.BatchNorm2d
+    sum: Tensor
+    squares: Tensor
+    overlap: Tensor
+    gradient_sum: Tensor
+    is_noted: bool
+    weight: Tensor | None
+
+
+@dataclass
+class Pending:
+    """Inner products of a pass, and what BatchNorms are to take note of."""
+
+    values: dict[Place, Tensor] = field(default_factory=dict)
+    waiting: dict[tuple[object, ...], list[_Waiting]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    notes: list[tuple[nn.BatchNorm2d, Tensor, Tensor]] = field(default_factory=list)
+
+    def add(self, place: Place, value: Tensor) -> None:
+        """Add an inner product to what its place has."""
+        self.values[place] = self.values[place] + value if place in self.values else value
+
+    def add_normalised(
+        self,
+        places: Sequence[Place],
+        norms: Sequence[nn.Module],
+        moments: Moments,
+        overlap: Tensor,
+        gradient_sum: Tensor,
+        noted: Sequence[bool],
+        weight: Tensor | None = None,
+    ) -> None:
+        """Add candidates that end in a BatchNorm, by sums over what comes before it.
+
+        Args:
+            places: of M candidates.
+            norms: their BatchNorms.
+            moments: of the BatchNorms' inputs, or of the 1×1 convolutions' before them.
+            overlap: <g, z> by channel ``[M, C]``; with `weight` g'u, ``[M, C, C of u]``.
+            gradient_sum: sums of g by channel, ``[M, C]``.
+            noted: whether a BatchNorm takes note of the batch.
+            weight: the 1×1 convolutions' ``[M, C, C of u]``, where they are left out.
+        """
+        for index, (place, norm) in enumerate(zip(places, norms, strict=True)):
+            assert isinstance(norm, nn.BatchNorm2d)
+            own = index if len(moments.sum) > 1 else 0
+            kind = (moments.values, overlap.shape[1:], norm.eps, norm.affine)
+            self.waiting[kind].append(
+                _Waiting(
+                    place,
+                    norm,
+                    moments.sum[own],
+                    moments.squares[own],
+                    overlap[index],
+                    gradient_sum[index],
+                    noted[index],
+                    None if weight is None else weight[index],
+                )
+            )
+
+    def settle(self) -> dict[Place, Tensor]:
+        """Return all inner products; let the BatchNorms take note; begin anew."""
+        for (count, *_), ends in self.waiting.items():
+            assert isinstance(count, int)
+            for end, value in zip(ends, self._ends(count, ends).unbind(), strict=True):
+                self.add(end.place, value)
+        _take_note(self.notes)
+        values, self.values = self.values, {}
+        self.waiting.clear()
+        self.notes.clear()
+        return values
+
+    def _ends(self, count: int, ends: list[_Waiting]) -> Tensor:
+        overlap = torch.stack([end.overlap for end in ends])
+        moments = Moments(
+            count, torch.stack([e.sum for e in ends]), torch.stack([e.squares for e in ends])
+        )
+        weights = [end.weight for end in ends if end.weight is not None]
+        if weights:
+            weight = torch.stack(weights)
+            moments = normalised(moments, weight)
+            overlap = (weight * overlap).sum(dim=2)
+        gradient_sum = torch.stack([end.gradient_sum for end in ends])
+        norms, noted = [end.norm for end in ends], [end.is_noted for end in ends]
+        scale, shift = affine_of(norms, moments, self, noted)
+        return (scale * overlap + shift * gradient_sum).sum(dim=1)
+
+
+def normalised(moments: Moments, weight: Tensor) -> Moments:
+    """Return the moments of z = W u from those of u.
+
+    Args:
+        moments: of u, with the products of its channels.
+        weight: ``[M, C of z, C of u]``.
+    """
+    total = (weight @ moments.sum[:, :, None])[:, :, 0]
+    return Moments(moments.values, total, ((weight @ moments.squares) * weight).sum(dim=2))
+
+
+def affine_of(
+    norms: Sequence[nn.Module], moments: Moments, pending: Pending, noted: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    """Return by what scale and shift ``[M, C]`` BatchNorms normalise a batch of these moments."""
+    first, count = norms[0], moments.values
+    assert isinstance(first, nn.BatchNorm2d)
+    if count == 1:
+        raise ValueError("BatchNorm needs more than one value a channel while training.")
+    mean = (moments.sum / count).expand(len(norms), -1)
+    variance = (moments.squares / count - mean * mean).clamp_min(0.0)
+    if first.running_mean is not None and any(noted):
+        unbiased = variance * (count / (count - 1))
+        for index, (norm, is_noted) in enumerate(zip(norms, noted, strict=True)):
+            if is_noted and isinstance(norm, nn.BatchNorm2d):
+                pending.notes.append((norm, mean[index], unbiased[index]))
+    scale = torch.rsqrt(variance + first.eps)
+    if first.affine:
+        scale = scale * torch.stack([norm.get_parameter("weight") for norm in norms])
+    shift = -mean * scale
+    if first.affine:
+        shift = shift + torch.stack([norm.get_parameter("bias") for norm in norms])
+    return scale, shift
+
+
+def _take_note(notes: Iterable[tuple[nn.BatchNorm2d, Tensor, Tensor]]) -> None:
+    """Move running statistics; one that is used several times, once after the other."""
+    rounds: dict[tuple[float, int], list[tuple[nn.BatchNorm2d, Tensor, Tensor]]] = {}
+    uses: dict[int, int] = defaultdict(int)
+    for note in notes:
+        norm = note[0]
+        rounds.setdefault((norm.momentum or 0.0, uses[id(norm)]), []).append(note)
+        uses[id(norm)] += 1
+    for (momentum, _), together in rounds.items():
+        for index, name in ((1, "running_mean"), (2, "running_var")):
+            kept = [norm.get_buffer(name) for norm, *_ in together]
+            torch._foreach_lerp_(kept, [note[index] for note in together], momentum)  # type: ignore[misc]
+        counts = [norm.get_buffer("num_batches_tracked") for norm, *_ in together]
+        torch._foreach_add_(counts, 1)

@@ -1,0 +1,150 @@
+"""A run's curves and alphas as a picture: first computed, then drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from nasp.atomic import write_atomic
+from nasp.errors import UsageError
+from nasp.runs import RunFolder, load_tensors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Heat(NamedTuple):
+    """The alphas of one table after the last epoch, and which entries are on."""
+
+    table: str
+    edges: list[str]
+    candidates: list[str]
+    alphas: list[list[float]]
+    chosen: list[int | None]
+
+
+class Curves(NamedTuple):
+    """What a run's picture shows.
+
+    Attributes:
+        epochs: 1 to the last that is done.
+        accuracy: name -> fraction by epoch, where the run has it.
+        loss: name -> loss by epoch.
+        changed_edges: by epoch; empty for a training.
+        margin: mean margin between the best and second candidate by epoch; empty likewise.
+        heats: a table's alphas each; empty for a training or an unfinished search.
+    """
+
+    epochs: list[int]
+    accuracy: dict[str, list[float]]
+    loss: dict[str, list[float]]
+    changed_edges: list[int]
+    margin: list[float]
+    heats: list[Heat]
+
+
+def curves_of(run: RunFolder, candidates: dict[str, list[str]] | None = None) -> Curves:
+    """Read a run folder.
+
+    Args:
+        run: a search or a training with at least one epoch done.
+        candidates: table -> names of its candidate operations, for the alphas' picture.
+
+    Raises:
+        UsageError: no epoch is done yet.
+    """
+    lines = run.metrics()
+    if not lines:
+        raise UsageError(f"{run.path} has nothing to draw yet: no epoch is done.")
+    return Curves(
+        epochs=[line["epoch"] for line in lines],
+        accuracy=_series(lines, "_accuracy"),
+        loss=_series(lines, "_loss"),
+        changed_edges=[line["changed_edges"] for line in lines if "changed_edges" in line],
+        margin=[line["margin_mean"] for line in lines if "margin_mean" in line],
+        heats=_heats(run, candidates or {}, lines[-1].get("architecture", {})),
+    )
+
+
+def draw(curves: Curves, path: Path, title: str) -> None:
+    """Write the picture, in the format that the file's ending names (png, svg, pdf).
+
+    Raises:
+        UsageError: matplotlib knows no such format.
+        NaspError: the file cannot be written.
+    """
+    kind = path.suffix.lstrip(".")
+    if kind not in Figure().canvas.get_supported_filetypes():
+        raise UsageError(f"Cannot draw to {path}: give a file that ends in .png, .svg or .pdf.")
+    panels = 2 + bool(curves.margin) + len(curves.heats)
+    figure = Figure(figsize=(5.2 * panels, 4.4), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    _draw_series(axes[0], curves.epochs, curves.accuracy, "accuracy")
+    _draw_series(axes[1], curves.epochs, curves.loss, "loss")
+    if curves.margin:
+        _draw_settling(axes[2], curves)
+    for axis, heat in zip(axes[panels - len(curves.heats) :], curves.heats, strict=True):
+        _draw_heat(axis, heat)
+    figure.suptitle(title)
+    write_atomic(path, lambda stream: figure.savefig(stream, format=kind, dpi=110))
+
+
+def _series(lines: list[dict[str, Any]], ending: str) -> dict[str, list[float]]:
+    names = [name for name in lines[-1] if name.endswith(ending)]
+    missing = float("nan")
+    return {
+        name.removesuffix(ending): [line.get(name, missing) for line in lines] for name in names
+    }
+
+
+def _heats(
+    run: RunFolder, candidates: dict[str, list[str]], architecture: dict[str, str | None]
+) -> list[Heat]:
+    path = run.path / "alphas.safetensors"
+    if not path.is_file() or not candidates:
+        return []
+    heats = []
+    for table, history in load_tensors(path).items():
+        names = candidates[table]
+        edges = [edge for edge in architecture if edge.rpartition("/")[0] == table]
+        chosen = [architecture[edge] for edge in edges]
+        heats.append(
+            Heat(
+                table,
+                edges,
+                names,
+                history[-1].tolist(),
+                [None if name is None else names.index(name) for name in chosen],
+            )
+        )
+    return heats
+
+
+def _draw_series(axis: Axes, epochs: list[int], series: dict[str, list[float]], what: str) -> None:
+    for name, values in series.items():
+        axis.plot(epochs, values, marker="o", markersize=3, label=name)
+    axis.set(xlabel="epoch", ylabel=what)
+    axis.grid(alpha=0.3)
+    axis.legend()
+
+
+def _draw_settling(axis: Axes, curves: Curves) -> None:
+    axis.bar(curves.epochs, curves.changed_edges, color="#c9c9c9", label="edges changed")
+    axis.set(xlabel="epoch", ylabel="edges changed since the last epoch")
+    margin = axis.twinx()
+    margin.plot(curves.epochs, curves.margin, color="#b5432e", marker="o", markersize=3)
+    margin.set_ylabel("margin: best minus second alpha, mean", color="#b5432e")
+
+
+def _draw_heat(axis: Axes, heat: Heat) -> None:
+    colours = matplotlib.colormaps["viridis"]
+    axis.imshow(heat.alphas, aspect="auto", cmap=colours, vmin=0)
+    axis.set_xticks(range(len(heat.candidates)), heat.candidates, rotation=45, ha="right")
+    axis.set_yticks(range(len(heat.edges)), heat.edges)
+    axis.set_title(f"alphas of {heat.table}, chosen ringed")
+    for row, column in enumerate(heat.chosen):
+        if column is not None:
+            axis.plot(column, row, "o", markersize=9, markerfacecolor="none", color="white")
