@@ -152,11 +152,11 @@ def affine_of(
         raise ValueError("BatchNorm needs more than one value a channel while training.")
     mean = (moments.sum / count).expand(len(norms), -1)
     variance = (moments.squares / count - mean * mean).clamp_min(0.0)
-    if first.running_mean is not None and any(noted):
-        unbiased = variance * (count / (count - 1))
-        for index, (norm, is_noted) in enumerate(zip(norms, noted, strict=True)):
-            if is_noted and isinstance(norm, nn.BatchNorm2d):
-                pending.notes.append((norm, mean[index], unbiased[index]))
+    unbiased = variance * (count / (count - 1))
+    for index, (norm, is_noted) in enumerate(zip(norms, noted, strict=True)):
+        assert isinstance(norm, nn.BatchNorm2d)
+        if is_noted and norm.running_mean is not None:
+            pending.notes.append((norm, mean[index], unbiased[index]))
     scale = torch.rsqrt(variance + first.eps)
     if first.affine:
         scale = scale * torch.stack([norm.get_parameter("weight") for norm in norms])
