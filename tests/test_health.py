@@ -149,3 +149,10 @@ def test_shared_rows_with_and_without_parameters() -> None:
     ]
     figures = HealthMonitor(Supernet(nn.Sequential(*places)), made("skip")).end_epoch()
     assert figures.parameterless == 0.0
+
+
+@pytest.mark.parametrize(("margin", "warns"), [(0.0, True), (1e-6, False)])
+def test_a_tie_is_said(margin: float, warns: bool) -> None:
+    warning = health(margin_min=margin).tie_warning()
+    assert (warning is not None) == warns
+    assert warning is None or "chance" in warning

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import seed_everything
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from nasp.architecture import Architecture
@@ -18,9 +18,9 @@ from nasp.derive import derive
 from nasp.errors import UsageError, validated
 from nasp.events import Observer, nobody
 from nasp.health import HealthMonitor
-from nasp.learner import Learner, make_fabric
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
+from nasp.recipe import Recipe
 from nasp.runs import RunFolder
 from nasp.strategies import Horizon, make_strategy, strategy_config
 from nasp.stream import Stream, epoch_length
@@ -29,40 +29,16 @@ from nasp.tasks.supervised import Supervised
 from nasp.tasks.task import Batch, Metrics, Task
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(Recipe):
     """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
 
     Attributes:
         strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES`.
         settings: the strategy's own settings.
-        epochs: passes over the weights' half of the data.
-        lr: the weights' learning rate at the start (SGD), falling along a cosine.
-        lr_min: the weights' learning rate at the end.
-        momentum: of the weights' SGD.
-        weight_decay: on the weights.
-        clip: largest norm of the weights' gradient; None for no clipping.
-        accumulate: into how many parts a batch is split to save memory.
-        seed: fixes the run on one machine.
-        device: ``"auto"`` (an accelerator if there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: Lightning Fabric's name of it.
-        checkpoint_minutes: a checkpoint is written after each epoch and this often within one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     strategy: str = "nasp"
     settings: dict[str, Any] = Field(default_factory=dict)
-    epochs: int = Field(50, ge=1)
-    lr: float = Field(0.025, gt=0)
-    lr_min: float = Field(0.001, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(3e-4, ge=0)
-    clip: float | None = Field(5.0, gt=0)
-    accumulate: int = Field(1, ge=1)
-    seed: int = Field(0, ge=0, lt=2**32)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    checkpoint_minutes: float = Field(5.0, gt=0)
 
 
 @dataclass(frozen=True)
@@ -165,20 +141,8 @@ def run_search(
     initial_weights = {
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }
-    learner = Learner(
-        make_fabric(config.device, config.precision),
-        supernet,
-        task,
-        supernet.weights(),
-        lambda weights: torch.optim.SGD(
-            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        ),
-        clip=config.clip,
-        accumulate=config.accumulate,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        learner.optimizer, T_max=config.epochs, eta_min=config.lr_min
-    )
+    learner = config.learner(supernet, task, supernet.weights())
+    schedule = config.schedule(learner)
     strategy = make_strategy(
         config.strategy,
         supernet,
@@ -227,7 +191,7 @@ def run_search(
         health = monitor.end_epoch()
         warnings = [health.collapse_warning()]
         if epoch == config.epochs:
-            warnings.append(health.unsettled_warning())
+            warnings += [health.unsettled_warning(), health.tie_warning()]
         line = {"lr": lr, **health.as_dict(), "architecture": dict(architecture.edges)}
         return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
 

@@ -67,6 +67,16 @@ class Health:
             " chance; search longer, or lower the alphas' learning rate."
         )
 
+    def tie_warning(self) -> str | None:
+        """Return a sentence where an edge's two best candidates have the same alpha."""
+        if self.margin_min > 0:
+            return None
+        return (
+            "On at least one edge the two best candidates have equal alphas, so which of them was"
+            " kept is chance; lower the alphas' learning rate, so that they do not all reach a"
+            " bound."
+        )
+
 
 class HealthMonitor:
     """Counts flips from step to step, and sums an epoch up.

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from lightning_fabric import seed_everything
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from nasp.checkpointer import Checkpointer
 from nasp.errors import UsageError
 from nasp.events import Observer, nobody
-from nasp.learner import Learner, make_fabric
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
+from nasp.recipe import Recipe
 from nasp.runs import RunFolder
 from nasp.stream import Stream, epoch_length
 from nasp.tasks.batches import inputs_and_target
@@ -27,43 +26,21 @@ from nasp.tasks.image import ImageClassification, evaluate
 from nasp.tasks.task import Batch
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Recipe):
     """Settings of a training; the defaults are the paper's CIFAR-10 evaluation.
 
     Attributes:
-        epochs: passes over the training set.
-        lr: learning rate at the start (SGD), falling along a cosine to `lr_min`.
-        lr_min: learning rate at the end.
-        momentum: of SGD.
-        weight_decay: on all weights.
-        clip: largest norm of the gradient; None for no clipping.
         label_smoothing: of the cross entropy.
         auxiliary: weight of the auxiliary head's loss; 0 trains without the head.
         drop_path: probability, at the last epoch, that an edge is dropped for an example; it
             rises from 0 linearly.
-        accumulate: into how many parts a batch is split to save memory.
-        seed: fixes the run on one machine.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: Lightning Fabric's name of it.
-        checkpoint_minutes: a checkpoint is written after each epoch and this often within one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     epochs: int = Field(600, ge=1)
-    lr: float = Field(0.025, gt=0)
     lr_min: float = Field(0.0, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(3e-4, ge=0)
-    clip: float | None = Field(5.0, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     auxiliary: float = Field(0.4, ge=0)
     drop_path: float = Field(0.2, ge=0, lt=1)
-    accumulate: int = Field(1, ge=1)
-    seed: int = Field(0, ge=0, lt=2**32)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    checkpoint_minutes: float = Field(5.0, gt=0)
 
 
 @dataclass(frozen=True)
@@ -172,20 +149,8 @@ def train(
         trained = WithAuxiliaryHead(network, *auxiliary)
         objective = WithAuxiliaryLoss(task, trained, config.auxiliary)  # type: ignore[assignment]
     trained.train()
-    learner = Learner(
-        make_fabric(config.device, config.precision),
-        trained,
-        objective,
-        list(trained.parameters()),
-        lambda weights: torch.optim.SGD(
-            weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        ),
-        clip=config.clip,
-        accumulate=config.accumulate,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        learner.optimizer, T_max=config.epochs, eta_min=config.lr_min
-    )
+    learner = config.learner(trained, objective, list(trained.parameters()))
+    schedule = config.schedule(learner)
     batches = Stream(train_loader, "The training loader")
     drop_path = DropPathSchedule(network, config.drop_path, config.epochs)
     best = Best()

@@ -80,13 +80,16 @@ def draw(curves: Curves, path: Path, title: str) -> None:
     if kind not in Figure().canvas.get_supported_filetypes():
         raise UsageError(f"Cannot draw to {path}: give a file that ends in .png, .svg or .pdf.")
     panels = 2 + bool(curves.margin) + len(curves.heats)
-    figure = Figure(figsize=(5.2 * panels, 4.4), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    columns = -(-panels // 2)
+    figure = Figure(figsize=(5.2 * columns, 8.0), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False).flatten()
+    for unused in axes[panels:]:
+        unused.set_axis_off()
     _draw_series(axes[0], curves.epochs, curves.accuracy, "accuracy")
     _draw_series(axes[1], curves.epochs, curves.loss, "loss")
     if curves.margin:
         _draw_settling(axes[2], curves)
-    for axis, heat in zip(axes[panels - len(curves.heats) :], curves.heats, strict=True):
+    for axis, heat in zip(axes[panels - len(curves.heats) : panels], curves.heats, strict=True):
         _draw_heat(axis, heat)
     figure.suptitle(title)
     write_atomic(path, lambda stream: figure.savefig(stream, format=kind, dpi=110))
