@@ -176,6 +176,18 @@ def test_one_batch_norm_on_two_edges_takes_note_twice() -> None:
     assert [int(b) for name, b in buffers.items() if "num_batches" in name] == [2]
 
 
+def test_one_input_may_pass_several_times() -> None:
+    edge = Choice({"skip": nn.Identity(), "conv": conv(3, 3)})
+    supernet = Supernet(edge).double()
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    path = {"network": torch.tensor([[1.0, 0.0]])}
+    once = measured(supernet, path, x, True)["network"]
+    leaves = supernet.probe(path)
+    for _ in range(2):
+        supernet(x).square().sum().backward(inputs=list(leaves.values()))
+    torch.testing.assert_close(gradient_of(leaves["network"]), 2 * once)
+
+
 def test_a_candidate_of_another_shape_is_named_an_error() -> None:
     edge = Choice({"skip": nn.Identity(), "smaller": nn.Sequential(nn.MaxPool2d(2))})
     supernet = Supernet(nn.Sequential(nn.Conv2d(3, 4, 1), edge))

@@ -54,7 +54,7 @@ class FusedPass:
     def tap(self, x: Tensor) -> tuple[_Readers, Tensor]:
         """Return who reads `x`, and what they are to read: the same for all of them."""
         known = self._tapped.get(x)
-        if known is not None and known[2] == x._version:
+        if known is not None and known[2] == x._version and not known[0].are_done:
             return known[0], known[1]
         readers = _Readers()
         tapped: Tensor = _InputTap.apply(readers, self._pending, x, *self._leaves)
@@ -135,6 +135,7 @@ class _Reader:
 @dataclass(eq=False)
 class _Readers:
     edges: list[_Reader] = field(default_factory=list)
+    are_done: bool = False
 
     def listen(self, reader: _Reader, output: Tensor, tapped: Tensor) -> Tensor:
         self.edges.append(reader)
@@ -182,6 +183,7 @@ class _InputTap(torch.autograd.Function):
             _probe_all(ctx.pending, x, readers)
         for reader in readers:
             reader.gradient = reader.own_product = None
+        ctx.readers.are_done = True
         return None, None, gradient, *([None] * (len(ctx.needs_input_grad) - 3))
 
 
