@@ -92,6 +92,7 @@ class Checkpointer:
         """
         if self.run is None:
             return None
+        self.run.is_under_way = True
         checkpoints = _checkpoints(self.run.path / "checkpoints")
         for path in (self.run.path / "checkpoints").glob(".step-*.tmp"):
             path.unlink(missing_ok=True)  # half of a checkpoint, from a process that was killed
@@ -99,8 +100,7 @@ class Checkpointer:
             state = _load_checkpoint(path)
             if state is None:
                 continue
-            for name, part in self.parts.items():
-                part.load_state_dict(state["parts"][name])
+            self._take_up(state["parts"], path)
             restore_random_states(state["random"])
             _cut(self.run.metrics_path, state["metrics_bytes"])
             _cut(self.run.timing_path, state["timing_bytes"])
@@ -114,6 +114,16 @@ class Checkpointer:
         _cut(self.run.metrics_path, 0)
         _cut(self.run.timing_path, 0)
         return None
+
+    def _take_up(self, states: Mapping[str, Any], path: Path) -> None:
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(states[name])
+        except (RuntimeError, KeyError, ValueError, IndexError) as error:
+            raise NaspError(
+                f"{path} does not fit this network or strategy: resume a run with what it was"
+                f" begun with ({str(error).splitlines()[0]})."
+            ) from error
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

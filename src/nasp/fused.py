@@ -20,7 +20,7 @@ from nasp.pending import Pending, Place
 from nasp.probe import ForwardState, attach_probe, run_unchanged, same_shapes, tensors_of
 from nasp.products import Chain, Features, add_inner_products
 
-WIDEST_ON_CPU = 2**18
+WIDEST_ON_CPU = 2**20
 """Values of the widest layer on a CPU: larger ones leave the cache, and gain nothing."""
 
 

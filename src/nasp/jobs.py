@@ -127,7 +127,7 @@ def new_run(path: str | Path, job: SearchJob | TrainJob) -> Iterator[RunFolder]:
     try:
         yield run
     except NaspError:
-        run.discard_if_empty()
+        run.discard_unless_under_way()
         raise
 
 

@@ -29,6 +29,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.go_on = f"nasp resume {path}"  # what the user is told when the run is stopped
+        self.is_under_way = False
 
     @staticmethod
     def create(path: str | Path, config: Mapping[str, Any]) -> RunFolder:
@@ -59,9 +60,9 @@ class RunFolder:
             raise UsageError(f"{path} is not a run folder: it has no config.json.")
         return run
 
-    def discard_if_empty(self) -> None:
-        """Remove the folder of a run in which no step has left anything yet."""
-        if any((self.path / name).exists() for name in ("checkpoints", "metrics.jsonl")):
+    def discard_unless_under_way(self) -> None:
+        """Remove the folder of a run whose loop did not even begin."""
+        if self.is_under_way:
             return
         with contextlib.suppress(OSError):
             for name in ("config.json", ".lock"):

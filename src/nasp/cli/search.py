@@ -112,8 +112,8 @@ def search(
     )
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:
-        watch.say(f"Searching {job.space} on {data}; run folder {folder}")
         with new_run(folder, job) as run:
+            watch.say(f"Searching {job.space} on {data}; run folder {folder}")
             found = run_search_job(job, run, watch)
         summary = search_summary(run, found.architecture)
         if not as_json:
