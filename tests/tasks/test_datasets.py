@@ -10,7 +10,7 @@ import torch
 
 from nasp.errors import NaspError, UsageError
 from nasp.tasks import datasets, load_images
-from nasp.tasks.image_set import channel_statistics
+from nasp.tasks.image_set import SHAPES, channel_statistics
 
 
 def test_digits_load_with_a_fixed_balanced_test_fifth():
@@ -99,3 +99,9 @@ def test_cifar_puts_channels_first(tmp_path, monkeypatch):
     assert cifar.mean == pytest.approx((0, 0, 1))
     assert cifar.test.labels.tolist() == [0, 1, 0, 1]
     assert cifar.mirrors
+
+
+def test_shapes_that_are_said_beforehand_are_true():
+    digits = load_images("digits")
+    assert SHAPES["digits"] == (digits.in_channels, digits.image_size, len(digits.classes))
+    assert SHAPES.keys() <= set(datasets._READERS)

@@ -14,6 +14,7 @@ from nasp.jobs import Result, SearchJob, job_of, parameter_count
 from nasp.runs import RunFolder
 from nasp.spaces import SPACES, NetworkConfig, find_space
 from nasp.spaces.sampling import candidates_of
+from nasp.tasks.image_set import SHAPES
 
 HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
 
@@ -139,7 +140,8 @@ def draw_run(target: RunFolder | Architecture, path: Path) -> None:
     candidates: dict[str, list[str]] = {}
     if isinstance(job, SearchJob):
         candidates = candidates_of(find_space(job.space))
-    draw(curves_of(target, candidates), path, f"{target.path}: {job.space} on {job.data.name}")
+    data = job.data.name.rpartition("/")[2]
+    draw(curves_of(target, candidates), path, f"{target.path.name}: {job.space} on {data}")
 
 
 def show_progress(run: RunFolder) -> None:
@@ -160,6 +162,14 @@ def show_progress(run: RunFolder) -> None:
     console.print(table)
     for warning in lines[-1].get("warnings", []):
         console.print(f"warning: {warning}", soft_wrap=True)
+
+
+def own_size(run: RunFolder) -> dict[str, int]:
+    """Return the fields of a `NetworkConfig` that a run's settings and data set say."""
+    job = job_of(run)
+    known = SHAPES.get(job.data.name)
+    shape = {} if known is None else known._asdict()
+    return {"channels": job.channels, "cells": job.cells, **shape}
 
 
 def run_summary(run: RunFolder) -> dict[str, Any]:

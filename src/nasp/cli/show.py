@@ -28,21 +28,35 @@ def show(
             help="A run folder, an architecture.json, or a genotype's text.",
         ),
     ],
-    channels: Annotated[int, typer.Option(min=1, help="Count parameters at this width.")] = 16,
-    cells: Annotated[int, typer.Option(min=1, help="Count parameters at this depth.")] = 8,
-    image_size: Annotated[int, typer.Option(min=4, help="Height and width of an image.")] = 32,
-    in_channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
-    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Count parameters at this width; default 16.")
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="Count parameters at this depth; default 8.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=4, help="Height and width of an image; default 32.")
+    ] = None,
+    in_channels: Annotated[
+        int | None, typer.Option(min=1, help="Channels of an image; default 3.")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Number of classes; default 10.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw a run's curves and alphas into this file (.png).")
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Print a run's progress, or an architecture, its cell and its size."""
+    """Print a run's progress, or an architecture, its cell and its size.
+
+    A run's network is counted at the run's own size, unless you say another.
+    """
     from nasp.architecture import Architecture
     from nasp.cli.reports import (
         architecture_summary,
         draw_run,
+        own_size,
         run_summary,
         show_architecture,
         show_progress,
@@ -50,14 +64,16 @@ def show(
     from nasp.plans import target_of
     from nasp.spaces import NetworkConfig
 
-    config = NetworkConfig(
+    found = target_of(target)
+    own = {} if isinstance(found, Architecture) else own_size(found)
+    given = o.given(
         channels=channels,
         cells=cells,
         image_size=image_size,
         in_channels=in_channels,
         classes=classes,
     )
-    found = target_of(target)
+    config = NetworkConfig(**{**own, **given})
     if plot is not None:
         draw_run(found, plot)
     summary = {} if isinstance(found, Architecture) else run_summary(found)

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class Shape(NamedTuple):
+    """What a data set asks of a network."""
+
+    in_channels: int
+    image_size: int
+    classes: int
+
+
+SHAPES = {
+    "digits": Shape(1, 8, 10),
+    "cifar10": Shape(3, 32, 10),
+    "cifar100": Shape(3, 32, 100),
+    "fashion-mnist": Shape(1, 28, 10),
+}
+"""The data sets whose shape is known before they are read."""
 
 
 class LazyImages(Protocol):
