@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
+from nasp.complexity import parameter_count
 from nasp.spaces.space import NetworkConfig
 
 BLOCKS_A_STAGE = 2
@@ -31,7 +32,7 @@ def residual_network(config: NetworkConfig, parameters: int) -> nn.Module:
         low, high = (middle, high) if _count(config, middle) < parameters else (low, middle)
     return min(
         (_network(config, width) for width in (low, high)),
-        key=lambda network: abs(_parameters(network) - parameters),
+        key=lambda network: abs(parameter_count(network) - parameters),
     )
 
 
@@ -72,7 +73,3 @@ def _count(config: NetworkConfig, width: int) -> int:
                 total += channels * wide + 2 * wide
             channels = wide
     return total + channels * config.classes + config.classes
-
-
-def _parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from nasp.supernet import Supernet
 
 
+def parameter_count(module: nn.Module) -> int:
+    """Return how many parameters a module has."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def parameter_counts(supernet: Supernet) -> dict[str, Tensor]:
     """Return p_k: the parameters of every candidate, summed over the edges that share a row.
 
@@ -19,7 +24,7 @@ def parameter_counts(supernet: Supernet) -> dict[str, Tensor]:
     counts = {name: torch.zeros_like(a.detach()) for name, a in supernet.alphas.items()}
     for table, row, choices in supernet.choices():
         for choice in choices:
-            sizes = [_parameters(operation) for operation in choice.operations]
+            sizes = [parameter_count(operation) for operation in choice.operations]
             counts[table][row] += counts[table].new_tensor(sizes)
     return counts
 
@@ -42,7 +47,3 @@ class Regulariser:
         """Return R(A), a scalar with a graph to `alphas`."""
         terms = [(share * alphas[name] ** 2).sum() for name, share in self.shares.items()]
         return torch.stack(terms).sum()
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -109,14 +109,13 @@ class _Reader:
     """One edge that reads the tensor, and what its backward pass left.
 
     Attributes:
-        keeps_output: whether <g, O_k(x)> of the chosen k comes from its output, since no chain
-            gives it.
-        state: what candidates that are no chains need; None where all are chains.
+        chains: of the candidates, None where one cannot be run as a chain in this pass.
+        state: what candidates without a chain need; None where all have one.
     """
 
     edge: FusedEdge
     chosen: int | None
-    keeps_output: bool
+    chains: tuple[Chain | None, ...]
     state: ForwardState | None
     gradient: Tensor | None = None
     own_product: Tensor | None = None
@@ -126,10 +125,18 @@ class _Reader:
 
     @staticmethod
     def of(edge: FusedEdge, chosen: int | None, x: Tensor) -> _Reader:
-        chains = edge.candidates.chains
-        usable = [chain is not None and chain.is_usable for chain in chains]
-        state = None if all(usable) else ForwardState.capture((x,), {})
-        return _Reader(edge, chosen, chosen is not None and not usable[chosen], state)
+        chains = tuple(
+            chain if chain is not None and chain.is_usable else None
+            for chain in edge.candidates.chains
+        )
+        return _Reader(
+            edge, chosen, chains, ForwardState.capture((x,), {}) if None in chains else None
+        )
+
+    @property
+    def keeps_output(self) -> bool:
+        """Whether <g, O_k(x)> of the chosen k comes from its output, since no chain gives it."""
+        return self.chosen is not None and self.chains[self.chosen] is None
 
 
 @dataclass(eq=False)
@@ -217,10 +224,10 @@ def _probe_all(pending: Pending, x: Tensor, readers: Sequence[_Reader]) -> None:
     inputs = Features(x)
     side_by_side: dict[tuple[object, ...], list[tuple[_Reader, int, Chain]]] = {}
     for reader in readers:
-        for k, chain in enumerate(reader.edge.candidates.chains):
+        for k, chain in enumerate(reader.chains):
             if k == reader.chosen and reader.own_product is not None:
                 pending.add(reader.place(k), reader.own_product)
-            elif chain is not None and chain.is_usable:
+            elif chain is not None:
                 key = (k, chain.signature, _gradient(reader).shape)
                 side_by_side.setdefault(key, []).append((reader, k, chain))
             else:
@@ -251,7 +258,8 @@ def _probe_all(pending: Pending, x: Tensor, readers: Sequence[_Reader]) -> None:
 def _alone(reader: _Reader, k: int, x: Tensor) -> Tensor:
     """Return <g, O_k(x)> of a candidate that is no chain, run as it is."""
     candidates, gradient = reader.edge.candidates, _gradient(reader)
-    state = reader.state or ForwardState.capture((x,), {})
+    state = reader.state
+    assert state is not None
     with state.restored():
         state.rewind_rng()
         output = tensors_of(run_unchanged(candidates.names[k], candidates.operations[k], (x,), {}))

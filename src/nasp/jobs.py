@@ -18,6 +18,7 @@ from torch import nn
 from nasp.architecture import Architecture
 from nasp.baseline import residual_network
 from nasp.bilevel import Found, SearchConfig, run_search
+from nasp.complexity import parameter_count
 from nasp.errors import NaspError, UsageError, validated
 from nasp.events import Loading, Observer, nobody
 from nasp.runs import RunFolder
@@ -207,11 +208,6 @@ def network_config(
     )
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Return how many parameters a network has."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def _train_one(
     job: TrainJob, name: str, run: RunFolder, images: ImageSet, observe: Observer
 ) -> Result:
@@ -226,12 +222,11 @@ def _train_one(
         network = space.network(Architecture(job.architecture, space.name), config)
         if settings.auxiliary > 0:
             auxiliary = space.auxiliary_head(config)
-    train_part = images.train
     subset = None
     if job.data.subset is not None:
         subset = split(images.train.labels, [job.data.subset], job.train.seed)[0]
     train_loader = Loader(
-        train_part,
+        images.train,
         augmentation(images, job.data.cutout),
         batch_size=job.data.batch_size,
         seed=job.train.seed,

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nasp.architecture import Architecture
+from nasp.complexity import parameter_count
 from nasp.errors import UsageError
-from nasp.jobs import Result, SearchJob, job_of, parameter_count
+from nasp.jobs import Result, SearchJob, job_of
 from nasp.runs import RunFolder
 from nasp.spaces import SPACES, NetworkConfig, find_space
 from nasp.spaces.sampling import candidates_of
