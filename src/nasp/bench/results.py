@@ -1,0 +1,139 @@
+"""A results file that grows by one measurement at a time, and from which a second call goes on.
+
+Shared by every `nasp bench` command. A measurement is any JSON value under a key that says what
+was measured, such as ``"nasp, round 2"`` or ``"nasp, seed 3"``. A command asks `missing` for the
+keys it wants and has not, measures them in turn, and hands each to `add` or `fail`; after each the
+file is written whole, so whatever ends the process loses the measurement under way alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasp.atomic import write_text_atomic
+from nasp.errors import NaspError, UsageError
+
+Measurements = Mapping[str, Any]
+Summarise = Callable[[Measurements], Mapping[str, Any]]
+
+
+class Results:
+    """Measurements by key, kept in a JSON file.
+
+    The file is an object: what `summarise` makes of the measurements, then ``bench``,
+    ``settings``, ``failed`` (a list of what could not be measured and why; empty where all could)
+    and ``measurements``.
+
+    Args:
+        path: the file; taken up where it exists. None: nothing is written.
+        bench: which command's results these are.
+        settings: what all measurements have in common; JSON values. What may differ from call to
+            call (which rows, how many seeds) belongs into the keys instead: then a file can grow.
+        summarise: from the measurements so far, in the order in which they were made, to the
+            report's own entries, such as ``rows``.
+
+    Attributes:
+        measurements: key -> value.
+        failed: key -> why it could not be measured; empty at the start, so that what failed in an
+            earlier call is tried again.
+
+    Raises:
+        UsageError: the file holds something else, or results of other settings.
+        NaspError: the file is damaged.
+    """
+
+    def __init__(
+        self, path: Path | None, bench: str, settings: Mapping[str, Any], summarise: Summarise
+    ) -> None:
+        self.path = path
+        self.bench = bench
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.measurements: dict[str, Any] = {}
+        self.failed: dict[str, str] = {}
+        self._summarise = summarise
+        if path is not None and path.exists():
+            self.measurements = self._kept(path)
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Return those of the keys that are neither measured nor failed, each once, in order."""
+        known = self.measurements.keys() | self.failed.keys()
+        return [key for key in dict.fromkeys(keys) if key not in known]
+
+    def add(self, key: str, value: Any) -> None:
+        """Keep a measurement, and write the file.
+
+        Raises:
+            NaspError: the file cannot be written.
+        """
+        self.failed.pop(key, None)
+        self.measurements[key] = json.loads(json.dumps(value))
+        self._write()
+
+    def fail(self, key: str, reason: str) -> None:
+        """Note that something cannot be measured, in one sentence, and write the file.
+
+        Raises:
+            NaspError: the file cannot be written.
+        """
+        self.failed[key] = reason
+        self._write()
+
+    def report(self) -> dict[str, Any]:
+        """Return the report, as the file has it but for the measurements."""
+        return {
+            **self._summarise(self.measurements),
+            "bench": self.bench,
+            "settings": self.settings,
+            "failed": [{"name": key, "reason": reason} for key, reason in self.failed.items()],
+        }
+
+    def raise_failures(self) -> None:
+        """Raise one sentence about all that failed, where anything did: the end of a command.
+
+        Raises:
+            NaspError: exit code 1.
+        """
+        if self.failed:
+            reasons = "; ".join(f"{key}: {why.rstrip('.')}" for key, why in self.failed.items())
+            raise NaspError(f"{len(self.failed)} could not be measured ({reasons}).")
+
+    def stopped(self, left: int) -> str:
+        """Return the sentence with which a command ends that was stopped with so many to go."""
+        if self.path is None:
+            return f"Stopped with {left} measurements to go; --json FILE would have kept the rest."
+        return f"Stopped with {left} measurements to go: the same command goes on ({self.path})."
+
+    def _write(self) -> None:
+        if self.path is not None:
+            whole = {**self.report(), "measurements": self.measurements}
+            write_text_atomic(self.path, json.dumps(whole, indent=2) + "\n")
+
+    def _kept(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise NaspError(
+                f"{path} cannot be read as results ({error}): remove it, or give another file."
+            ) from error
+        kept = content.get("measurements") if isinstance(content, dict) else None
+        if not isinstance(kept, dict) or content.get("bench") != self.bench:
+            raise UsageError(f"{path} holds no results of this command: give another file.")
+        settings = content.get("settings")
+        if settings != self.settings:
+            raise UsageError(
+                f"{path} holds results of other settings ({_difference(settings, self.settings)}):"
+                " give those, or another file."
+            )
+        return kept
+
+
+def _difference(theirs: Any, ours: Mapping[str, Any]) -> str:
+    """Name the first setting in which a file and a call differ."""
+    if not isinstance(theirs, dict):
+        return "none are said"
+    absent = object()
+    name = next(n for n in {**ours, **theirs} if theirs.get(n, absent) != ours.get(n, absent))
+    return f"{name} {json.dumps(theirs.get(name))}, not {json.dumps(ours.get(name))}"
