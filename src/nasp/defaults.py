@@ -8,8 +8,8 @@ Defaults = dict[str, Any]
 
 _SEARCH: Defaults = {"channels": 16, "epochs": 50, "batch_size": 64}
 _SEARCH_DIGITS: Defaults = {"channels": 8, "epochs": 15, "batch_size": 32}
-_SEARCH_CELLS = {"nasbench201": 5}  # a stage; in all other spaces cells in all
-_SEARCH_CELLS_DIGITS = {"nasbench201": 1}
+_SEARCH_CELLS = {"nasbench201": 5, "nasbench201-3": 5}  # a stage; in all other spaces cells in all
+_SEARCH_CELLS_DIGITS = {"nasbench201": 1, "nasbench201-3": 1}
 _OTHER_CELLS, _OTHER_CELLS_DIGITS = 8, 3
 _DIGITS_SETTINGS: Defaults = {"lr": 3e-3}
 
@@ -68,4 +68,4 @@ def train_defaults(data: str, space: str) -> Defaults:
     """
     if data == "digits":
         return {**_TRAIN_DIGITS, "cells": _SEARCH_CELLS_DIGITS.get(space, _OTHER_CELLS_DIGITS)}
-    return dict(_TRAIN_NASBENCH201 if space == "nasbench201" else _TRAIN_CELL)
+    return dict(_TRAIN_NASBENCH201 if space in _SEARCH_CELLS else _TRAIN_CELL)

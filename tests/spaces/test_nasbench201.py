@@ -10,7 +10,7 @@ from nasp.architecture import Architecture
 from nasp.choice import Choice
 from nasp.errors import UsageError
 from nasp.spaces import NetworkConfig
-from nasp.spaces.nasbench201 import NASBENCH201, DenseCell, ResidualBlock
+from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3, DenseCell, ResidualBlock
 
 CELL = "|skip_connect~0|+|nor_conv_3x3~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|none~2|"
 
@@ -75,6 +75,21 @@ def test_a_cell_sums_its_edges() -> None:
     cell = DenseCell([Times(f) for f in (2.0, 3.0, 5.0, 7.0, 11.0, 13.0)])
     second = 3 + 5 * 2
     assert cell(torch.ones(1)).item() == 7 + 11 * 2 + 13 * second
+
+
+def test_three_nodes_are_the_first_three() -> None:
+    assert (
+        DenseCell([Times(f) for f in (2.0, 3.0, 5.0)], nodes=3)(torch.ones(1)).item() == 3 + 5 * 2
+    )
+    cell = NASBENCH201_3.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|")
+    assert list(cell.edges) == ["cell/0", "cell/1", "cell/2"]
+    assert NASBENCH201_3.notation(cell) == "|nor_conv_3x3~0|+|none~0|skip_connect~1|"
+    assert [wire[1:3] for wire in NASBENCH201_3.wiring(cell)] == [
+        ("input", "node 1"),
+        ("node 1", "output"),
+    ]
+    with pytest.raises(UsageError, match=r"write \|op~0\|\+\|op~0\|op~1\| with"):
+        NASBENCH201_3.parse(CELL)
 
 
 @pytest.mark.parametrize("size", [7, 8])

@@ -27,7 +27,9 @@ def search(
     ] = "digits",
     space: Annotated[
         str | None,
-        typer.Option(help="darts, nasp12 or nasbench201; default darts, on digits nasbench201."),
+        typer.Option(
+            help="darts, nasp12, nasbench201, nasbench201-3; default darts, on digits nasbench201."
+        ),
     ] = None,
     strategy: Annotated[str, typer.Option(help="The search algorithm.")] = "nasp",
     epochs: o.Epochs = None,

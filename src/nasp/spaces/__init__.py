@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from nasp.errors import unknown_name
 from nasp.spaces.darts import DARTS
-from nasp.spaces.nasbench201 import NASBENCH201
+from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
 from nasp.spaces.space import NetworkConfig, Space, Wire
 
 __all__ = ["SPACES", "NetworkConfig", "Space", "Wire", "find_space"]
 
-SPACES: dict[str, Space] = {known.name: known for known in (DARTS, NASP12, NASBENCH201)}
+SPACES: dict[str, Space] = {
+    known.name: known for known in (DARTS, NASP12, NASBENCH201, NASBENCH201_3)
+}
 """The search spaces by name; add your own here."""
 
 

@@ -2,6 +2,7 @@
 
 Source: Dong, Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture
 Search", ICLR 2020, section 2.1. Its own network has N = 5 cells a stage and C = 16 channels.
+With one node less there are 3 edges and 125 cells: few enough to train each of them.
 """
 
 from __future__ import annotations
@@ -20,36 +21,37 @@ from nasp.spaces.operations import Candidate, derived, pick, relu_conv_bn, searc
 from nasp.spaces.space import NetworkConfig, Wire
 
 NODES = 4
-"""Nodes of a cell, its input among them."""
+"""Nodes of a cell of the benchmark, its input among them."""
 STAGES = 3
 """Stages of the network; each has twice the channels and half the resolution of the last."""
-EDGES = tuple((node, source) for node in range(1, NODES) for source in range(node))
-"""Node where the edge ends and where it starts, in the order of the cell's string."""
 
-_OPERATION = "([^|~+]+)"
-_CELL = re.compile(
-    r"\+".join(
-        r"\|" + "".join(rf"{_OPERATION}~{source}\|" for source in range(node))
-        for node in range(1, NODES)
-    )
-)
+
+def dense_edges(nodes: int) -> tuple[tuple[int, int], ...]:
+    """Return the edges of a cell in the order of its string: node of its end, node of its start.
+
+    Args:
+        nodes: of the cell, its input (node 0) among them.
+    """
+    return tuple((node, source) for node in range(1, nodes) for source in range(node))
 
 
 class DenseCell(nn.Module):
     """A cell: each node is the sum of its edges, one from every earlier node; the last is out.
 
     Args:
-        edges: the six modules on `EDGES`, in that order, each of stride 1.
+        edges: the modules on `dense_edges(nodes)`, in that order, each of stride 1.
+        nodes: of the cell, its input among them.
     """
 
-    def __init__(self, edges: Sequence[nn.Module]) -> None:
+    def __init__(self, edges: Sequence[nn.Module], nodes: int = NODES) -> None:
         super().__init__()
         self.edges = nn.ModuleList(edges)
+        self.ends = dense_edges(nodes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B,C,H,W] to the same shape."""
         states: list[Tensor] = [x]
-        for module, (node, source) in zip(self.edges, EDGES, strict=True):
+        for module, (node, source) in zip(self.edges, self.ends, strict=True):
             out = module(states[source])
             if node == len(states):
                 states.append(out)
@@ -91,6 +93,7 @@ class NASBench201:
     Attributes:
         name: the name on the command line.
         candidates: the candidate operations of every edge.
+        nodes: of a cell, its input among them, at least 2; N nodes have N(N - 1)/2 edges.
     """
 
     name: str = "nasbench201"
@@ -99,6 +102,7 @@ class NASBench201:
             ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
         )
     )
+    nodes: int = NODES
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes]."""
@@ -107,7 +111,7 @@ class NASBench201:
             modules = searched(self.candidates, channels, stride=1, norm_pools=False)
             return Choice(modules, share=f"cell/{index}")
 
-        return _network(config, edge)
+        return _network(self.nodes, config, edge)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
@@ -120,22 +124,19 @@ class NASBench201:
         def edge(index: int, channels: int) -> nn.Module:
             return derived(self.candidates[names[index]], channels, 1, config.drop_path)
 
-        return _network(config, edge)
+        return _network(self.nodes, config, edge)
 
     def auxiliary_head(self, config: NetworkConfig) -> None:
         """Return None: the benchmark's networks are trained without an auxiliary head."""
         del config
 
     def notation(self, architecture: Architecture) -> str:
-        """Return the cell's string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+        """Return the cell's string, with four nodes ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
 
         Raises:
             UsageError: the architecture does not belong to this space.
         """
-        nodes = ["|"] * (NODES - 1)
-        for name, (node, source) in zip(self._names(architecture), EDGES, strict=True):
-            nodes[node - 1] += f"{name}~{source}|"
-        return "+".join(nodes)
+        return self._string(self._names(architecture))
 
     def parse(self, text: str) -> Architecture:
         """Read the cell's string.
@@ -143,11 +144,11 @@ class NASBench201:
         Raises:
             UsageError: the text is no cell of this space.
         """
-        match = _CELL.fullmatch(text.strip())
+        example = self._string(["op"] * len(dense_edges(self.nodes)))
+        match = re.fullmatch(re.escape(example).replace("op", "([^|~+]+)"), text.strip())
         if match is None:
             raise UsageError(
-                "The text is no NAS-Bench-201 cell: write "
-                "|op~0|+|op~0|op~1|+|op~0|op~1|op~2| with an operation for each op."
+                f"The text is no NAS-Bench-201 cell: write {example} with an operation for each op."
             )
         edges = {f"cell/{index}": name for index, name in enumerate(match.groups())}
         architecture = Architecture(edges, self.name)
@@ -156,20 +157,27 @@ class NASBench201:
 
     def wiring(self, architecture: Architecture) -> list[Wire]:
         """Return the edges, ``none`` left out; see `Space.wiring`."""
-        nodes = ["input", *(f"node {node}" for node in range(1, NODES - 1)), "output"]
+        nodes = ["input", *(f"node {node}" for node in range(1, self.nodes - 1)), "output"]
+        names, ends = self._names(architecture), dense_edges(self.nodes)
         return [
             Wire("cell", nodes[source], nodes[node], operation)
-            for operation, (node, source) in zip(self._names(architecture), EDGES, strict=True)
+            for operation, (node, source) in zip(names, ends, strict=True)
             if operation != "none"
         ]
 
+    def _string(self, names: Sequence[str]) -> str:
+        nodes = ["|"] * (self.nodes - 1)
+        for name, (node, source) in zip(names, dense_edges(self.nodes), strict=True):
+            nodes[node - 1] += f"{name}~{source}|"
+        return "+".join(nodes)
+
     def _names(self, architecture: Architecture) -> list[str]:
-        """Return the candidate of each edge, in the order of `EDGES`."""
+        """Return the candidate of each edge, in the order of `dense_edges`."""
         if architecture.space != self.name:
             raise UsageError(
                 f"The architecture is of space '{architecture.space}', not of '{self.name}'."
             )
-        expected = [f"cell/{index}" for index in range(len(EDGES))]
+        expected = [f"cell/{index}" for index in range(len(dense_edges(self.nodes)))]
         if extra := sorted(architecture.edges.keys() - set(expected)):
             raise UsageError(f"Space '{self.name}' has no edge '{extra[0]}'.")
         names = []
@@ -184,9 +192,11 @@ class NASBench201:
         return names
 
 
-def _network(config: NetworkConfig, edge: Callable[[int, int], nn.Module]) -> nn.Sequential:
+def _network(
+    nodes: int, config: NetworkConfig, edge: Callable[[int, int], nn.Module]
+) -> nn.Sequential:
     """Return the benchmark's network, its edges made by `edge` from their index and channels."""
-    channels = config.channels
+    channels, edges = config.channels, range(len(dense_edges(nodes)))
     stem = (
         cifar_stem(config.in_channels, channels)
         if config.stem == "cifar"
@@ -198,7 +208,7 @@ def _network(config: NetworkConfig, edge: Callable[[int, int], nn.Module]) -> nn
             body.append(ResidualBlock(channels, 2 * channels))
             channels *= 2
         for _ in range(config.cells):
-            body.append(DenseCell([edge(index, channels) for index in range(len(EDGES))]))
+            body.append(DenseCell([edge(index, channels) for index in edges], nodes))
     network = nn.Sequential()
     network.add_module("stem", stem)
     network.add_module("cells", nn.Sequential(*body))
@@ -209,3 +219,6 @@ def _network(config: NetworkConfig, edge: Callable[[int, int], nn.Module]) -> nn
 
 NASBENCH201 = NASBench201()
 """The space of NAS-Bench-201."""
+
+NASBENCH201_3 = NASBench201("nasbench201-3", nodes=3)
+"""The same with 3 nodes: 3 edges, 125 cells."""
