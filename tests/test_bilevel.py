@@ -233,7 +233,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         ({"strategy": "magic"}, "Unknown strategy 'magic': choose one of"),
         ({"epochs": 0}, "Setting 'epochs' of search"),
         ({"lr": -1.0}, "Setting 'lr' of search"),
-        ({"complexity": -1.0}, "Setting 'complexity' of strategy 'nasp'"),
+        ({"complexity": -1.0}, "Setting 'complexity' of search"),
         ({"device": "abacus"}, "Setting 'device' of search"),
         ({"precision": "8"}, "Setting 'precision' of search"),
     ],
@@ -383,10 +383,11 @@ def test_accumulation_changes_memory_alone() -> None:
             assert torch.allclose(state[name], tensor, atol=1e-5), name
 
 
-def test_complexity_is_the_strategys() -> None:
-    beside = searched(complexity=50.0)
-    assert beside.metrics == searched(settings={**ALPHA_LR, "complexity": 50.0}).metrics
-    assert beside.metrics != searched().metrics
+@pytest.mark.parametrize("strategy", ["nasp", "darts"])
+def test_complexity_moves_every_strategys_alphas(strategy: str) -> None:
+    assert (
+        searched(strategy=strategy, complexity=50.0).metrics != searched(strategy=strategy).metrics
+    )
 
 
 def test_a_search_in_double_precision() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nasp.architecture import Architecture
 from nasp.checkpointer import Checkpointer
+from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
 from nasp.errors import UsageError, validated
 from nasp.events import Observer, nobody
@@ -35,10 +36,12 @@ class SearchConfig(Recipe):
     Attributes:
         strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES`.
         settings: the strategy's own settings.
+        complexity: η, the weight of R(A): larger finds smaller networks.
     """
 
     strategy: str = "nasp"
     settings: dict[str, Any] = Field(default_factory=dict)
+    complexity: float = Field(0.0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,6 @@ def search(
     val_loader: Iterable[Batch],
     *,
     task: Task | Callable[[Any, Any], Tensor] | None = None,
-    complexity: float = 0.0,
     run: str | Path | None = None,
     observe: Observer = nobody,
     **settings: Any,
@@ -89,12 +91,11 @@ def search(
         val_loader: batches for the alphas, of other examples.
         task: a `Task`, or a loss of output and target; default cross entropy, for which a batch
             is ``(input, ..., target)``.
-        complexity: η, the weight of R(A): larger finds smaller networks. Default 0.
         run: a folder that keeps the run; called again with the same folder, a search that was
             stopped goes on where it was. Default: nothing is written.
         observe: called with each `nasp.events.Event`.
-        settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``, ...;
-            any other name is a setting of the strategy.
+        settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
+            ``complexity=0.0``, ...; any other name is a setting of the strategy.
 
     Returns:
         What was found.
@@ -106,8 +107,6 @@ def search(
     """
     own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
     chosen = {**own, **settings.pop("settings", {})}
-    if complexity:
-        chosen["complexity"] = complexity
     config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
     if task is None:
         task = Supervised()
@@ -150,6 +149,7 @@ def run_search(
         config.settings,
         Horizon(config.epochs, steps),
         config.seed,
+        Regulariser(parameter_counts(supernet), config.complexity),
     )
     weight_batches = Stream(train_loader, "The training loader")
     arch_batches = Stream(val_loader, "The validation loader")

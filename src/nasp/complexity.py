@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from nasp.supernet import Supernet
+
+Penalty = Callable[[Mapping[str, Tensor]], Tensor]
+"""What the search adds to the validation loss: table -> ``[edges, candidates]`` ↦ a scalar.
+
+Its weight is in it, and it has a graph to what it is given.
+"""
 
 
 def parameter_count(module: nn.Module) -> int:
@@ -30,20 +36,22 @@ def parameter_counts(supernet: Supernet) -> dict[str, Tensor]:
 
 
 class Regulariser:
-    """R(A) = sum over edges, sum over k of (p_k / p̄) a_k², with p̄ the edge's sum of p_k.
+    """η R(A), R(A) = sum over edges, sum over k of (p_k / p̄) a_k², with p̄ the edge's sum of p_k.
 
     Args:
         costs: p_k, table -> ``[edges, candidates]``, not negative. An edge whose candidates all
             cost nothing adds nothing.
+        weight: η; default 1.
     """
 
-    def __init__(self, costs: Mapping[str, Tensor]) -> None:
+    def __init__(self, costs: Mapping[str, Tensor], weight: float = 1.0) -> None:
+        self.weight = weight
         self.shares = {
             name: cost / cost.sum(dim=1, keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
             for name, cost in costs.items()
         }
 
     def __call__(self, alphas: Mapping[str, Tensor]) -> Tensor:
-        """Return R(A), a scalar with a graph to `alphas`."""
+        """Return η R(A), a scalar with a graph to `alphas`."""
         terms = [(share * alphas[name] ** 2).sum() for name, share in self.shares.items()]
-        return torch.stack(terms).sum()
+        return self.weight * torch.stack(terms).sum()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nasp.architecture import Architecture
 from nasp.choice import Choice, Node, Zero
+from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
 from nasp.errors import UsageError
 from nasp.learner import Learner
@@ -82,7 +83,13 @@ class Search:
             lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9),
         )
         self.strategy: Strategy = make_strategy(
-            name, self.supernet, self.learner, settings, Horizon(2, STEPS), seed
+            name,
+            self.supernet,
+            self.learner,
+            settings,
+            Horizon(2, STEPS),
+            seed,
+            Regulariser(parameter_counts(self.supernet), weight=0.1),
         )
 
     def iterate(self, start: int, end: int) -> list[Any]:

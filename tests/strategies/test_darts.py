@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -92,11 +92,16 @@ def search(
         lambda weights: torch.optim.SGD(weights, lr=LR, **(sgd or {})),
         accumulate=accumulate,
     )
-    strategy = make_strategy(name, supernet, learner, options, HORIZON, seed=4)
+    penalty = Regulariser(parameter_counts(supernet), options.pop("complexity", 0.0))
+    strategy = make_strategy(name, supernet, learner, options, HORIZON, 4, penalty)
     with torch.no_grad():  # far from uniform, so that the softmax's own gradient matters
         for a in supernet.alphas.values():
             a.mul_(1e3)
     return strategy
+
+
+def no_penalty(alphas: Mapping[str, Tensor]) -> Tensor:
+    return torch.zeros(())
 
 
 def supernet_of(strategy: Any) -> Supernet:
@@ -253,7 +258,7 @@ def test_alphas_start_small_and_are_the_seeds(name: str) -> None:
     for seed in (3, 3, 4):
         it = search(name)
         supernet = supernet_of(it)
-        make_strategy(name, supernet, it.learner, {}, HORIZON, seed)
+        make_strategy(name, supernet, it.learner, {}, HORIZON, seed, no_penalty)
         alphas.append(torch.cat([a.detach().flatten() for a in supernet.alphas.values()]))
     assert torch.equal(alphas[0], alphas[1])
     assert not torch.equal(alphas[0], alphas[2])
@@ -285,7 +290,7 @@ def test_an_edge_of_none_alone_keeps_it() -> None:
     net = nn.Sequential(nn.Linear(1, 1), Choice({"none": Zero()}))
     supernet = Supernet(net)
     learner: Any = search("darts").learner
-    it = DARTS(supernet, learner, DARTSConfig(), HORIZON, 0)
+    it = DARTS(supernet, learner, DARTSConfig(), HORIZON, 0, no_penalty)
     assert it.derive()["1"] == "none"
 
 
@@ -304,10 +309,10 @@ def test_second_order_refuses_an_optimiser_it_cannot_look_ahead_with() -> None:
     it.learner.optimizer = torch.optim.Adam(it.learner.weights)
     config = DARTSConfig()
     with pytest.raises(UsageError, match=r"one step of SGD ahead.*Adam"):
-        DARTSSecondOrder(it.supernet, it.learner, config, HORIZON, 0)
+        DARTSSecondOrder(it.supernet, it.learner, config, HORIZON, 0, no_penalty)
 
 
-@pytest.mark.parametrize("settings", [{"lr": 0}, {"complexity": -1}, {"weight_decay": -1}])
+@pytest.mark.parametrize("settings", [{"lr": 0}, {"weight_decay": -1}])
 def test_values_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="strategy 'darts'"):
         strategy_config("darts", settings)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasp.choice import Choice, Node, Single, Zero
+from nasp.complexity import Regulariser, parameter_counts
 from nasp.learner import Learner
 from nasp.strategies import NASP, Horizon, NASPConfig
 from nasp.supernet import Supernet
@@ -114,13 +115,17 @@ LR, MOMENTUM, DECAY, CLIP = 0.05, 0.9, 3e-3, 0.6
 EDGES = {"cell": 3, "last": 1}
 
 
-def setting(config: NASPConfig, seed: int = 0, **horizon: int) -> tuple[Supernet, NASP]:
+def setting(
+    config: NASPConfig, seed: int = 0, complexity: float = 0.0, **horizon: int
+) -> tuple[Supernet, NASP]:
     torch.manual_seed(1)
     supernet = Supernet(Net(Choice, Node))
-    return supernet, strategy(supernet, config, seed, **horizon)
+    return supernet, strategy(supernet, config, seed, complexity, **horizon)
 
 
-def strategy(supernet: Supernet, config: NASPConfig, seed: int, **horizon: int) -> NASP:
+def strategy(
+    supernet: Supernet, config: NASPConfig, seed: int, complexity: float, **horizon: int
+) -> NASP:
     learner = Learner(
         Fabric(accelerator="cpu", devices=1, precision="64-true"),
         supernet,
@@ -130,13 +135,17 @@ def strategy(supernet: Supernet, config: NASPConfig, seed: int, **horizon: int) 
         clip=CLIP,
     )
     laid_out = Horizon(**({"epochs": 10, "steps_per_epoch": 2} | horizon))
-    return NASP(supernet, learner, config, laid_out, seed)
+    penalty = Regulariser(parameter_counts(supernet), complexity)
+    return NASP(supernet, learner, config, laid_out, seed, penalty)
 
 
 class Naive:
     """Algorithm 2, every line by hand; alphas are lists of floats."""
 
-    def __init__(self, net: Net, alphas: dict[str, Grid], config: NASPConfig) -> None:
+    def __init__(
+        self, net: Net, alphas: dict[str, Grid], config: NASPConfig, complexity: float
+    ) -> None:
+        self.complexity = complexity
         self.net = net
         self.alphas = alphas
         self.config = config
@@ -183,7 +192,7 @@ class Naive:
                 for k, operation in enumerate(edge.candidates.values()):
                     costs[k] += sum(p.numel() for p in operation.parameters())
             for k, cost in enumerate(costs):
-                share = self.config.complexity * cost / sum(costs)
+                share = self.complexity * cost / sum(costs)
                 objective = objective + share * leaves[name][row, k] ** 2
         gradients = torch.autograd.grad(objective, list(leaves.values()))
         return dict(zip(leaves, gradients, strict=True))
@@ -228,25 +237,25 @@ class Naive:
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "complexity"),
     [
-        NASPConfig(lr=0.08, complexity=0.3, betas=(0.6, 0.95), weight_decay=0.02),
-        NASPConfig(lr=0.08),
-        NASPConfig(optimizer="sgd", lr=1.0, complexity=0.05, weight_decay=0.02),
+        (NASPConfig(lr=0.08, betas=(0.6, 0.95), weight_decay=0.02), 0.3),
+        (NASPConfig(lr=0.08), 0.0),
+        (NASPConfig(optimizer="sgd", lr=1.0, weight_decay=0.02), 0.05),
     ],
     ids=["adam", "adam without complexity", "sgd"],
 )
-def test_twenty_iterations_of_the_naive_algorithm(config: NASPConfig) -> None:
+def test_twenty_iterations_of_the_naive_algorithm(config: NASPConfig, complexity: float) -> None:
     torch.manual_seed(1)
     supernet = Supernet(Net(Choice, Node))
     start = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for a in supernet.alphas.values():
             a.copy_(torch.rand(a.shape, generator=start))
-    it = strategy(supernet, config, 0)
+    it = strategy(supernet, config, 0, complexity)
     net = Net(NaiveChoice, NaiveNode)
     net.load_state_dict(supernet.network.state_dict())
-    naive = Naive(net, {n: a.tolist() for n, a in supernet.alphas.items()}, config)
+    naive = Naive(net, {n: a.tolist() for n, a in supernet.alphas.items()}, config, complexity)
     paths = set()
     for step in range(20):
         for act, data in (("arch_step", batch(2 * step)), ("weight_step", batch(2 * step + 1))):
@@ -274,8 +283,8 @@ def test_twenty_iterations_of_the_naive_algorithm(config: NASPConfig) -> None:
 
 def test_the_first_path_is_a_uniform_draw_of_the_seed() -> None:
     supernet, _ = setting(NASPConfig())
-    firsts = [strategy(supernet, NASPConfig(), seed).derive() for seed in range(300)]
-    assert firsts[7] == strategy(supernet, NASPConfig(), 7).derive()
+    firsts = [strategy(supernet, NASPConfig(), seed, 0.0).derive() for seed in range(300)]
+    assert firsts[7] == strategy(supernet, NASPConfig(), 7, 0.0).derive()
     counts = Counter(first["last"] for first in firsts)
     assert set(counts) == {"wide", "narrow", "skip"}
     assert sum((n - 100) ** 2 / 100 for n in counts.values()) < 13.8  # p = 0.001 at 2 degrees
@@ -283,7 +292,7 @@ def test_the_first_path_is_a_uniform_draw_of_the_seed() -> None:
 
 
 def test_metrics_are_the_loss_and_the_tasks_own_without_the_penalty() -> None:
-    supernet, it = setting(NASPConfig(complexity=100.0))
+    supernet, it = setting(NASPConfig(), complexity=100.0)
     again = copy.deepcopy(supernet)
     again.single(it.path)
     x, y = batch(0)
@@ -368,7 +377,7 @@ def weight_paths(steps: int, **settings: Any) -> tuple[NASP, list[tuple[int | No
     edges = [Choice({str(k): nn.Identity() for k in range(3)}) for _ in range(3)]
     supernet = Supernet(nn.Sequential(Node(edges[:2], 1), edges[2]))
     learner: Any = StillLearner(supernet)
-    it = NASP(supernet, learner, NASPConfig(**settings), Horizon(2, steps), seed=5)
+    it = NASP(supernet, learner, NASPConfig(**settings), Horizon(2, steps), 5, Regulariser({}))
     for _ in range(steps):
         it.weight_step(None)
     return it, learner.paths
@@ -440,8 +449,8 @@ def test_derive_is_the_discrete_point_of_the_last_iteration() -> None:
 
 
 def test_resumed_it_goes_on_to_the_same_bits() -> None:
-    config = NASPConfig(exploration=0.5, warmup_epochs=1, lr=0.05, complexity=0.1)
-    supernet, it = setting(config, steps_per_epoch=2)
+    config = NASPConfig(exploration=0.5, warmup_epochs=1, lr=0.05)
+    supernet, it = setting(config, complexity=0.1, steps_per_epoch=2)
 
     def iterate(searcher: NASP, steps: range) -> list[Any]:
         seen: list[Any] = []
@@ -456,7 +465,7 @@ def test_resumed_it_goes_on_to_the_same_bits() -> None:
     torch.save([supernet.state_dict(), it.state_dict(), it.learner.state_dict()], file)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
-    other, resumed = setting(config, seed=99, steps_per_epoch=2)
+    other, resumed = setting(config, seed=99, complexity=0.1, steps_per_epoch=2)
     other.load_state_dict(saved[0])
     resumed.load_state_dict(saved[1])
     resumed.learner.load_state_dict(saved[2])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nasp.bench.networks import CLASSES, make_supernet, random_path
 from nasp.bench.settings import PRECISIONS, BenchSettings
+from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
 from nasp.errors import unknown_name
 from nasp.learner import Learner, make_fabric
@@ -82,7 +83,10 @@ def make_iteration(row: str, settings: BenchSettings) -> Iteration:
     else:
         learner = _learner(supernet, supernet.weights(), settings)
         strategy_name, options = strategy_rows()[row]
-        strategy = make_strategy(strategy_name, supernet, learner, options, HORIZON, settings.seed)
+        penalty = Regulariser(parameter_counts(supernet), weight=0.0)
+        strategy = make_strategy(
+            strategy_name, supernet, learner, options, HORIZON, settings.seed, penalty
+        )
         arch_step, weight_step = strategy.arch_step, strategy.weight_step  # type: ignore[assignment]
     train, val = (learner.fabric.to_device(_batch(settings, part)) for part in range(2))
     del supernet

@@ -96,6 +96,7 @@ def search(
         search=o.given(
             strategy=strategy,
             epochs=epochs,
+            complexity=complexity,
             lr=lr,
             weight_decay=weight_decay,
             seed=seed,
@@ -108,7 +109,6 @@ def search(
             lr=alpha_lr,
             exploration=exploration,
             warmup_epochs=warmup_epochs,
-            complexity=complexity,
         ),
         pairs=setting or [],
     )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from nasp.complexity import Penalty
 from nasp.errors import unknown_name, validated
 from nasp.learner import Learner
 from nasp.strategies.darts import DARTS, DARTSConfig
@@ -33,7 +34,13 @@ class StrategyFactory(Protocol):
     """Makes a strategy from its settings."""
 
     def __call__(
-        self, supernet: Supernet, learner: Learner, config: Any, horizon: Horizon, seed: int
+        self,
+        supernet: Supernet,
+        learner: Learner,
+        config: Any,
+        horizon: Horizon,
+        seed: int,
+        penalty: Penalty,
     ) -> Strategy:
         """Return a strategy that has not yet stepped."""
         ...
@@ -72,6 +79,7 @@ def make_strategy(
     settings: Mapping[str, Any],
     horizon: Horizon,
     seed: int,
+    penalty: Penalty,
 ) -> Strategy:
     """Return the named strategy.
 
@@ -79,4 +87,4 @@ def make_strategy(
         UsageError: an unknown strategy, an unknown setting, or a value out of range.
     """
     config = strategy_config(name, settings)
-    return STRATEGIES[name].make(supernet, learner, config, horizon, seed)
+    return STRATEGIES[name].make(supernet, learner, config, horizon, seed, penalty)

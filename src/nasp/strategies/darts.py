@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from nasp.architecture import Architecture
-from nasp.complexity import Regulariser, parameter_counts
+from nasp.complexity import Penalty
 from nasp.learner import Learner, gradient_of
 from nasp.strategies.strategy import Horizon
 from nasp.supernet import Alphas, Supernet
@@ -26,7 +26,6 @@ class DARTSConfig(BaseModel):
     """Settings of DARTS, of either order; the defaults are those of the authors' code.
 
     Attributes:
-        complexity: η, the weight of R(softmax(A)) by parameter counts; 0 in the paper.
         lr: the alphas' step size (Adam).
         betas: Adam's, for the alphas.
         weight_decay: on the alphas.
@@ -34,7 +33,6 @@ class DARTSConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    complexity: float = Field(0.0, ge=0)
     lr: float = Field(3e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(1e-3, ge=0)
@@ -49,6 +47,7 @@ class DARTS:
         config: settings.
         horizon: not needed.
         seed: fixes the first alphas, and how ties are broken in what is derived.
+        penalty: η R, taken at softmax(A); 0 in the paper.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class DARTS:
         config: DARTSConfig,
         horizon: Horizon,
         seed: int,
+        penalty: Penalty,
     ) -> None:
         del horizon
         self.supernet = supernet
@@ -67,7 +67,7 @@ class DARTS:
         with torch.no_grad():
             for a in supernet.alphas.values():
                 a.copy_(START * torch.randn(a.shape, generator=self.generator))
-        self.regulariser = Regulariser(parameter_counts(supernet))
+        self.penalty = penalty
         self.optimizer = torch.optim.Adam(
             supernet.alphas.values(),
             lr=config.lr,
@@ -112,10 +112,6 @@ class DARTS:
         leaves = {name: p.detach().requires_grad_() for name, p in self._softmax().items()}
         self.supernet.mixture(leaves)
         return leaves
-
-    def penalty(self, mixture: Mapping[str, Tensor]) -> Tensor:
-        """Return η R at the mixture's weights."""
-        return self.config.complexity * self.regulariser(mixture)
 
     def descend(self, gradients: Mapping[str, Tensor]) -> None:
         """Move the alphas one step, given the gradient by softmax(A)."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nasp.architecture import Architecture
+from nasp.complexity import Penalty
 from nasp.errors import UsageError
 from nasp.learner import Learner, gradient_of
 from nasp.strategies.darts import DARTS, DARTSConfig
@@ -40,6 +41,7 @@ class DARTSSecondOrder:
         config: settings.
         horizon: not needed.
         seed: fixes the first alphas, and how ties are broken in what is derived.
+        penalty: η R, taken at softmax(A); 0 in the paper.
 
     Raises:
         UsageError: another optimiser, or a precision whose gradients are scaled.
@@ -52,6 +54,7 @@ class DARTSSecondOrder:
         config: DARTSConfig,
         horizon: Horizon,
         seed: int,
+        penalty: Penalty,
     ) -> None:
         if not isinstance(learner.optimizer, torch.optim.SGD):
             raise UsageError(
@@ -63,7 +66,7 @@ class DARTSSecondOrder:
                 "Strategy 'darts-second-order' needs gradients that are not scaled: use"
                 " precision bf16-mixed or 32-true instead of 16-mixed."
             )
-        self.first_order = DARTS(supernet, learner, config, horizon, seed)
+        self.first_order = DARTS(supernet, learner, config, horizon, seed, penalty)
         self.learner = learner
         self.training_batch: Batch | None = None
 

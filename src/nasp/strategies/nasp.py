@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from nasp.architecture import Architecture
-from nasp.complexity import Regulariser, parameter_counts
+from nasp.complexity import Penalty
 from nasp.learner import Learner, gradient_of
 from nasp.proximal import prox_c2
 from nasp.strategies.strategy import Horizon
@@ -21,7 +21,6 @@ class NASPConfig(BaseModel):
     """Settings of NASP; the defaults are those of the authors' code.
 
     Attributes:
-        complexity: η, the weight of R(A) by parameter counts.
         optimizer: of the alphas, ``"adam"`` or plain ``"sgd"``.
         lr: the alphas' step size ε.
         betas: Adam's, for the alphas.
@@ -36,7 +35,6 @@ class NASPConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    complexity: float = Field(0.0, ge=0)
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = Field(3e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
@@ -55,6 +53,7 @@ class NASP:
         config: settings.
         horizon: turns epochs into steps.
         seed: fixes how ties are broken and which paths are drawn.
+        penalty: η R(A), taken at the discrete point.
     """
 
     def __init__(
@@ -64,12 +63,13 @@ class NASP:
         config: NASPConfig,
         horizon: Horizon,
         seed: int,
+        penalty: Penalty,
     ) -> None:
         self.supernet = supernet
         self.learner = learner
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
-        self.regulariser = Regulariser(parameter_counts(supernet))
+        self.penalty = penalty
         self.optimizer = _alpha_optimizer(list(supernet.alphas.values()), config)
         self.alpha_step = learner.fit_precision(self.optimizer).step
         self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
@@ -87,7 +87,7 @@ class NASP:
         metrics = self.learner.gradients(
             batch,
             inputs=list(discrete.values()),
-            penalty=lambda: self.config.complexity * self.regulariser(discrete),
+            penalty=lambda: self.penalty(discrete),
         )
         for name, a in alphas.items():
             a.grad = gradient_of(discrete[name])
