@@ -12,13 +12,12 @@ from nasp.baseline import residual_network
 from nasp.bilevel import SearchConfig
 from nasp.errors import UsageError
 from nasp.events import Event, Stepped
+from nasp.feed import DataConfig, network_config
 from nasp.jobs import (
-    DataConfig,
     SearchJob,
     TrainJob,
     begin,
     job_of,
-    network_config,
     parameter_count,
     random_architecture,
     run_search_job,

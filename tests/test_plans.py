@@ -10,7 +10,8 @@ import pytest
 from nasp.architecture import Architecture
 from nasp.bilevel import SearchConfig
 from nasp.errors import NaspError, UsageError
-from nasp.jobs import DataConfig, SearchJob, begin
+from nasp.feed import DataConfig
+from nasp.jobs import SearchJob, begin
 from nasp.plans import architecture_of, search_job, target_of, train_job_for
 from nasp.runs import RunFolder
 from nasp.spaces import find_space

@@ -13,51 +13,28 @@ from pathlib import Path
 import torch
 from lightning_fabric import seed_everything
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 
 from nasp.architecture import Architecture
 from nasp.baseline import residual_network
 from nasp.bilevel import Found, SearchConfig, run_search
 from nasp.complexity import parameter_count
 from nasp.errors import NaspError, UsageError, validated
-from nasp.events import Loading, Observer, nobody
+from nasp.events import Observer, nobody
+from nasp.feed import (
+    DataConfig,
+    fast_layout,
+    network_config,
+    read_images,
+    search_loaders,
+    training_loaders,
+)
 from nasp.runs import RunFolder
-from nasp.spaces import NetworkConfig, Space, find_space
+from nasp.spaces import Space, find_space
 from nasp.spaces.sampling import random_architecture
 from nasp.supernet import Supernet
-from nasp.tasks.augment import augmentation, plain
-from nasp.tasks.datasets import load_images
 from nasp.tasks.image import ImageClassification
 from nasp.tasks.image_set import ImageSet
-from nasp.tasks.loader import Loader
-from nasp.tasks.splits import halves, split
 from nasp.train import TrainConfig, Trained, train
-
-EVALUATION_BATCH = 256
-
-
-class DataConfig(BaseModel):
-    """Which images, and how they are fed.
-
-    Attributes:
-        name: ``digits``, ``cifar10``, ``cifar100``, ``fashion-mnist`` or ``folder:DIR``.
-        root: where data sets lie; default ``$NASP_DATA``, else ``~/.cache/nasp``.
-        batch_size: images a step.
-        subset: use only this many training images (in a search, of each half); default all.
-        cutout: side of the square that is cut out of each training image; 0 for none.
-        image_size: side to which the images of a large folder are brought.
-        workers: processes that read images which do not fit in memory.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    root: Path | None = None
-    batch_size: int = Field(64, ge=1)
-    subset: int | None = Field(None, ge=1)
-    cutout: int = Field(0, ge=0)
-    image_size: int | None = Field(None, ge=4)
-    workers: int = Field(2, ge=0)
 
 
 class SearchJob(BaseModel):
@@ -155,32 +132,21 @@ def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -
     """Search, or go on with a search that was stopped."""
     space = find_space(job.space)
     with run.lock():
-        images = _images(job.data, observe)
-        weights_half, alphas_half = halves(images, job.search.seed, job.data.subset)
-        loaders = [
-            Loader(
-                images.train,
-                augmentation(images, job.data.cutout),
-                batch_size=job.data.batch_size,
-                seed=2 * job.search.seed + index,
-                indices=half,
-                workers=job.data.workers,
-            )
-            for index, half in enumerate((weights_half, alphas_half))
-        ]
+        images = read_images(job.data, observe)
+        weights_loader, alphas_loader = search_loaders(images, job.data, job.search.seed)
         seed_everything(job.search.seed, verbose=False)
         config = network_config(images, job.channels, job.cells)
-        network = _fast_layout(space.supernet(config))
+        network = fast_layout(space.supernet(config))
         supernet = Supernet(network, space.name)
         task = ImageClassification(len(images.classes))
-        return run_search(supernet, loaders[0], loaders[1], task, job.search, run, observe)
+        return run_search(supernet, weights_loader, alphas_loader, task, job.search, run, observe)
 
 
 def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:
     """Train the architecture and all beside it; finished ones are not trained again."""
     space = find_space(job.space)
     with run.lock():
-        images = _images(job.data, observe)
+        images = read_images(job.data, observe)
         found = _train_one(job, "found", run, images, observe)
         results = [found]
         for name in job.beside:
@@ -191,21 +157,6 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
             rival_run.go_on = run.go_on
             results.append(_train_one(rival, name, rival_run, images, observe))
     return results
-
-
-def network_config(
-    images: ImageSet, channels: int, cells: int, drop_path: bool = False
-) -> NetworkConfig:
-    """Return the size of a network for an image set: from 128 pixels on, with ImageNet's stem."""
-    return NetworkConfig(
-        in_channels=images.in_channels,
-        image_size=images.image_size,
-        classes=len(images.classes),
-        channels=channels,
-        cells=cells,
-        stem="imagenet" if images.image_size >= 128 else "cifar",
-        drop_path=drop_path,
-    )
 
 
 def _train_one(
@@ -222,27 +173,10 @@ def _train_one(
         network = space.network(Architecture(job.architecture, space.name), config)
         if settings.auxiliary > 0:
             auxiliary = space.auxiliary_head(config)
-    subset = None
-    if job.data.subset is not None:
-        subset = split(images.train.labels, [job.data.subset], job.train.seed)[0]
-    train_loader = Loader(
-        images.train,
-        augmentation(images, job.data.cutout),
-        batch_size=job.data.batch_size,
-        seed=job.train.seed,
-        indices=subset,
-        workers=job.data.workers,
-    )
-    test_loader = Loader(
-        images.test,
-        plain(images),
-        batch_size=EVALUATION_BATCH,
-        training=False,
-        workers=job.data.workers,
-    )
+    train_loader, test_loader = training_loaders(images, job.data, job.train.seed)
     task = ImageClassification(len(images.classes), job.train.label_smoothing)
     trained = train(
-        _fast_layout(network), train_loader, test_loader, task, settings, auxiliary, run, observe
+        fast_layout(network), train_loader, test_loader, task, settings, auxiliary, run, observe
     )
     seconds = sum(line["seconds"] for line in run.timing())
     return Result(name, parameter_count(network), trained, seconds)
@@ -257,21 +191,6 @@ def _rival(job: TrainJob, name: str, space: Space, parameters: int) -> TrainJob:
     if name == "resnet":
         return job.model_copy(update={**alone, "architecture": None, "parameters": parameters})
     raise UsageError(f"Unknown rival '{name}': give random-N or resnet.")
-
-
-def _images(data: DataConfig, observe: Observer) -> ImageSet:
-    return load_images(
-        data.name,
-        data.root,
-        image_size=data.image_size,
-        progress=lambda done, total: observe(Loading(done, total)),
-    )
-
-
-def _fast_layout(network: nn.Module) -> nn.Module:
-    # Measured on CPU: depthwise and small convolutions run about twice as fast channels-last.
-    laid_out: nn.Module = network.to(memory_format=torch.channels_last)
-    return laid_out
 
 
 def _git_hash() -> str | None:

@@ -12,7 +12,8 @@ from nasp.architecture import Architecture
 from nasp.bilevel import SearchConfig
 from nasp.defaults import default_space, search_defaults, train_defaults
 from nasp.errors import UsageError, validated
-from nasp.jobs import DataConfig, SearchJob, TrainJob, job_of
+from nasp.feed import DataConfig
+from nasp.jobs import SearchJob, TrainJob, job_of
 from nasp.runs import RunFolder
 from nasp.spaces import SPACES, find_space
 from nasp.strategies import strategy_config
