@@ -56,13 +56,30 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """A measurement begins.
+
+    Attributes:
+        what: is measured.
+        done: measurements that are done already.
+        total: measurements in all.
+        seconds_left: until all are done, estimated; None where nothing is known yet.
+    """
+
+    what: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something a person should know."""
 
     message: str
 
 
-Event = Loading | Started | Stepped | EpochEnded | Warned
+Event = Loading | Started | Stepped | EpochEnded | Measuring | Warned
 Observer = Callable[[Event], None]
 
 

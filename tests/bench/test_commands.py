@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from nasp.bench.scale_plot import check_plot, draw
 from nasp.bench.settings import BenchSettings
 from nasp.cli import main
 from nasp.errors import UsageError
+from nasp.events import nobody
 
 NASP = Path(sys.executable).with_name("nasp")
 SMALL = "--space nasbench201 --channels 4 --cells 1 --batch 2 --image-size 8 --threads 1"
@@ -38,7 +41,8 @@ def test_cost(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "cost.json").read_text())
-    assert set(report) == {"rows", "machine", "settings"}
+    assert set(report) >= {"rows", "machine", "settings"}
+    assert report["failed"] == []
     assert [row["name"] for row in report["rows"]] == rows
     by_name = {row["name"]: row for row in report["rows"]}
     for name, row in by_name.items():
@@ -56,16 +60,38 @@ def test_cost(tmp_path: Path) -> None:
     assert report["machine"]["threads"] == 1
     assert report["settings"]["space"] == "nasbench201"
     assert report["settings"]["repeats"] == 5
-    assert len(report["settings"]["architecture"]) == 6
-    assert "round 1/1, 4/4: darts" in done.stderr
+    assert len(report["architecture"]) == 6
+    assert "4/4  darts, round 1  ETA" in done.stderr
     assert "round" not in done.stdout.partition("Medians")[0]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "cost.json"
+    command = f"bench cost {SMALL} --rows floor --repeats 5 --rounds 2 --json cost.json"
+    with subprocess.Popen(
+        [NASP, *command.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    *progress, last = said.splitlines()
+    assert all(line[1:4] == "/2 " for line in progress)
+    assert last == ("nasp: Stopped with 1 measurement to go: the same command goes on (cost.json).")
+    done = nasp(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("2/2  floor, round 2")
+    assert len(json.loads(path.read_text())["rows"][0]["samples"]) == 5
 
 
 @pytest.mark.slow
 def test_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rounds, "measure_in_process", measure)  # a process each is `test_cost`'s
+    # A process each is `test_cost`'s.
+    monkeypatch.setattr(rounds, "measure_in_process", lambda request, _: measure(request))
     monkeypatch.chdir(tmp_path)
     arguments = (
         f"nasp bench scale {SMALL} --series candidates=2,7 --series batch=2,3 --rows nasp,floor"
@@ -129,7 +155,7 @@ def test_curves_are_drawn(ending: str, start: bytes, tmp_path: Path) -> None:
 
 def test_series_and_plots_that_cannot_be_are_refused_before_the_measurement() -> None:
     def scale(series: dict[str, list[int]]) -> None:
-        measure_scale(BenchSettings(), series, ["nasp"], Plan(), lambda _: None)
+        measure_scale(BenchSettings(), series, ["nasp"], Plan(), None, nobody)
 
     with pytest.raises(UsageError, match=r"Unknown series 'depth': choose one of batch, cand"):
         scale({"depth": [1]})

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from nasp.bench import memory, rounds
-from nasp.bench.measure import Request, Sample, count_flops, main, measure
+from nasp.bench import memory
+from nasp.bench.measure import Request, count_flops, main, measure
 from nasp.bench.memory import PeakMemory
-from nasp.bench.rounds import Job, Plan, measure_in_rounds, spread
 from nasp.bench.settings import BenchSettings
-from nasp.errors import NaspError, UsageError
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
 
@@ -79,68 +76,3 @@ def test_main_says_what_was_wrong_in_one_line(capsys: pytest.CaptureFixture[str]
     assert said.out == ""
     assert said.err.startswith("Unknown search space 'mars'")
     assert len(said.err.splitlines()) == 1
-
-
-class Finished:
-    def __init__(self, returncode: int, stdout: str = "", stderr: str = "") -> None:
-        self.returncode, self.stdout, self.stderr = returncode, stdout, stderr
-
-
-@pytest.mark.parametrize(
-    ("finished", "error", "message"),
-    [
-        (Finished(2, stderr="a\nNo such thing."), UsageError, r"^No such thing\.$"),
-        (Finished(1, stderr="Traceback\nValueError: x"), NaspError, r"'nasp'.*ValueError: x"),
-        (Finished(-9), NaspError, r"killed.*memory.*--batch"),
-        (Finished(0), NaspError, r"gave no result"),
-        (Finished(0, stdout="{}"), NaspError, r"gave no result"),
-    ],
-)
-def test_a_process_that_fails_is_one_sentence(
-    finished: Finished, error: type[NaspError], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rounds.subprocess, "run", lambda *_, **__: finished)
-    with pytest.raises(error, match=message):
-        rounds.measure_in_process(Request(row="nasp", settings=TINY))
-
-
-def test_rows_take_turns_and_their_samples_are_put_together(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[Request] = []
-    peaks = itertools.count(1)
-
-    def fake(request: Request) -> Sample:
-        asked.append(request)
-        return Sample(
-            arch_seconds=[float(len(asked))] * request.repeats,
-            weight_seconds=[1.0] * request.repeats,
-            peak_bytes=next(peaks),
-            idle_bytes=7,
-            peak_source="VmHWM",
-            flops=5 if request.flops else None,
-            architecture={},
-            machine={},
-        )
-
-    monkeypatch.setattr(rounds, "measure_in_process", fake)
-    jobs = [Job("floor", TINY), Job("nasp", TINY)]
-    said: list[str] = []
-    found = measure_in_rounds(jobs, Plan(repeats=7, rounds=3), said.append)
-    assert [(r.row, r.repeats, r.flops) for r in asked] == [
-        ("floor", 3, True), ("nasp", 3, True), ("floor", 2, False),
-        ("nasp", 2, False), ("floor", 2, False), ("nasp", 2, False),
-    ]  # fmt: skip
-    assert found[jobs[0]].arch_seconds == [1.0] * 3 + [3.0] * 2 + [5.0] * 2
-    assert found[jobs[1]].peak_bytes == 6
-    assert found[jobs[1]].flops == 5
-    assert len(said) == 6
-
-
-def test_unknown_rows_are_refused_before_anything_is_measured() -> None:
-    with pytest.raises(UsageError, match="Unknown row 'nsap'"):
-        measure_in_rounds([Job("floor", TINY), Job("nsap", TINY)], Plan(), lambda _: None)
-
-
-def test_spread() -> None:
-    assert spread([3.0, 1.0, 2.0, 9.0]) == {"median": 2.5, "min": 1.0, "max": 9.0}

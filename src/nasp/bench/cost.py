@@ -5,40 +5,53 @@ An iteration is one A step and one w step; the floor is two training steps of th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nasp.atomic import write_text_atomic
-from nasp.bench.rounds import Job, Plan, Say, figures, measure_in_rounds
+from nasp.bench.results import Measurements, Results
+from nasp.bench.rounds import Job, Plan, figures, measure_in_rounds, samples_by_name
 from nasp.bench.rows import FLOOR, row_names
 from nasp.bench.settings import BenchSettings
+from nasp.events import Observer
 
 
 def measure_cost(
-    settings: BenchSettings, rows: Sequence[str] | None, plan: Plan, say: Say
-) -> dict[str, Any]:
+    settings: BenchSettings,
+    rows: Sequence[str] | None,
+    plan: Plan,
+    path: Path | None,
+    observe: Observer,
+) -> Results:
     """Measure the rows side by side.
 
     Args:
         settings: network, batch, device: the same for all rows, as is the path.
         rows: their names; None: all.
         plan: how often.
-        say: told a line before each measurement.
+        path: the results' file, which is taken up where it exists; its other rows stay.
+        observe: told before each measurement.
 
     Returns:
-        ``rows`` (in the order given), ``machine`` and ``settings``, ready for JSON. Ratios are
-        of medians, and None where the row that they compare with was not measured.
+        The results. Their report has ``rows``, ``machine``, ``architecture`` (the path) and
+        ``settings``. Ratios are of medians, and None where the row that they compare with was
+        not measured.
 
     Raises:
-        UsageError: there is no such row, network or device.
-        NaspError: a process failed.
+        UsageError: there is no such row, network or device, or the file has other settings.
+        NaspError: the file cannot be written.
+        Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
-    jobs = [Job(row, settings) for row in dict.fromkeys(rows or row_names())]
-    found = measure_in_rounds(jobs, plan, say)
-    measured = {job.row: figures(sample) for job, sample in found.items()}
-    first = next(iter(found.values()))
+    results = Results(path, "cost", {**settings.model_dump(), **plan.model_dump()}, _summary)
+    jobs = {row: Job(row, settings) for row in rows or row_names()}
+    measure_in_rounds(jobs, plan, results, observe)
+    return results
+
+
+def _summary(measurements: Measurements) -> dict[str, Any]:
+    found = samples_by_name(measurements)
+    measured = {name: figures(sample) for name, sample in found.items()}
+    first = next(iter(found.values()), None)
     return {
         "rows": [
             {
@@ -50,22 +63,9 @@ def measure_cost(
             }
             for name, row in measured.items()
         ],
-        "machine": first.machine,
-        "settings": {
-            **settings.model_dump(),
-            **plan.model_dump(),
-            "architecture": first.architecture,
-        },
+        "machine": first and first.machine,
+        "architecture": first and first.architecture,
     }
-
-
-def save_report(report: dict[str, Any], path: Path) -> None:
-    """Write a report as JSON, atomically.
-
-    Raises:
-        NaspError: the file cannot be written.
-    """
-    write_text_atomic(path, json.dumps(report, indent=2) + "\n")
 
 
 def _ratio(row: dict[str, Any], other: dict[str, Any] | None) -> float | None:

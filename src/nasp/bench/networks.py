@@ -26,23 +26,32 @@ def make_supernet(settings: BenchSettings) -> Supernet:
         UsageError: the space, or a network of this size in it, does not exist.
     """
     torch.manual_seed(settings.seed)
+    network = make_network(settings)
+    network.to(memory_format=torch.channels_last)
+    supernet = Supernet(network, settings.space)
+    path = random_path(supernet, settings)
+    with torch.no_grad():
+        for name, a in supernet.alphas.items():
+            a.copy_(0.4 + LEAD * path[name])
+    return supernet
+
+
+def make_network(settings: BenchSettings) -> nn.Module:
+    """Return the space's network with so many candidates on each edge.
+
+    Raises:
+        UsageError: the space, or a network of this size in it, does not exist.
+    """
     config = NetworkConfig(
         channels=settings.channels,
         cells=settings.cells,
         image_size=settings.image_size,
         classes=CLASSES,
     )
-    space = find_space(settings.space)
-    network = space.supernet(config)
+    network = find_space(settings.space).supernet(config)
     if settings.candidates is not None:
         _set_candidates(network, settings.candidates)
-    network.to(memory_format=torch.channels_last)
-    supernet = Supernet(network, space.name)
-    path = random_path(supernet, settings)
-    with torch.no_grad():
-        for name, a in supernet.alphas.items():
-            a.copy_(0.4 + LEAD * path[name])
-    return supernet
+    return network
 
 
 def random_path(supernet: Supernet, settings: BenchSettings) -> Alphas:

@@ -102,9 +102,10 @@ class Results:
 
     def stopped(self, left: int) -> str:
         """Return the sentence with which a command ends that was stopped with so many to go."""
+        to_go = f"Stopped with {left} measurement{'s' * (left != 1)} to go"
         if self.path is None:
-            return f"Stopped with {left} measurements to go; --json FILE would have kept the rest."
-        return f"Stopped with {left} measurements to go: the same command goes on ({self.path})."
+            return f"{to_go}; with --json FILE it could have gone on."
+        return f"{to_go}: the same command goes on ({self.path})."
 
     def _write(self) -> None:
         if self.path is not None:

@@ -7,18 +7,23 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nasp.bench.measure import Request, Sample
-from nasp.bench.rows import row_names
+from nasp.bench.results import Measurements, Results
+from nasp.bench.rows import check_row, check_settings
 from nasp.bench.settings import BenchSettings
-from nasp.errors import NaspError, UsageError, unknown_name
-from nasp.spaces import find_space
+from nasp.errors import NaspError, UsageError
+from nasp.events import Measuring, Observer
+from nasp.interruption import Interrupted, Interruption, interruptible
 
-Say = Callable[[str], None]
+ROUND = ", round "
+POLL_SECONDS = 0.2
+"""How often the parent looks whether it was asked to stop."""
 
 
 class Plan(BaseModel):
@@ -36,6 +41,22 @@ class Plan(BaseModel):
     rounds: int = Field(3, ge=1)
     warmup: int = Field(2, ge=1)
 
+    def requests(self, jobs: Mapping[str, Job]) -> dict[str, Request]:
+        """Return key -> what to measure, in order: round after round, job after job."""
+        rounds = min(self.rounds, self.repeats)
+        return {
+            f"{name}{ROUND}{turn + 1}": Request(
+                row=job.row,
+                settings=job.settings,
+                warmup=self.warmup,
+                # The timed iterations are dealt out evenly, the first rounds take the rest.
+                repeats=self.repeats // rounds + (turn < self.repeats % rounds),
+                flops=turn == 0,
+            )
+            for turn in range(rounds)
+            for name, job in jobs.items()
+        }
+
 
 class Job(NamedTuple):
     """One row at one setting."""
@@ -44,72 +65,84 @@ class Job(NamedTuple):
     settings: BenchSettings
 
 
-def measure_in_rounds(jobs: Sequence[Job], plan: Plan, say: Say) -> dict[Job, Sample]:
-    """Measure every job once a round; return what all rounds together found.
+def measure_in_rounds(
+    jobs: Mapping[str, Job], plan: Plan, results: Results, observe: Observer
+) -> None:
+    """Measure every job once a round, but for what `results` has already.
 
     Args:
-        jobs: in the order in which they take turns.
+        jobs: name -> row and settings, in the order in which they take turns.
         plan: how often.
-        say: told a line before each measurement.
+        results: gets each measurement, or why a job failed; the others then go on without it.
+        observe: told before each measurement.
 
     Raises:
         UsageError: there is no such row, space, network or device.
-        NaspError: a process failed.
+        NaspError: the machine is another than that of the results so far.
+        Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
-    for job in jobs:
-        if job.row not in row_names():
-            raise unknown_name("row", job.row, row_names())
-        find_space(job.settings.space)  # raises before an hour is spent on the jobs before it
-    found: dict[Job, list[Sample]] = {job: [] for job in jobs}
-    rounds = min(plan.rounds, plan.repeats)
-    for turn in range(rounds):
-        # The timed iterations are dealt out evenly, the first rounds take the rest.
-        repeats = plan.repeats // rounds + (turn < plan.repeats % rounds)
-        for index, job in enumerate(found):
-            say(f"round {turn + 1}/{rounds}, {index + 1}/{len(found)}: {job.row}")
-            request = Request(
-                row=job.row,
-                settings=job.settings,
-                warmup=plan.warmup,
-                repeats=repeats,
-                flops=turn == 0,
-            )
-            found[job].append(measure_in_process(request))
-    return {job: _together(samples) for job, samples in found.items()}
+    # All of them, before an hour is spent on the first.
+    for row in {job.row: None for job in jobs.values()}:
+        check_row(row)
+    for settings in {job.settings: None for job in jobs.values()}:
+        check_settings(settings)
+    requests = plan.requests(jobs)
+    with interruptible() as interruption:
+        while missing := [k for k in results.missing(requests) if _name(k) not in results.failed]:
+            key, left = missing[0], _seconds_left(missing, results.measurements)
+            observe(Measuring(key, len(requests) - len(missing), len(requests), left))
+            start = time.monotonic()
+            try:
+                sample = measure_in_process(requests[key], interruption)
+            except Interrupted as error:
+                raise Interrupted(results.stopped(len(missing))) from error
+            except NaspError as error:
+                results.fail(_name(key), str(error))
+                continue
+            _check_machine(sample, results)
+            wall = time.monotonic() - start
+            results.add(key, {"wall_seconds": wall, "sample": sample.model_dump()})
 
 
-def measure_in_process(request: Request) -> Sample:
+def measure_in_process(request: Request, interruption: Interruption) -> Sample:
     """Measure a row in a fresh process.
 
     Raises:
-        UsageError: there is no such row, network or device.
         NaspError: the process failed.
+        Interrupted: a stop was asked for; the process is ended.
     """
     environment = dict(os.environ)
     if request.settings.threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(request.settings.threads)
-    done = subprocess.run(
-        [sys.executable, "-m", "nasp.bench.measure", request.model_dump_json()],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    last_words = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-    if done.returncode == 2:
+    command = [sys.executable, "-m", "nasp.bench.measure", request.model_dump_json()]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        output, errors = _communicate(process, interruption)
+    if interruption.asked:
+        raise Interrupted
+    last_words = (errors.strip().splitlines() or ["it said nothing"])[-1]
+    if process.returncode == 2:
         raise UsageError(last_words)
-    if done.returncode == -signal.SIGKILL:
+    if process.returncode == -signal.SIGKILL:
         last_words = "it was killed, most likely for want of memory"
-    if done.returncode != 0:
+    if process.returncode != 0:
         raise NaspError(
-            f"Row '{request.row}' cannot be measured ({last_words}): give a smaller --batch, or"
-            " leave it out by --rows."
+            f"The process failed ({last_words}); give a smaller --batch, or leave it out by --rows."
         )
     try:
-        return Sample.model_validate_json(done.stdout.strip().splitlines()[-1])
+        return Sample.model_validate_json(output.strip().splitlines()[-1])
     except (IndexError, ValidationError) as error:
-        raise NaspError(f"The process that measured row '{request.row}' gave no result.") from error
+        raise NaspError("The process gave no result.") from error
+
+
+def samples_by_name(measurements: Measurements) -> dict[str, Sample]:
+    """Return job's name -> what all its rounds so far found, put together."""
+    found: dict[str, list[Sample]] = {}
+    for key, value in measurements.items():
+        found.setdefault(_name(key), []).append(Sample.model_validate(value["sample"]))
+    return {name: _together(samples) for name, samples in found.items()}
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:
@@ -135,6 +168,39 @@ def figures(sample: Sample) -> dict[str, Any]:
         "idle_bytes": sample.idle_bytes,
         "peak_source": sample.peak_source,
     }
+
+
+def _communicate(process: subprocess.Popen[str], interruption: Interruption) -> tuple[str, str]:
+    while True:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if interruption.asked:
+                process.kill()
+
+
+def _name(key: str) -> str:
+    return key.rpartition(ROUND)[0]
+
+
+def _seconds_left(missing: Sequence[str], measurements: Measurements) -> float | None:
+    """Estimate from what the same jobs, or where there are none yet the others, have taken."""
+    taken: dict[str, float] = {
+        _name(key): value["wall_seconds"] for key, value in measurements.items()
+    }
+    if not taken:
+        return None
+    mean = statistics.fmean(taken.values())
+    return sum(taken.get(_name(key), mean) for key in missing)
+
+
+def _check_machine(sample: Sample, results: Results) -> None:
+    earlier = next(iter(results.measurements.values()), None)
+    if earlier is not None and earlier["sample"]["machine"] != sample.machine:
+        raise NaspError(
+            f"{results.path} was measured on another machine, or with other versions or threads:"
+            " its figures cannot be compared with this one's; give another file."
+        )
 
 
 def _together(samples: Sequence[Sample]) -> Sample:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasp.bench.networks import CLASSES, make_supernet, random_path
+from nasp.bench.networks import CLASSES, make_network, make_supernet, random_path
 from nasp.bench.settings import PRECISIONS, BenchSettings
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
@@ -66,14 +66,25 @@ class Iteration:
     architecture: Mapping[str, str | None]
 
 
+def check_row(row: str) -> None:
+    """Raise UsageError where there is no such row."""
+    if row not in row_names():
+        raise unknown_name("row", row, row_names())
+
+
+def check_settings(settings: BenchSettings) -> None:
+    """Raise UsageError where there is no such network or device."""
+    make_network(settings)
+    make_fabric(_accelerator(settings.device), PRECISIONS[settings.dtype])
+
+
 def make_iteration(row: str, settings: BenchSettings) -> Iteration:
     """Build a row's network, data and optimisers.
 
     Raises:
         UsageError: there is no such row, network or device.
     """
-    if row not in row_names():
-        raise unknown_name("row", row, row_names())
+    check_row(row)
     supernet = make_supernet(settings)
     architecture = supernet.architecture(random_path(supernet, settings))
     if row == FLOOR:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from nasp.bench.rounds import Job, Plan, Say, figures, measure_in_rounds
+from nasp.bench.results import Measurements, Results
+from nasp.bench.rounds import Job, Plan, figures, measure_in_rounds, samples_by_name
 from nasp.bench.settings import BenchSettings
 from nasp.errors import UsageError, unknown_name, validated
+from nasp.events import Observer
 
 SERIES: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
@@ -20,17 +23,17 @@ SERIES: Mapping[str, tuple[int, ...]] = MappingProxyType(
 )
 """What is varied, one at a time, and over which values."""
 
-ROWS = ("nasp", "nasp-plain")
+SEPARATOR = ", "
 MEASURES = {"arch_seconds": "A step, s", "weight_seconds": "w step, s", "peak_bytes": "peak, MB"}
 """What is drawn, and how its axis is named."""
 
 
 class Point(NamedTuple):
-    """One row at one value of one series."""
+    """One value of one series, and all settings there."""
 
     series: str
     value: int
-    job: Job
+    settings: BenchSettings
 
 
 class Curve(NamedTuple):
@@ -50,8 +53,9 @@ def measure_scale(
     series: Mapping[str, Sequence[int]],
     rows: Sequence[str],
     plan: Plan,
-    say: Say,
-) -> dict[str, Any]:
+    path: Path | None,
+    observe: Observer,
+) -> Results:
     """Measure the rows at every value of every series, all else as in `settings`.
 
     Args:
@@ -59,28 +63,31 @@ def measure_scale(
         series: ``candidates``, ``cells``, ``channels`` or ``batch`` -> its values.
         rows: names of rows of `nasp.bench.rows`.
         plan: how often.
-        say: told a line before each measurement.
+        path: the results' file, which is taken up where it exists; its other rows stay.
+        observe: told before each measurement.
 
     Returns:
-        ``points``, ``machine`` and ``settings``, ready for JSON.
+        The results. Their report has ``points``, ``machine`` and ``settings``.
 
     Raises:
-        UsageError: there is no such series, row, network or device.
-        NaspError: a process failed.
+        UsageError: there is no such series, row, network or device, or the file has other
+            settings.
+        NaspError: the file cannot be written.
+        Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
-    points = [point for name in series for point in _points(settings, name, series[name], rows)]
-    if not points:
+    if not rows or not any(series.values()):
         raise UsageError("There is nothing to measure: give at least one series and one row.")
-    # A setting that two series have in common is measured once.
-    found = measure_in_rounds(list(dict.fromkeys(point.job for point in points)), plan, say)
-    return {
-        "points": [
-            {"series": p.series, "value": p.value, "name": p.job.row, **figures(found[p.job])}
-            for p in points
-        ],
-        "machine": found[points[0].job].machine,
-        "settings": {**settings.model_dump(), **plan.model_dump()},
-    }
+    varied = [point for name in series for point in _points(settings, name, series[name])]
+    # A setting that two series have in common has one name, and is measured once.
+    jobs = {_job_name(settings, p, row): Job(row, p.settings) for p in varied for row in rows}
+    results = Results(
+        path,
+        "scale",
+        {**settings.model_dump(), **plan.model_dump(), "series": dict(series)},
+        lambda measurements: _summary(settings, varied, measurements),
+    )
+    measure_in_rounds(jobs, plan, results, observe)
+    return results
 
 
 def curves(report: Mapping[str, Any]) -> list[Curve]:
@@ -107,9 +114,7 @@ def curves(report: Mapping[str, Any]) -> list[Curve]:
     return found
 
 
-def _points(
-    settings: BenchSettings, series: str, values: Sequence[int], rows: Sequence[str]
-) -> list[Point]:
+def _points(settings: BenchSettings, series: str, values: Sequence[int]) -> list[Point]:
     if series not in SERIES:
         raise unknown_name("series", series, list(SERIES))
     points = []
@@ -119,8 +124,31 @@ def _points(
             # One path for all: else a step would be dearer for another path, not for more rivals.
             changes["path_candidates"] = min(values)
         varied = validated(BenchSettings, {**settings.model_dump(), **changes}, "the series")
-        points += [Point(series, value, Job(row, varied)) for row in rows]
+        points.append(Point(series, value, varied))
     return points
+
+
+def _job_name(settings: BenchSettings, point: Point, row: str) -> str:
+    """Return the row, and where the point departs from what is not varied."""
+    here, base = point.settings.model_dump(), settings.model_dump()
+    return SEPARATOR.join([row, *(f"{k}={v}" for k, v in here.items() if v != base[k])])
+
+
+def _summary(
+    settings: BenchSettings, points: Sequence[Point], measurements: Measurements
+) -> dict[str, Any]:
+    found = samples_by_name(measurements)
+    rows = dict.fromkeys(name.partition(SEPARATOR)[0] for name in found)
+    first = next(iter(found.values()), None)
+    return {
+        "points": [
+            {"series": point.series, "value": point.value, "name": row, **figures(found[name])}
+            for point in points
+            for row in rows
+            if (name := _job_name(settings, point, row)) in found
+        ],
+        "machine": first and first.machine,
+    }
 
 
 def _spread(figure: Any) -> dict[str, float]:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nasp.cli import options as o
+from nasp.cli.bench_options import with_measurement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from nasp.bench.rounds import Plan
+    from nasp.bench.settings import BenchSettings
 
 COST_EXAMPLES = """
 Examples:
@@ -32,31 +35,12 @@ Examples:
   nasp bench scale --series batch=16,64,256 --device cuda --plot batch.svg
 """
 
-Space = Annotated[str, typer.Option(help="The search space's name.")]
-Channels = Annotated[int, typer.Option(min=1, help="Channels of the first cell.")]
-Cells = Annotated[
-    int, typer.Option(min=1, help="Cells in all; in nasbench201 cells a stage, of three.")
-]
-Batch = Annotated[int, typer.Option(min=1, help="Images a step.")]
-ImageSize = Annotated[int, typer.Option(min=4, help="Height and width of an image.")]
-Candidates = Annotated[
-    int | None,
+Json = Annotated[
+    Path | None,
     typer.Option(
-        min=1,
-        help="Candidates an edge, those with most parameters first, repeated beyond the space's"
-        " number; default the space's own.",
+        "--json", help="Keep all figures in this file; a call that was stopped goes on from it."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 (autocast) or float64.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of torch; default its own.")]
-Repeats = Annotated[int, typer.Option(min=5, help="Timed iterations of each row, in all rounds.")]
-Rounds = Annotated[
-    int, typer.Option(min=1, help="Times the rows take turns, each in a fresh process.")
-]
-Warmup = Annotated[int, typer.Option(min=1, help="Untimed iterations of each process.")]
-Seed = Annotated[int, typer.Option(min=0, help="Fixes weights, data and the path.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
 bench = typer.Typer(
     name="bench",
@@ -66,58 +50,32 @@ bench = typer.Typer(
 )
 
 
+@with_measurement
 def cost(
+    settings: BenchSettings,
+    plan: Plan,
     rows: Annotated[
         str | None,
         typer.Option(
             help="Comma-separated: floor, nasp-unfused, nasp-plain, or a strategy; default all."
         ),
     ] = None,
-    space: Space = "darts",
-    channels: Channels = 16,
-    cells: Cells = 8,
-    batch: Batch = 16,
-    image_size: ImageSize = 32,
-    candidates: Candidates = None,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
-    repeats: Repeats = 6,
-    rounds: Rounds = 3,
-    warmup: Warmup = 2,
-    seed: Seed = 0,
     json_file: Json = None,
 ) -> None:
     """Measure one A step and one w step of each strategy, and the floor under them."""
-    from nasp.bench.cost import measure_cost, save_report
-    from nasp.bench.rounds import Plan
-    from nasp.bench.settings import BenchSettings
-    from nasp.errors import validated
+    from nasp.bench.cost import measure_cost
+    from nasp.cli.watch import Watch
 
-    settings = validated(
-        BenchSettings,
-        o.given(
-            space=space,
-            channels=channels,
-            cells=cells,
-            batch=batch,
-            image_size=image_size,
-            candidates=candidates,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            seed=seed,
-        ),
-        "the measurement",
-    )
-    plan = Plan(repeats=repeats, rounds=rounds, warmup=warmup)
-    report = measure_cost(settings, _names(rows), plan, _say())
-    if json_file is not None:
-        save_report(report, json_file)
-    _show_cost(report)
+    with Watch() as watch:
+        results = measure_cost(settings, _names(rows), plan, json_file, watch)
+    _show_cost(results.report())
+    results.raise_failures()
 
 
+@with_measurement
 def scale(
+    settings: BenchSettings,
+    plan: Plan,
     series: Annotated[
         list[str] | None,
         typer.Option(
@@ -129,57 +87,26 @@ def scale(
     rows: Annotated[
         str, typer.Option(help="Comma-separated: rows of nasp bench cost.")
     ] = "nasp,nasp-plain",
-    space: Space = "darts",
-    channels: Channels = 16,
-    cells: Cells = 8,
-    batch: Batch = 16,
-    image_size: ImageSize = 32,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    threads: Threads = None,
-    repeats: Repeats = 6,
-    rounds: Rounds = 2,
-    warmup: Warmup = 2,
-    seed: Seed = 0,
     json_file: Json = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the figures into this .png, .svg or .pdf.")
     ] = None,
 ) -> None:
     """Measure how time and memory grow with candidates, cells, channels and batch."""
-    from nasp.bench.cost import save_report
-    from nasp.bench.rounds import Plan
     from nasp.bench.scale import SERIES, curves, measure_scale
     from nasp.bench.scale_plot import check_plot, draw
-    from nasp.bench.settings import BenchSettings
-    from nasp.errors import validated
+    from nasp.cli.watch import Watch
 
-    settings = validated(
-        BenchSettings,
-        o.given(
-            space=space,
-            channels=channels,
-            cells=cells,
-            batch=batch,
-            image_size=image_size,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            seed=seed,
-        ),
-        "the measurement",
-    )
     if plot is not None:
         check_plot(plot)
-    plan = Plan(repeats=repeats, rounds=rounds, warmup=warmup)
     varied = dict(map(_series, series)) if series else SERIES
-    report = measure_scale(settings, varied, _names(rows) or [], plan, _say())
-    if json_file is not None:
-        save_report(report, json_file)
-    if plot is not None:
-        title = f"{space}, C={channels}, {cells} cells, batch {batch}, {dtype}"
-        draw(curves(report), title, plot)
+    with Watch() as watch:
+        results = measure_scale(settings, varied, _names(rows) or [], plan, json_file, watch)
+    report = results.report()
+    if plot is not None and report["points"]:
+        draw(curves(report), _setting(report), plot)
     _show_scale(report)
+    results.raise_failures()
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -194,13 +121,6 @@ def _series(text: str) -> tuple[str, list[int]]:
         return name, [int(value) for value in values.split(",")]
     except ValueError as error:
         raise UsageError(f"--series takes NAME=N,N,..., not '{text}'.") from error
-
-
-def _say() -> Callable[[str], None]:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    return console.print
 
 
 def _show_cost(report: Mapping[str, Any]) -> None:
@@ -258,12 +178,20 @@ def _show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _show_machine(report: Mapping[str, Any]) -> None:
     machine, settings = report["machine"], report["settings"]
+    if machine is None:
+        return
     typer.echo(
         f"Medians of {settings['repeats']} iterations in {settings['rounds']} rounds;"
-        f" {settings['space']}, C={settings['channels']}, {settings['cells']} cells,"
-        f" batch {settings['batch']}, {settings['dtype']};"
-        f" {machine['cpu']}, {machine['threads']} threads, device {machine['device']},"
-        f" torch {machine['torch']}"
+        f" {_setting(report)}; {machine['cpu']}, {machine['threads']} threads,"
+        f" device {machine['device']}, torch {machine['torch']}"
+    )
+
+
+def _setting(report: Mapping[str, Any]) -> str:
+    settings = report["settings"]
+    return (
+        f"{settings['space']}, C={settings['channels']}, {settings['cells']} cells,"
+        f" batch {settings['batch']}, {settings['dtype']}"
     )
 
 
@@ -271,7 +199,6 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-cost.__doc__ = f"{cost.__doc__}\n{COST_EXAMPLES}"
-scale.__doc__ = f"{scale.__doc__}\n{SCALE_EXAMPLES}"
-bench.command()(cost)
-bench.command()(scale)
+for command, examples in ((cost, COST_EXAMPLES), (scale, SCALE_EXAMPLES)):
+    command.__doc__ = f"{command.__doc__}\n{examples}"
+    bench.command()(command)

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from nasp.architecture import Architecture
-from nasp.events import EpochEnded, Event, Loading, Started, Stepped, Warned
+from nasp.events import EpochEnded, Event, Loading, Measuring, Started, Stepped, Warned
 
 
 class Watch:
@@ -73,6 +73,8 @@ class Watch:
             case EpochEnded():
                 if not self.quiet:
                     self._print_epoch(event)
+            case Measuring():
+                self._show_measuring(event)
             case Warned(message):
                 self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
 
@@ -88,6 +90,13 @@ class Watch:
             self.bar = None
         if event.epoch or event.step:
             self.say(f"Going on after epoch {event.epoch}, step {event.step}.")
+
+    def _show_measuring(self, event: Measuring) -> None:
+        left = "" if event.seconds_left is None else f"ETA {_duration(event.seconds_left)}"
+        if self.live:
+            self._advance(event.what, event.done, event.total, left)
+        else:
+            self.say(f"{event.done + 1}/{event.total}  {event.what}  {left}".rstrip())
 
     def _advance(self, description: str, done: int, total: int, figures: str) -> None:
         if self.bar is None:
