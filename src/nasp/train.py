@@ -50,7 +50,7 @@ class Trained:
     Attributes:
         network: with the weights of the last epoch.
         metrics: a line for each epoch.
-        best: the line with the highest test accuracy.
+        best: the line with the highest test accuracy, where there was a test.
         last: the last line.
     """
 
@@ -119,7 +119,7 @@ class WithAuxiliaryLoss:
 def train(
     network: nn.Module,
     train_loader: Iterable[Batch],
-    test_loader: Iterable[Batch],
+    test_loader: Iterable[Batch] | None,
     task: ImageClassification,
     config: TrainConfig,
     auxiliary: tuple[str, nn.Module] | None = None,
@@ -131,7 +131,7 @@ def train(
     Args:
         network: trained in place.
         train_loader: batches of augmented training images and labels.
-        test_loader: batches of test images and labels.
+        test_loader: batches of test images and labels, for a test after each epoch; None: no test.
         task: the classification.
         config: settings.
         auxiliary: what `Space.auxiliary_head` returned; used where ``config.auxiliary`` > 0.
@@ -177,6 +177,8 @@ def train(
         lr = schedule.get_last_lr()[0]
         schedule.step()
         drop_path.step()
+        if test_loader is None:
+            return EpochReport({"lr": lr})
         measured = evaluate(learner.network, test_loader, task, learner.fabric.device)
         if run is not None and best.improved(measured["accuracy"]):
             run.save_tensors("best.safetensors", network.state_dict())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+
 import torch
 
 from nasp.architecture import Architecture
+from nasp.errors import UsageError
 from nasp.spaces.space import NetworkConfig, Space
 from nasp.supernet import Supernet
 
@@ -21,3 +25,23 @@ def candidates_of(space: Space) -> dict[str, list[str]]:
     """Return the candidate operations of a space: table -> names, in the order of the alphas."""
     supernet = Supernet(space.supernet(_SMALL), space.name)
     return {name: list(table.candidates) for name, table in supernet.tables.items()}
+
+
+def all_architectures(space: Space) -> Iterator[Architecture]:
+    """Return every architecture of a space, the last edge's candidates changing fastest.
+
+    Raises:
+        UsageError: not every edge survives in this space, so that candidates on edges alone do
+            not name an architecture.
+    """
+    supernet = Supernet(space.supernet(_SMALL), space.name)
+    if supernet.groups:
+        raise UsageError(
+            f"The architectures of space '{space.name}' cannot be listed, since its nodes keep"
+            " only some edges: take nasbench201-3."
+        )
+    candidates = [table.candidates for table in supernet.tables.values() for _ in table.edges]
+    return (
+        Architecture(dict(zip(supernet.edges, names, strict=True)), space.name)
+        for names in product(*candidates)
+    )

@@ -1,0 +1,109 @@
+"""``nasp bench table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nasp.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXAMPLES = """
+Examples:
+
+  nasp bench table --json table.json              125 cells on the embedded digits, 3 seeds
+
+  nasp bench table --data fashion-mnist --seeds 1 --json fashion.json
+"""
+
+
+def table(
+    data: Annotated[
+        str, typer.Option(help="digits, cifar10, cifar100, fashion-mnist or folder:DIR.")
+    ] = "digits",
+    space: Annotated[
+        str, typer.Option(help="A space in which every edge survives.")
+    ] = "nasbench201-3",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell.")] = 3,
+    channels: o.Channels = None,
+    cells: o.Cells = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    subset: Annotated[
+        int | None, typer.Option(min=1, help="Use only this many training images.")
+    ] = None,
+    lr: o.Lr = None,
+    weight_decay: o.WeightDecay = None,
+    data_dir: o.DataDir = None,
+    image_size: o.ImageSize = None,
+    workers: o.Workers = 2,
+    device: o.Device = "auto",
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="The file that keeps the table; the same call goes on there."),
+    ] = None,
+) -> None:
+    """Train every cell of a small space from scratch: its true accuracies, seed by seed.
+
+    Stop it whenever you like: with --json the same command goes on, and what there is is a fair
+    sample, since cells come in one shuffled order. nasp bench quality --table FILE reads it.
+    """
+    from nasp.bench.table import TableSettings, make_table, table_defaults
+    from nasp.cli.bar import Bar
+    from nasp.errors import validated
+    from nasp.feed import DataConfig
+
+    defaults = table_defaults(data)
+    given = {
+        **defaults,
+        **o.given(channels=channels, epochs=epochs, batch_size=batch_size, subset=subset),
+    }
+    fed = validated(
+        DataConfig,
+        o.given(
+            name=data,
+            root=data_dir,
+            image_size=image_size,
+            workers=workers,
+            batch_size=given.pop("batch_size"),
+            subset=given.pop("subset"),
+        ),
+        "the data",
+    )
+    settings = validated(
+        TableSettings,
+        {
+            "data": fed,
+            "space": space,
+            "device": device,
+            **given,
+            **o.given(cells=cells, lr=lr, weight_decay=weight_decay),
+        },
+        "the table",
+    )
+    with Bar("training cells") as bar:
+        report = make_table(settings, seeds, json_file, bar)
+    _show(report)
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    from nasp.bench.spread import spread
+
+    rows = sorted(report["rows"], key=lambda row: -row["test_accuracy"]["mean"])
+    cells = spread([row["test_accuracy"]["mean"] for row in rows])
+    seeds = len(rows[0]["test_accuracy"]["seeds"])
+    noise = (sum(row["test_accuracy"]["std"] ** 2 for row in rows) / len(rows)) ** 0.5
+    for row in rows[:3]:
+        typer.echo(f"{row['test_accuracy']['mean']:6.2f} %  {row['name']}")
+    typer.echo(
+        f"{len(rows)} cells, {seeds} seeds: best {cells['best']:.2f} %, mean {cells['mean']:.2f},"
+        f" worst {cells['worst']:.2f}; std between cells {cells['std']:.2f}"
+        + (f", of one cell over seeds {noise:.2f}" if seeds > 1 else "")
+    )
+
+
+table.__doc__ = f"{table.__doc__}\n{EXAMPLES}"
