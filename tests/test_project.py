@@ -18,7 +18,7 @@ MAX_LINES = 300
 
 # The rooms, lowest first. A room imports from those below it and from those beside it.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "atomic", "random_state"}),
+    frozenset({"errors", "atomic", "random_state", "timing"}),
     frozenset({"architecture", "proximal", "interruption"}),
     frozenset({"choice", "probe", "products", "pending", "fused"}),
     frozenset({"supernet", "complexity"}),

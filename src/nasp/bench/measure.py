@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nasp.bench.memory import PeakMemory
 from nasp.bench.rows import Iteration, make_iteration
 from nasp.bench.settings import BenchSettings
 from nasp.errors import NaspError, UsageError
+from nasp.timing import timed
 
 
 class Request(BaseModel):
@@ -102,21 +102,6 @@ def measure(request: Request) -> Sample:
     )
 
 
-def timed(step: Callable[[], object], device: torch.device) -> float:
-    """Return a step's seconds; on a CUDA device by its own events."""
-    if device.type != "cuda":
-        start = time.perf_counter()
-        step()
-        return time.perf_counter() - start
-    begin, end = _event(), _event()
-    torch.cuda.synchronize(device)
-    begin.record()
-    step()
-    end.record()
-    torch.cuda.synchronize(device)
-    return float(begin.elapsed_time(end)) / 1000
-
-
 def count_flops(step: Callable[[], object]) -> int:
     """Return a step's FLOPs, forward and backward, by torch's FlopCounter."""
     with FlopCounterMode(display=False) as counter:
@@ -148,10 +133,6 @@ def _load_kernels(device: torch.device) -> None:
     images = torch.randn(2, 4, 8, 8, device=device)
     target = torch.zeros(2, dtype=torch.long, device=device)
     torch.autograd.backward(cross_entropy(network(images), target))
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def _iteration_flops(iteration: Iteration) -> int:

@@ -8,6 +8,7 @@ from torch import nn
 
 from nasp.choice import Choice, Zero
 from nasp.complexity import Regulariser, parameter_counts
+from nasp.complexity.regulariser import Normalise
 from nasp.supernet import Supernet
 
 
@@ -68,6 +69,42 @@ def test_value_and_gradient_in_closed_form(one: list[list[int]], two: list[list[
                 closed_form = 2 * cost / sum(row) * entry
                 assert float(gradient[i, k]) == pytest.approx(closed_form, abs=1e-14)
     assert float(value.detach()) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("normalise", ["edge", "network"])
+def test_the_gradient_against_finite_differences_and_at_the_discrete_point(
+    normalise: Normalise,
+) -> None:
+    p = {
+        "one": torch.tensor([[30.0, 10.0, 0.0], [5.0, 0.0, 7.0]]).double(),
+        "two": torch.ones(1, 2).double(),
+    }
+    penalty = Regulariser(p, 0.7, normalise)
+    a = {name: torch.rand_like(cost).requires_grad_() for name, cost in p.items()}
+
+    def value(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+        return penalty({"one": one, "two": two})
+
+    assert torch.autograd.gradcheck(value, list(a.values()))
+    discrete = {
+        "one": torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]).double().requires_grad_(),
+        "two": torch.tensor([[0.0, 1.0]]).double().requires_grad_(),
+    }
+    penalty(discrete).backward()
+    # p̄ is 40, 12 and 2 by edge, 18 over the network.
+    by_edge = [[[0.75, 0, 0], [0, 0, 7 / 12]], [[0, 0.5]]]
+    over_network = [[[30 / 18, 0, 0], [0, 0, 7 / 18]], [[0, 1 / 18]]]
+    expected = by_edge if normalise == "edge" else over_network
+    for leaf, shares in zip(discrete.values(), expected, strict=True):
+        assert leaf.grad is not None
+        torch.testing.assert_close(leaf.grad, 2 * 0.7 * torch.tensor(shares).double())
+
+
+def test_both_normalisations_weigh_all_candidates_of_all_edges_alike() -> None:
+    costs = {"a": torch.tensor([[3.0, 1.0]]), "b": torch.tensor([[0.0, 9.0], [2.0, 2.0]])}
+    everything = {name: torch.ones_like(cost) for name, cost in costs.items()}
+    assert float(Regulariser(costs)(everything)) == pytest.approx(3)
+    assert float(Regulariser(costs, normalise="network")(everything)) == pytest.approx(3)
 
 
 def test_an_edge_without_any_cost_adds_nothing() -> None:

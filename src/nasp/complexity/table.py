@@ -1,0 +1,139 @@
+"""What every candidate of every edge costs, and with them any network of the supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nasp.architecture import Architecture
+from nasp.errors import NaspError
+from nasp.proximal import NodeGroup
+from nasp.supernet import Supernet, Table
+
+Parent = tuple[int, int]
+"""The edge, and which of its candidates, inside which another edge lies."""
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs of one kind; an edge is numbered as in ``Supernet.edges``.
+
+    Attributes:
+        tables: the supernet's.
+        groups: its node groups; an edge that is switched off costs nothing.
+        own: ``own[edge][k]``, what candidate k costs without the choices inside it, summed over
+            the edge's choices.
+        parents: for each edge the candidate that it lies in, which must be chosen for it to
+            cost; None where it always does.
+        fixed: what all else in the network costs.
+    """
+
+    tables: Mapping[str, Table]
+    groups: tuple[NodeGroup, ...]
+    own: tuple[tuple[float, ...], ...]
+    parents: tuple[Parent | None, ...]
+    fixed: float
+
+    def of(self, architecture: Architecture) -> float:
+        """Return what the network of an architecture costs: the fixed part and its candidates."""
+        chosen = [
+            None if (name := architecture[edge]) is None else table.candidates.index(name)
+            for table in self.tables.values()
+            for edge in table.edges
+        ]
+
+        def counts(edge: int) -> bool:
+            parent = self.parents[edge]
+            return parent is None or (chosen[parent[0]] == parent[1] and counts(parent[0]))
+
+        held = ((edge, k) for edge, k in enumerate(chosen) if k is not None and counts(edge))
+        return self.fixed + sum(self.own[edge][k] for edge, k in held)
+
+    def network(self, alphas: Mapping[str, Tensor]) -> Tensor:
+        """Return what a network costs in which candidate k counts a_k times, with its graph.
+
+        At a discrete point that is `of` its architecture, at probabilities of the candidates
+        the expected cost.
+
+        Args:
+            alphas: table -> ``[edges, candidates]``.
+        """
+        rows = [row for table in self.tables for row in alphas[table].unbind()]
+        cost = rows[0].new_tensor(self.fixed)
+        for edge in self.children(None):
+            cost = cost + self._mixed(edge, rows)
+        return cost
+
+    def _mixed(self, edge: int, rows: Sequence[Tensor]) -> Tensor:
+        cost = (rows[edge] * rows[edge].new_tensor(self.own[edge])).sum()
+        for k in range(len(self.own[edge])):
+            for inner in self.children((edge, k)):
+                cost = cost + rows[edge][k] * self._mixed(inner, rows)
+        return cost
+
+    def children(self, parent: Parent | None) -> list[int]:
+        """Return the edges that lie in a candidate; None: those that lie in none."""
+        return [edge for edge, own in enumerate(self.parents) if own == parent]
+
+    def candidates(self) -> dict[str, Tensor]:
+        """Return p_k, what each candidate costs: table -> ``[edges, candidates]``, float64.
+
+        A choice inside a candidate counts with the mean of its own candidates.
+        """
+        whole = [self._whole(edge) for edge in range(len(self.own))]
+        rows = iter(whole)
+        return {
+            name: torch.tensor([next(rows) for _ in table.edges], dtype=torch.float64)
+            for name, table in self.tables.items()
+        }
+
+    def _whole(self, edge: int) -> list[float]:
+        kept = {e: group.keep / len(group.edges) for group in self.groups for e in group.edges}
+        costs = []
+        for k, own in enumerate(self.own[edge]):
+            for inner in self.children((edge, k)):
+                each = self._whole(inner)
+                own += kept.get(inner, 1.0) * sum(each) / len(each)
+            costs.append(own)
+        return costs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values: edge -> candidate -> cost, and what lies where."""
+        edges = [edge for table in self.tables.values() for edge in table.edges]
+        names = [table.candidates for table in self.tables.values() for _ in table.edges]
+        return {
+            "fixed": self.fixed,
+            "edges": {
+                edge: dict(zip(candidates, own, strict=True))
+                for edge, candidates, own in zip(edges, names, self.own, strict=True)
+            },
+            "inside": {
+                edges[edge]: {"edge": edges[parent[0]], "candidate": names[parent[0]][parent[1]]}
+                for edge, parent in enumerate(self.parents)
+                if parent is not None
+            },
+        }
+
+    @staticmethod
+    def from_dict(supernet: Supernet, figures: Mapping[str, Any]) -> CostTable:
+        """Return the table of a supernet from what `as_dict` returned.
+
+        Raises:
+            NaspError: the figures are of another network.
+        """
+        names = {e: t.candidates for t in supernet.tables.values() for e in t.edges}
+        try:
+            own = [tuple(float(figures["edges"][e][k]) for k in names[e]) for e in names]
+            inside = {
+                edge: (supernet.edges.index(at["edge"]), names[at["edge"]].index(at["candidate"]))
+                for edge, at in figures["inside"].items()
+            }
+            fixed = float(figures["fixed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise NaspError(f"The measured costs are not of this network ({error!r}).") from error
+        parents = tuple(inside.get(edge) for edge in supernet.edges)
+        return CostTable(supernet.tables, tuple(supernet.groups), tuple(own), parents, fixed)

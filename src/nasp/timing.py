@@ -1,0 +1,38 @@
+"""Seconds that a step takes, on the device that it runs on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def timed(step: Callable[[], object], device: torch.device) -> float:
+    """Return a step's seconds by the wall clock; on a CUDA device by its own events."""
+    if device.type == "cuda":
+        return _timed_by_events(step, device)
+    _finish(device)
+    start = time.perf_counter()
+    step()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _timed_by_events(step: Callable[[], object], device: torch.device) -> float:
+    begin, end = _event(), _event()
+    torch.cuda.synchronize(device)
+    begin.record()
+    step()
+    end.record()
+    torch.cuda.synchronize(device)
+    return float(begin.elapsed_time(end)) / 1000
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "mps":
+        torch.mps.synchronize()

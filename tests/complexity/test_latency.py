@@ -1,0 +1,106 @@
+"""Latency: the mechanism by a clock of the test's own, and a real one within its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from nasp.complexity.cached import Cached, structure
+from nasp.complexity.latency import REPEATS, WARMUP, Latency, Timing, measure_latency
+
+
+class Counting(nn.Module):
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+        self.passes: list[bool] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes.append(torch.is_grad_enabled() or self.training)
+        return self.layer(x)
+
+
+class Clock:
+    """Says that steps take so many seconds, in turn."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = seconds
+        self.readings = 0
+
+    def __call__(self, step: Callable[[], object], device: torch.device) -> float:
+        step()
+        self.readings += 1
+        return self.seconds[(self.readings - 1) % len(self.seconds)]
+
+
+def test_median_and_spread_of_the_repeats() -> None:
+    operation = Counting()
+    seconds = [5.0, 1.0, 2.0, 9.0, 3.0, 4.0, 8.0, 6.0, 7.0, 15.0, 11.0, 14.0, 12.0, 13.0, 10.0]
+    assert len(seconds) == REPEATS
+    timing = measure_latency(operation, torch.randn(1, 3), clock=Clock(*seconds))
+    assert timing == Timing(median=8.0, spread=3.5)
+    assert operation.passes == [False] * (WARMUP + REPEATS)
+    assert operation.training
+
+
+def test_one_slow_repeat_moves_nothing() -> None:
+    quiet = measure_latency(Counting(), torch.randn(1, 3), clock=Clock(1.0))
+    disturbed = measure_latency(
+        Counting(), torch.randn(1, 3), clock=Clock(*[1.0] * 12, 50.0, 50.0, 50.0)
+    )
+    assert quiet == disturbed == Timing(1.0, 0.0)
+
+
+def test_equal_operations_on_equal_shapes_are_measured_once() -> None:
+    clock = Clock(1.0)
+    cost = Latency(clock)
+    x = torch.randn(1, 3)
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    assert cost(first, x) == cost(second, x + 1) == 1.0
+    assert clock.readings == REPEATS
+    for operation, inputs in (
+        (first, torch.randn(2, 3)),
+        (first, x.double().float().expand(4, 3)),
+        (nn.Linear(3, 3, bias=False), x),
+        (nn.Sequential(nn.Linear(3, 3)), x),
+    ):
+        before = clock.readings
+        cost(operation, inputs)
+        assert clock.readings == before + REPEATS
+
+
+def test_what_makes_two_operations_differ() -> None:
+    assert structure(nn.MaxPool2d(3, 1)) == structure(nn.MaxPool2d(3, 1))
+    assert structure(nn.MaxPool2d(3, 1)) != structure(nn.MaxPool2d(3, 2))
+    assert structure(nn.MaxPool2d(3, 1)) != structure(nn.AvgPool2d(3, 1))
+    assert structure(nn.Conv2d(4, 4, 3)) != structure(nn.Conv2d(4, 4, 3, dilation=2))
+    assert structure(nn.Linear(2, 2)) != structure(nn.Linear(2, 2).eval())
+    # A list is like itself alone: what it holds could make any difference.
+    assert structure(Counting()) == structure(Counting())
+    one, other = nn.Identity(), nn.Identity()
+    one.options, other.options = {1, 2}, {1, 2}
+    assert structure(one) == structure(one)
+    assert structure(one) != structure(other)
+    assert hash(structure(one)) is not None
+
+
+def test_cached_measures_once() -> None:
+    measured = []
+    cached = Cached(lambda operation, x: measured.append(x) or len(measured))
+    x = torch.randn(2)
+    assert [cached(nn.Tanh(), x), cached(nn.Tanh(), x), cached(nn.ReLU(), x)] == [1, 1, 2]
+
+
+def test_the_real_clock_within_the_stated_spread() -> None:
+    operation = nn.Sequential(nn.Linear(256, 256), nn.Tanh())
+    x = torch.randn(64, 256)
+    for _ in range(20):  # a machine that gets busier between the two says nothing
+        one, two = measure_latency(operation, x), measure_latency(operation, x)
+        assert one.median > 0
+        assert one.spread >= 0
+        if abs(one.median - two.median) <= max(one.spread, two.spread):
+            return
+    pytest.fail("twenty times two medians lay farther apart than their spread")
