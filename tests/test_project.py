@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"derive"}),
     frozenset({"spaces", "tasks", "learner", "strategies"})
     | frozenset({"events", "meter", "stream", "health"}),
-    frozenset({"runs", "recipe", "feed"}),
+    frozenset({"runs", "recipe", "feed", "auxiliary", "drop_path"}),
     frozenset({"checkpointer"}),
     frozenset({"loop"}),
     frozenset({"bilevel", "train"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.ops import StochasticDepth
 
+from nasp.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
+from nasp.drop_path import DropPathSchedule
 from nasp.errors import NaspError, UsageError
 from nasp.events import EpochEnded, Event, Stepped
 from nasp.runs import RunFolder, load_tensors
 from nasp.tasks.image import ImageClassification, evaluate
-from nasp.train import (
-    Best,
-    DropPathSchedule,
-    TrainConfig,
-    WithAuxiliaryHead,
-    WithAuxiliaryLoss,
-    train,
-)
+from nasp.tasks.task import Figure
+from nasp.train import Best, TrainConfig, Trained, train
 
 TASK = ImageClassification(3)
 
@@ -141,13 +138,37 @@ def test_drop_path_follows_the_epochs_of_a_training() -> None:
     assert seen == pytest.approx([0.0, 0.2, 0.4])
 
 
-def test_best() -> None:
-    best = Best()
-    assert [best.improved(a) for a in (0.0, 0.5, 0.4, 0.5, 0.6)] == [True, True, False, False, True]
-    again = Best()
+@pytest.mark.parametrize("higher", [True, False])
+def test_best(higher: bool) -> None:
+    figure, sign = Figure("figure", higher), 1 if higher else -1
+    best = Best(figure)
+    seen = [best.improved(sign * value) for value in (0.0, 0.5, 0.4, 0.5, 0.6)]
+    assert seen == [True, True, False, False, True]
+    again = Best(figure)
     again.load_state_dict(best.state_dict())
-    assert not again.improved(0.6)
-    assert again.improved(0.61)
+    assert not again.improved(sign * 0.6)
+    assert again.improved(sign * 0.61)
+
+
+def test_the_best_line_goes_by_the_figure() -> None:
+    lines = [{"valid_perplexity": value} for value in (9.0, 3.0, 5.0)]
+    trained = Trained(network(), lines, Figure("perplexity", higher_is_better=False), "valid")
+    assert trained.best is lines[1]
+    assert trained.last is lines[2]
+
+
+def test_no_epoch_begins_when_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=4.0)  # four seconds between any two looks at it
+    monkeypatch.setattr("nasp.loop.time.monotonic", lambda: next(clock))
+    run = RunFolder.create(tmp_path, {})
+    trained = train(network(), loader(), None, TASK, config(epochs=9, minutes=0.6), run=run)
+    seconds = [line["seconds"] for line in run.timing()]
+    assert 1 < len(trained.metrics) < 9
+    assert sum(seconds) >= 36 > sum(seconds[:-1])
+    again = train(network(), loader(), None, TASK, config(epochs=9, minutes=0.6), run=run)
+    assert again.metrics == trained.metrics
 
 
 def test_best_and_last_weights(tmp_path: Path) -> None:
@@ -219,7 +240,7 @@ def test_the_best_is_remembered_across_a_stop(
 ) -> None:
     accuracies = iter([0.9, 0.1, 0.2])
     monkeypatch.setattr(
-        "nasp.train.evaluate", lambda *_: {"accuracy": next(accuracies), "loss": 1.0}
+        "nasp.tasks.image.evaluate", lambda *_: {"accuracy": next(accuracies), "loss": 1.0}
     )
 
     def stop(event: Event) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nasp.errors import NaspError, UsageError
-from nasp.tasks.task import Batch, Metrics, Task
+from nasp.tasks.task import Batch, Metrics, Paced, Task
 
 
 class Learner:
@@ -101,6 +101,9 @@ class Learner:
                     "The gradient of the weights is not finite: lower the learning rate, or"
                     " check the data for invalid values; the run resumes from its last checkpoint."
                 )
+        if isinstance(self.task, Paced):
+            gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+            torch._foreach_mul_(gradients, self.task.pace(batch))
         self._stepper.step()
         return metrics
 

@@ -49,6 +49,7 @@ def run_epochs(
     meter: Meter,
     run: RunFolder | None,
     observe: Observer,
+    minutes: float | None = None,
 ) -> list[dict[str, Any]]:
     """Run all epochs that are not done yet; return their lines of metrics.
 
@@ -61,6 +62,8 @@ def run_epochs(
         meter: takes the steps' metrics.
         run: where metrics go; None keeps none.
         observe: is told what happens.
+        minutes: no epoch begins once the steps of those before it have taken so long, on this
+            machine, pauses between resumes left out; default: all epochs are run.
 
     Raises:
         Interrupted: the user asked to stop, and a checkpoint was saved.
@@ -68,9 +71,12 @@ def run_epochs(
     progress = checkpointer.restore() or {"epoch": 0, "step": 0, "seconds": 0.0}
     first_epoch, first_step = progress["epoch"], progress["step"]
     lines: list[dict[str, Any]] = []
+    spent = 0.0 if run is None else sum(line["seconds"] for line in run.timing())
     observe(Started(first_epoch, epochs, steps_per_epoch, first_step))
     with interruptible() as interruption:
         for epoch in range(first_epoch, epochs):
+            if minutes is not None and spent >= 60 * minutes:
+                break
             started = time.monotonic() - progress["seconds"]
             for index in range(first_step, steps_per_epoch):
                 report = step()
@@ -96,6 +102,7 @@ def run_epochs(
                 if interruption.asked:
                     raise Interrupted(_farewell(run, epoch + 1, index + 1))
             seconds = time.monotonic() - started
+            spent += seconds
             ended = end_epoch(epoch + 1)
             line = {"epoch": epoch + 1, **meter.means(), **ended.line}
             if ended.warnings:

@@ -1,8 +1,8 @@
-"""How weights are trained, in a search as afterwards: SGD along a cosine, on one device."""
+"""How weights are trained, in a search as afterwards: on one device; SGD along a cosine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -13,14 +13,12 @@ from nasp.learner import Learner, make_fabric
 from nasp.tasks.task import Task
 
 
-class Recipe(BaseModel):
-    """Settings that a search and a training share; each has defaults of its own for some.
+class Descent(BaseModel):
+    """Settings of every descent of weights; each use has defaults of its own for some.
 
     Attributes:
         epochs: passes over the training data.
-        lr: the weights' learning rate at the start (SGD), falling along a cosine.
-        lr_min: the weights' learning rate at the end.
-        momentum: of SGD.
+        lr: the weights' learning rate at the start.
         weight_decay: on the weights.
         clip: largest norm of the weights' gradient; None for no clipping.
         accumulate: into how many parts a batch is split to save memory.
@@ -34,8 +32,6 @@ class Recipe(BaseModel):
 
     epochs: int = Field(50, ge=1)
     lr: float = Field(0.025, gt=0)
-    lr_min: float = Field(0.001, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(3e-4, ge=0)
     clip: float | None = Field(5.0, gt=0)
     accumulate: int = Field(1, ge=1)
@@ -44,8 +40,14 @@ class Recipe(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     checkpoint_minutes: float = Field(5.0, gt=0)
 
-    def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
-        """Return what moves these weights of a network.
+    def learner_with(
+        self,
+        optimizer: Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer],
+        network: nn.Module,
+        task: Task,
+        weights: Sequence[nn.Parameter],
+    ) -> Learner:
+        """Return what moves these weights of a network, by an optimiser.
 
         Raises:
             UsageError: the machine lacks the device, or it cannot compute in this precision.
@@ -55,12 +57,32 @@ class Recipe(BaseModel):
             network,
             task,
             weights,
-            lambda parameters: torch.optim.SGD(
-                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
-            ),
+            optimizer,
             clip=self.clip,
             accumulate=self.accumulate,
         )
+
+
+class Recipe(Descent):
+    """Settings that a search and a training on images share: SGD along a cosine.
+
+    Attributes:
+        lr_min: the weights' learning rate at the end of the cosine.
+        momentum: of SGD.
+    """
+
+    lr_min: float = Field(0.001, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+    def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
+        """Return what moves these weights of a network; see `learner_with`."""
+
+        def sgd(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+            return torch.optim.SGD(
+                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+
+        return self.learner_with(sgd, network, task, weights)
 
     def schedule(self, learner: Learner) -> torch.optim.lr_scheduler.CosineAnnealingLR:
         """Return the cosine from `lr` to `lr_min`, an epoch a step."""

@@ -3,44 +3,129 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
-import torch.nn.functional as F
 from lightning_fabric import seed_everything
 from pydantic import Field
-from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
+from torch import nn
 
+from nasp.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
 from nasp.checkpointer import Checkpointer
-from nasp.errors import UsageError
+from nasp.drop_path import CosineWithDropPath
 from nasp.events import Observer, nobody
+from nasp.learner import Learner
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
 from nasp.recipe import Recipe
 from nasp.runs import RunFolder
 from nasp.stream import Stream, epoch_length
-from nasp.tasks.batches import inputs_and_target
-from nasp.tasks.image import ImageClassification, evaluate
-from nasp.tasks.task import Batch
+from nasp.tasks.image import ACCURACY, ImageClassification
+from nasp.tasks.task import Batch, Figure, MeasuredTask, Task
+
+
+class Plan(Protocol):
+    """What changes in a training from epoch to epoch; a part of its checkpoints."""
+
+    def kept(self) -> nn.Module:
+        """Return the network as it would be kept now."""
+        ...
+
+    def measurable(self) -> nn.Module:
+        """Return what runs it in the precision of the training."""
+        ...
+
+    def end_epoch(self, measured: Mapping[str, float]) -> dict[str, Any]:
+        """Go on to the next epoch, told how good what is kept is; return what the epoch had."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all it needs to go on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        ...
+
+
+class Training(Protocol):
+    """Settings of a training, of images or of a text: a `Recipe` and what is its own."""
+
+    measured_on: ClassVar[str]
+    """The part of the data that a network is measured on after each epoch."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all, at most."""
+        ...
+
+    @property
+    def minutes(self) -> float | None:
+        """The epoch in which so much time of training is over is the last; None: none is."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Fixes the run."""
+        ...
+
+    @property
+    def checkpoint_minutes(self) -> float:
+        """How often a checkpoint is written within an epoch."""
+        ...
+
+    def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
+        """Return what moves the weights."""
+        ...
+
+    def objective(
+        self, network: nn.Module, task: Any, auxiliary: tuple[str, nn.Module] | None
+    ) -> tuple[nn.Module, Task]:
+        """Return what is trained, the network and all beside it, and the task that it trains on."""
+        ...
+
+    def plan(self, learner: Learner, network: nn.Module) -> Plan:
+        """Return what changes from epoch to epoch."""
+        ...
 
 
 class TrainConfig(Recipe):
-    """Settings of a training; the defaults are the paper's CIFAR-10 evaluation.
+    """Settings of a training on images; the defaults are the paper's CIFAR-10 evaluation.
 
     Attributes:
+        minutes: no epoch begins once the epochs before it have taken so long.
         label_smoothing: of the cross entropy.
         auxiliary: weight of the auxiliary head's loss; 0 trains without the head.
         drop_path: probability, at the last epoch, that an edge is dropped for an example; it
             rises from 0 linearly.
     """
 
+    measured_on: ClassVar[str] = "test"
+
     epochs: int = Field(600, ge=1)
+    minutes: float | None = Field(None, gt=0)
     lr_min: float = Field(0.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     auxiliary: float = Field(0.4, ge=0)
     drop_path: float = Field(0.2, ge=0, lt=1)
+
+    def objective(
+        self,
+        network: nn.Module,
+        task: ImageClassification,
+        auxiliary: tuple[str, nn.Module] | None,
+    ) -> tuple[nn.Module, Task]:
+        """Return the network and its task, with the auxiliary head where it is wanted."""
+        if auxiliary is None or self.auxiliary == 0:
+            return network, task
+        with_head = WithAuxiliaryHead(network, *auxiliary)
+        return with_head, WithAuxiliaryLoss(task, with_head, self.auxiliary)
+
+    def plan(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
+        """Return the learning rate's cosine and the rise of drop-path."""
+        schedule = self.schedule(learner)
+        return CosineWithDropPath(learner, network, schedule, self.drop_path, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -48,19 +133,23 @@ class Trained:
     """What a training ends with.
 
     Attributes:
-        network: with the weights of the last epoch.
+        network: as it is kept, after the last epoch.
         metrics: a line for each epoch.
-        best: the line with the highest test accuracy, where there was a test.
-        last: the last line.
+        figure: by which networks are compared.
+        measured_on: the part of the data that it was measured on after each epoch.
     """
 
     network: nn.Module
     metrics: list[dict[str, Any]]
+    figure: Figure = ACCURACY
+    measured_on: str = "test"
 
     @property
     def best(self) -> dict[str, Any]:
-        """The line with the highest test accuracy."""
-        return max(self.metrics, key=lambda line: float(line["test_accuracy"]))
+        """The line with the best figure, where it was measured."""
+        name = f"{self.measured_on}_{self.figure.name}"
+        choose = max if self.figure.higher_is_better else min
+        return choose(self.metrics, key=lambda line: float(line[name]))
 
     @property
     def last(self) -> dict[str, Any]:
@@ -68,60 +157,12 @@ class Trained:
         return self.metrics[-1]
 
 
-class WithAuxiliaryHead(nn.Module):
-    """A network and a second, training-only classifier on one of its inner outputs.
-
-    Args:
-        network: trained.
-        tapped: name of the submodule whose output the head reads.
-        head: maps it to logits ``[B, classes]``.
-    """
-
-    def __init__(self, network: nn.Module, tapped: str, head: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.head = head
-        self.logits: Tensor | None = None
-        self._features: Tensor | None = None
-        network.get_submodule(tapped).register_forward_hook(self._keep)
-
-    def _keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self._features = output
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the network's own logits; the head's are left in `logits` while training."""
-        output: Tensor = self.network(x)
-        self.logits = self.head(self._features) if self.training else None
-        self._features = None
-        return output
-
-
-@dataclass(frozen=True)
-class WithAuxiliaryLoss:
-    """The task of a `WithAuxiliaryHead`: its loss and `weight` times the head's."""
-
-    task: ImageClassification
-    network: WithAuxiliaryHead
-    weight: float
-
-    def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return both losses' sum and the metrics of the network itself."""
-        loss, metrics = self.task.loss(network, batch)
-        if self.network.logits is None:
-            return loss, metrics
-        _, target = inputs_and_target(batch)
-        auxiliary = F.cross_entropy(
-            self.network.logits, target, label_smoothing=self.task.label_smoothing
-        )
-        return loss + self.weight * auxiliary, metrics
-
-
 def train(
     network: nn.Module,
     train_loader: Iterable[Batch],
     test_loader: Iterable[Batch] | None,
-    task: ImageClassification,
-    config: TrainConfig,
+    task: MeasuredTask,
+    config: Training,
     auxiliary: tuple[str, nn.Module] | None = None,
     run: RunFolder | None = None,
     observe: Observer = nobody,
@@ -130,9 +171,9 @@ def train(
 
     Args:
         network: trained in place.
-        train_loader: batches of augmented training images and labels.
-        test_loader: batches of test images and labels, for a test after each epoch; None: no test.
-        task: the classification.
+        train_loader: batches of the training part, augmented.
+        test_loader: batches that the network is measured on after each epoch; None: it is not.
+        task: what the network is for.
         config: settings.
         auxiliary: what `Space.auxiliary_head` returned; used where ``config.auxiliary`` > 0.
         run: keeps metrics, checkpoints, and the weights of the best and the last epoch.
@@ -144,25 +185,20 @@ def train(
     """
     seed_everything(config.seed, verbose=False)
     steps = epoch_length(train_loader)
-    trained, objective = network, task
-    if auxiliary is not None and config.auxiliary > 0:
-        trained = WithAuxiliaryHead(network, *auxiliary)
-        objective = WithAuxiliaryLoss(task, trained, config.auxiliary)  # type: ignore[assignment]
+    trained, objective = config.objective(network, task, auxiliary)
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
-    schedule = config.schedule(learner)
+    plan = config.plan(learner, network)
     batches = Stream(train_loader, "The training loader")
-    drop_path = DropPathSchedule(network, config.drop_path, config.epochs)
-    best = Best()
+    best = Best(task.figure)
     meter = Meter()
     checkpointer = Checkpointer(
         run,
         {
             "network": trained,
             "learner": learner,
-            "schedule": schedule,
+            "plan": plan,
             "batches": batches,
-            "drop_path": drop_path,
             "best": best,
             "meter": meter,
         },
@@ -174,77 +210,52 @@ def train(
         return StepReport({f"train_{name}": value for name, value in metrics.items()})
 
     def end_epoch(_epoch: int) -> EpochReport:
-        lr = schedule.get_last_lr()[0]
-        schedule.step()
-        drop_path.step()
         if test_loader is None:
-            return EpochReport({"lr": lr})
-        measured = evaluate(learner.network, test_loader, task, learner.fabric.device)
-        if run is not None and best.improved(measured["accuracy"]):
-            run.save_tensors("best.safetensors", network.state_dict())
-        return EpochReport({"lr": lr, **{f"test_{k}": v for k, v in measured.items()}})
+            return EpochReport(plan.end_epoch({}))
+        measured = task.evaluate(plan.measurable(), test_loader, learner.fabric.device)
+        if run is not None and best.improved(measured[task.figure.name]):
+            run.save_tensors("best.safetensors", plan.kept().state_dict())
+        line = {f"{config.measured_on}_{name}": value for name, value in measured.items()}
+        return EpochReport({**plan.end_epoch(measured), **line})
 
-    lines = run_epochs(config.epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
+    lines = run_epochs(
+        config.epochs,
+        steps,
+        step,
+        end_epoch,
+        checkpointer,
+        meter,
+        run,
+        observe,
+        minutes=config.minutes,
+    )
     if run is not None:
-        run.save_tensors("weights.safetensors", network.state_dict())
+        run.save_tensors("weights.safetensors", plan.kept().state_dict())
         lines = run.metrics()
-    return Trained(network, lines)
-
-
-class DropPathSchedule:
-    """Raises the drop probability of all drop-path modules from 0 to `last`, epoch by epoch.
-
-    Args:
-        network: its `StochasticDepth` modules are set.
-        last: the probability in the last epoch, approached linearly.
-        epochs: in all.
-
-    Raises:
-        UsageError: `last` is above 0 and the network has no drop-path module.
-    """
-
-    def __init__(self, network: nn.Module, last: float, epochs: int) -> None:
-        self.modules = [m for m in network.modules() if isinstance(m, StochasticDepth)]
-        if last > 0 and not self.modules:
-            raise UsageError("The network was built without drop-path: set drop_path to 0.")
-        self.last, self.epochs, self.epoch = last, epochs, 0
-        self._set()
-
-    def step(self) -> None:
-        """Go on to the next epoch."""
-        self.epoch += 1
-        self._set()
-
-    def _set(self) -> None:
-        for module in self.modules:
-            module.p = self.last * self.epoch / self.epochs
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the epoch."""
-        return {"epoch": self.epoch}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` returned."""
-        self.epoch = state["epoch"]
-        self._set()
+    return Trained(plan.kept(), lines, task.figure, config.measured_on)
 
 
 class Best:
-    """The highest accuracy so far."""
+    """The best figure so far.
 
-    def __init__(self) -> None:
-        self.accuracy = -math.inf
+    Args:
+        figure: which way is better.
+    """
 
-    def improved(self, accuracy: float) -> bool:
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        self.value = -math.inf if figure.higher_is_better else math.inf
+
+    def improved(self, value: float) -> bool:
         """Tell whether this is a new best, and remember it."""
-        better = accuracy > self.accuracy
-        self.accuracy = max(accuracy, self.accuracy)
+        better = value > self.value if self.figure.higher_is_better else value < self.value
+        self.value = value if better else self.value
         return better
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the accuracy."""
-        return {"accuracy": self.accuracy}
+        """Return the best."""
+        return {"value": self.value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self.accuracy = state["accuracy"]
+        self.value = state["value"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +14,15 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from nasp.errors import NaspError
 from nasp.tasks.batches import inputs_and_target
-from nasp.tasks.task import Batch
+from nasp.tasks.evaluation import evaluation_mode
+from nasp.tasks.task import Batch, Figure
+
+ACCURACY = Figure("accuracy", higher_is_better=True)
 
 
 @dataclass(frozen=True)
 class ImageClassification:
-    """Tell which of several classes an image belongs to; a `Task`.
+    """Tell which of several classes an image belongs to; a `MeasuredTask`.
 
     A batch is a tuple or list: the network's inputs, then the target, int64 `[B]`. The network
     must return logits `[B, classes]`.
@@ -52,6 +54,17 @@ class ImageClassification:
                 best = logits.topk(5, dim=1).indices
                 metrics["top5"] = (best == target.unsqueeze(1)).any(1).float().mean()
         return loss, metrics
+
+    @property
+    def figure(self) -> Figure:
+        """Accuracy: the higher, the better."""
+        return ACCURACY
+
+    def evaluate(
+        self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
+    ) -> dict[str, float]:
+        """Measure a network on all batches; see `nasp.tasks.image.evaluate`."""
+        return evaluate(network, loader, self, device)
 
     @property
     def has_top5(self) -> bool:
@@ -113,7 +126,7 @@ def evaluate(
     for metric in metrics.values():
         metric.to(device)
     images = 0
-    with _evaluation_mode(network), torch.no_grad():
+    with evaluation_mode(network), torch.no_grad():
         for batch in loader:
             inputs, target = inputs_and_target(batch)
             moved = [x.to(device, non_blocking=True) for x in inputs]
@@ -137,15 +150,3 @@ def _accuracy(classes: int, top_k: int) -> Metric:
     # Micro: each image counts once. Checks are off because they copy to the CPU a batch;
     # _checked has done them.
     return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
-
-
-@contextlib.contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    # Module by module: network.train() would wake BatchNorms that their owner had frozen.
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

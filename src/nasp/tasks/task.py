@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 Batch = Any
@@ -16,4 +18,40 @@ class Task(Protocol):
 
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the batch's mean loss (scalar, with graph) and named scalars (detached)."""
+        ...
+
+
+class Figure(NamedTuple):
+    """The figure by which trained networks are compared.
+
+    Attributes:
+        name: one of those that `MeasuredTask.evaluate` returns.
+        higher_is_better: which way.
+    """
+
+    name: str
+    higher_is_better: bool
+
+
+class MeasuredTask(Task, Protocol):
+    """A task that can also say how good a trained network is."""
+
+    @property
+    def figure(self) -> Figure:
+        """The figure that counts."""
+        ...
+
+    def evaluate(
+        self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
+    ) -> dict[str, float]:
+        """Return figures over all batches, in evaluation mode, without gradients."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What a task adds whose batches are not all of one length."""
+
+    def pace(self, batch: Batch) -> float:
+        """Return how far a weight step on this batch goes, in units of the learning rate."""
         ...
