@@ -174,3 +174,28 @@ def test_zero_follows_its_input() -> None:
     assert Zero()(torch.ones(1, 2, device="meta")).is_meta
     assert repr(Zero()) == "Zero()"
     assert repr(Zero(4, 2)) == "Zero(channels=4, stride=2)"
+
+
+def test_a_mixture_runs_its_support_alone() -> None:
+    choice = times(3, 5, 7)
+    ran = []
+    for operation in choice.operations:
+        operation.register_forward_hook(lambda module, *_: ran.append(module.factor))
+    weights = torch.tensor([2.0, 9.0, 0.5], requires_grad=True)
+    choice.run = Mixture(weights, support=(0, 2))
+    output = choice(torch.ones(2))
+    assert output.tolist() == [9.5, 9.5]
+    assert ran == [3, 7]
+    output.sum().backward()
+    assert weights.grad is not None
+    assert weights.grad.tolist() == [6.0, 0.0, 14.0]
+
+
+def test_a_mixture_of_no_candidate_is_a_switched_off_edge() -> None:
+    edges = [times(2, 3), times(5, 7, share="normal/1")]
+    edges[0].run = Mixture(torch.tensor([0.5, 0.0]), support=(0,))
+    edges[1].run = Mixture(torch.tensor([0.0, 0.0]), support=())
+    assert [edge.is_off for edge in edges] == [False, True]
+    assert Node(edges, keep=1)(torch.tensor(1.0), torch.tensor(1.0)) == 1
+    with pytest.raises(UsageError, match="'normal/1' is switched off and can only be run inside"):
+        edges[1](torch.tensor(1.0))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nasp.bilevel import Found, SearchConfig, search
     from nasp.choice import Choice, Node, Zero
     from nasp.errors import NaspError, UsageError
+    from nasp.partial_channels import PartialChannels
     from nasp.supernet import Supernet
     from nasp.tasks.supervised import Supervised
     from nasp.tasks.task import Task
@@ -21,6 +22,7 @@ __all__ = [
     "Found",
     "NaspError",
     "Node",
+    "PartialChannels",
     "SearchConfig",
     "Supernet",
     "Supervised",
@@ -37,6 +39,7 @@ _HOMES = {
     "Found": "nasp.bilevel",
     "NaspError": "nasp.errors",
     "Node": "nasp.choice",
+    "PartialChannels": "nasp.partial_channels",
     "SearchConfig": "nasp.bilevel",
     "Supernet": "nasp.supernet",
     "Supervised": "nasp.tasks.supervised",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.fused import FusedCandidates, FusedEdge
+from nasp.partial_channels import alike_frames
 from nasp.probe import attach_probe, same_shapes, tensors_of, with_tensors
 
 
@@ -29,9 +30,15 @@ class Single:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Run all candidates and add them up, weighted by `weights` ``[candidates]``."""
+    """Run candidates and add them up, weighted by `weights` ``[candidates]``.
+
+    Attributes:
+        support: which candidates run, such as those whose weight is not 0; None: all. Of no
+            candidate: a node group switched the edge off.
+    """
 
     weights: Tensor
+    support: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,18 +97,20 @@ class Choice(nn.Module):
     @property
     def is_off(self) -> bool:
         """Whether a node group switched this edge off."""
-        return not isinstance(self.run, Mixture) and self.run.candidate is None
+        run = self.run
+        return run.support == () if isinstance(run, Mixture) else run.candidate is None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the edge as `run` says; the output is that of a candidate."""
         run = self.run
         operations = self.operations
-        if isinstance(run, Mixture):
-            return self._mix(run.weights, args, kwargs)
-        if run.candidate is None:
+        if self.is_off:
             raise UsageError(
                 f"Edge '{self.share}' is switched off and can only be run inside its Node."
             )
+        if isinstance(run, Mixture):
+            return self._mix(run, args, kwargs)
+        assert run.candidate is not None
         if isinstance(run, Single) or not torch.is_grad_enabled():
             return operations[run.candidate](*args, **kwargs)
         if run.fused is not None and run.fused.takes(args, kwargs):
@@ -120,16 +129,19 @@ class Choice(nn.Module):
         probed: Tensor = attach_probe(run.alphas, candidates, None, inputs, {}, output)
         return probed
 
-    def _mix(self, weights: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        outputs = [operation(*args, **kwargs) for operation in self.operations]
-        leaves = [tensors_of(output) for output in outputs]
-        for name, other in zip(self.names, leaves, strict=True):
-            same_shapes(self.names[0], leaves[0], name, other)
-        mixed = []
-        for tensors in zip(*leaves, strict=True):
-            products = [w * t for w, t in zip(weights.unbind(), tensors, strict=True)]
-            mixed.append(sum(products[1:], start=products[0]))
-        return with_tensors(outputs[0], mixed)
+    def _mix(self, run: Mixture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        support = range(len(self.names)) if run.support is None else run.support
+        names = [self.names[k] for k in support]
+        operations = [self.operations[k] for k in support]
+        rows = run.weights.unbind()
+        weights = [rows[k] for k in support]
+        frames = [] if kwargs else alike_frames(operations)
+        if not frames:
+            return weighted_sum(names, operations, weights, args, kwargs)
+        # The same sum, in which the channels that go past the operations are joined to it once.
+        seen, rest = frames[0].split(*args)
+        mixed = weighted_sum(names, [f.operation for f in frames], weights, (seen,), {})
+        return frames[0].join(mixed, sum(weights[1:], start=weights[0]) * rest)
 
     def extra_repr(self) -> str:
         """Show how the edge is tied."""
@@ -138,6 +150,25 @@ class Choice(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out how the edge is being run: it may hold a graph, and is set before each pass."""
         return {k: v for k, v in self.__dict__.items() if k != "fusible"} | {"run": Single(0)}
+
+
+def weighted_sum(
+    names: Sequence[str],
+    operations: Sequence[nn.Module],
+    weights: Sequence[Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Run all the operations on the same inputs; return their outputs weighted and added up."""
+    outputs = [operation(*args, **kwargs) for operation in operations]
+    leaves = [tensors_of(output) for output in outputs]
+    for name, other in zip(names, leaves, strict=True):
+        same_shapes(names[0], leaves[0], name, other)
+    mixed = []
+    for tensors in zip(*leaves, strict=True):
+        products = [w * t for w, t in zip(weights, tensors, strict=True)]
+        mixed.append(sum(products[1:], start=products[0]))
+    return with_tensors(outputs[0], mixed)
 
 
 class Node(nn.Module):

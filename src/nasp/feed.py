@@ -105,7 +105,11 @@ def training_loaders(images: ImageSet, data: DataConfig, seed: int) -> tuple[Loa
 
 
 def network_config(
-    images: ImageSet, channels: int, cells: int, drop_path: bool = False
+    images: ImageSet,
+    channels: int,
+    cells: int,
+    drop_path: bool = False,
+    partial_channels: int = 1,
 ) -> NetworkConfig:
     """Return the size of a network for an image set: from 128 pixels on, with ImageNet's stem."""
     return NetworkConfig(
@@ -116,6 +120,7 @@ def network_config(
         cells=cells,
         stem="imagenet" if images.image_size >= 128 else "cifar",
         drop_path=drop_path,
+        partial_channels=partial_channels,
     )
 
 

@@ -38,7 +38,7 @@ from nasp.train import TrainConfig, Trained, train
 
 
 class SearchJob(BaseModel):
-    """A search in a space that is known by name."""
+    """A search in a space that is known by name, its supernet as `NetworkConfig` sizes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +46,7 @@ class SearchJob(BaseModel):
     space: str
     channels: int = Field(16, ge=1)
     cells: int = Field(8, ge=1)
+    partial_channels: int = Field(1, ge=1)
     search: SearchConfig = Field(default_factory=SearchConfig)
 
 
@@ -135,7 +136,9 @@ def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -
         images = read_images(job.data, observe)
         weights_loader, alphas_loader = search_loaders(images, job.data, job.search.seed)
         seed_everything(job.search.seed, verbose=False)
-        config = network_config(images, job.channels, job.cells)
+        config = network_config(
+            images, job.channels, job.cells, partial_channels=job.partial_channels
+        )
         network = fast_layout(space.supernet(config))
         supernet = Supernet(network, space.name)
         task = ImageClassification(len(images.classes))

@@ -16,7 +16,7 @@ from nasp.feed import DataConfig
 from nasp.jobs import SearchJob, TrainJob, job_of
 from nasp.runs import RunFolder
 from nasp.spaces import SPACES, find_space
-from nasp.strategies import strategy_config
+from nasp.strategies import STRATEGIES, strategy_config
 from nasp.train import TrainConfig
 
 Options = Mapping[str, Any]
@@ -35,7 +35,7 @@ def search_job(
     Args:
         data: fields of `DataConfig` that were given.
         space: the search space's name, or None for the data's default.
-        size: `channels` and `cells`, where given.
+        size: `channels`, `cells` and `partial_channels`, where given.
         search: fields of `SearchConfig` that were given, without `settings`.
         settings: the strategy's settings that were given.
         pairs: more of them, each ``NAME=VALUE``.
@@ -46,12 +46,17 @@ def search_job(
     chosen_space = find_space(space or default_space(data["name"])).name
     defaults = search_defaults(data["name"], chosen_space)
     strategy = search.get("strategy", "nasp")
-    inherited = defaults["settings"] if strategy == "nasp" else {}
-    merged = {**inherited, **settings, **dict(map(_pair, pairs))}
-    strategy_config(strategy, merged)
+    given = {**settings, **dict(map(_pair, pairs))}
+    strategy_config(strategy, given)
+    merged = {**_inherited(strategy, defaults["settings"]), **given}
     batch = {"batch_size": defaults["batch_size"], **data}
     loop = {"epochs": defaults["epochs"], **search, "settings": merged}
-    sizes = {"channels": defaults["channels"], "cells": defaults["cells"], **size}
+    sizes = {
+        "channels": defaults["channels"],
+        "cells": defaults["cells"],
+        "partial_channels": STRATEGIES[strategy].partial_channels,
+        **size,
+    }
     return validated(
         SearchJob,
         {
@@ -62,6 +67,17 @@ def search_job(
         },
         "the search",
     )
+
+
+def _inherited(strategy: str, settings: Options) -> dict[str, Any]:
+    """Return what a strategy takes of the data's settings, which are NASP's: a rival the step size.
+
+    So that on small data no rival's alphas move less than NASP's.
+    """
+    if strategy == "nasp":
+        return dict(settings)
+    fields = STRATEGIES[strategy].config.model_fields
+    return {name: settings[name] for name in ("lr",) if name in settings and name in fields}
 
 
 def train_job_for(

@@ -131,11 +131,21 @@ class Supernet(nn.Module):
                 choice.run = Probe(chosen, rows[name][row], edge)
         return leaves
 
-    def mixture(self, weights: Mapping[str, Tensor]) -> None:
-        """Run every candidate, weighted; `weights` is table -> ``[edges, candidates]``."""
+    def mixture(
+        self, weights: Mapping[str, Tensor], support: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Run candidates weighted and added up.
+
+        Args:
+            weights: table -> ``[edges, candidates]``.
+            support: a discrete point: only the candidates run where it is not 0, and where it
+                is 0 in a whole row, a node switched the edge off. Default: all run.
+        """
         for name in self.tables:
+            rows = None if support is None else support[name].tolist()
             for row, edge_weights in enumerate(weights[name].unbind()):
-                self._set(name, row, Mixture(edge_weights))
+                kept = None if rows is None else tuple(k for k, on in enumerate(rows[row]) if on)
+                self._set(name, row, Mixture(edge_weights, kept))
 
     def architecture(self, path: Mapping[str, Tensor]) -> Architecture:
         """Return a discrete point as an architecture."""

@@ -406,8 +406,8 @@ def test_stopped_while_training_beside_it_names_the_whole(
 
 
 def test_ctrl_c_before_the_first_step(tmp_path: Path, server: Server) -> None:
-    first = "import nasp.jobs, os, signal\n"
-    first += "nasp.jobs.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+    first = "import nasp.feed, os, signal\n"
+    first += "nasp.feed.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
     child = server.run([*SEARCH, "--out", str(tmp_path / "run")], first)
     assert child.code == 1
     assert child.err.count("nasp: Stopped") == 1

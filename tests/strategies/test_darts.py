@@ -21,6 +21,7 @@ from nasp.strategies import Horizon, make_strategy, strategy_config
 from nasp.strategies import darts_second_order as second
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
+from nasp.strategies.relaxation import Relaxation
 from nasp.supernet import Supernet
 from nasp.tasks.task import Batch
 
@@ -105,8 +106,16 @@ def no_penalty(alphas: Mapping[str, Tensor]) -> Tensor:
 
 
 def supernet_of(strategy: Any) -> Supernet:
+    return relaxation_of(strategy).supernet
+
+
+def learner_of(strategy: Any) -> Learner:
+    return relaxation_of(strategy).learner
+
+
+def relaxation_of(strategy: Any) -> Relaxation:
     first: DARTS = getattr(strategy, "first_order", strategy)
-    return first.supernet
+    return first.relaxation
 
 
 def loss_at(supernet: Supernet, weights: dict[str, Tensor], data: Batch) -> Tensor:
@@ -121,7 +130,7 @@ def exact(strategy: Any, val: Batch, train: Batch | None, eta: float = 0.0) -> d
     supernet.mixture(mixture)
     weights: dict[str, Tensor] = dict(supernet.network.named_parameters())
     if train is not None:
-        optimizer = strategy.learner.optimizer
+        optimizer = learner_of(strategy).optimizer
         group = optimizer.param_groups[0]
         found = torch.autograd.grad(
             loss_at(supernet, weights, train), list(weights.values()), create_graph=True
@@ -213,23 +222,23 @@ def test_second_order_puts_the_weights_back_to_the_bit() -> None:
     torch.set_default_dtype(torch.float32)
     it = search("darts-second-order", {"momentum": 0.9, "weight_decay": 3e-4})
     it.weight_step(batch(0))
-    weights = it.learner.weights
+    weights = learner_of(it).weights
     before = [w.detach().clone() for w in weights]
-    buffers = [it.learner.optimizer.state[w]["momentum_buffer"].clone() for w in weights]
+    buffers = [learner_of(it).optimizer.state[w]["momentum_buffer"].clone() for w in weights]
     it.arch_step(batch(1))
     for w, value, buffer in zip(weights, before, buffers, strict=True):
         assert torch.equal(w, value)
-        assert torch.equal(it.learner.optimizer.state[w]["momentum_buffer"], buffer)
+        assert torch.equal(learner_of(it).optimizer.state[w]["momentum_buffer"], buffer)
         assert w.grad is None
 
 
 def test_a_failed_pass_leaves_the_weights_as_they_were() -> None:
     it = search("darts-second-order")
     it.weight_step(batch(0))
-    before = [w.detach().clone() for w in it.learner.weights]
+    before = [w.detach().clone() for w in learner_of(it).weights]
     with pytest.raises(IndexError):
         it.arch_step((batch(1)[0], torch.full((6,), 99)))
-    assert all(torch.equal(w, v) for w, v in zip(it.learner.weights, before, strict=True))
+    assert all(torch.equal(w, v) for w, v in zip(learner_of(it).weights, before, strict=True))
 
 
 def test_a_checkpoint_holds_the_training_batch_and_not_what_it_is_a_view_of() -> None:
@@ -244,9 +253,9 @@ def test_a_checkpoint_holds_the_training_batch_and_not_what_it_is_a_view_of() ->
 def test_both_steps_run_the_mixture_of_softmax() -> None:
     it = search("darts")
     for act in (it.arch_step, it.weight_step):
-        weights = {n: a.detach().softmax(dim=1) for n, a in it.supernet.alphas.items()}
+        weights = {n: a.detach().softmax(dim=1) for n, a in supernet_of(it).alphas.items()}
         act(batch(0))
-        for table, row, choices in it.supernet.choices():
+        for table, row, choices in supernet_of(it).choices():
             for choice in choices:
                 assert isinstance(choice.run, Mixture)
                 torch.testing.assert_close(choice.run.weights.detach(), weights[table][row])
@@ -258,7 +267,7 @@ def test_alphas_start_small_and_are_the_seeds(name: str) -> None:
     for seed in (3, 3, 4):
         it = search(name)
         supernet = supernet_of(it)
-        make_strategy(name, supernet, it.learner, {}, HORIZON, seed, no_penalty)
+        make_strategy(name, supernet, learner_of(it), {}, HORIZON, seed, no_penalty)
         alphas.append(torch.cat([a.detach().flatten() for a in supernet.alphas.values()]))
     assert torch.equal(alphas[0], alphas[1])
     assert not torch.equal(alphas[0], alphas[2])
@@ -268,8 +277,8 @@ def test_alphas_start_small_and_are_the_seeds(name: str) -> None:
 def with_alphas(cell: list[list[float]], alone: list[float]) -> DARTS:
     it = search("darts")
     with torch.no_grad():
-        it.supernet.alphas["cell"].copy_(torch.tensor(cell))
-        it.supernet.alphas["alone"].copy_(torch.tensor([alone]))
+        supernet_of(it).alphas["cell"].copy_(torch.tensor(cell))
+        supernet_of(it).alphas["alone"].copy_(torch.tensor([alone]))
     return it
 
 
@@ -289,7 +298,7 @@ def test_edges_are_ranked_by_their_softmax_not_by_their_alphas() -> None:
 def test_an_edge_of_none_alone_keeps_it() -> None:
     net = nn.Sequential(nn.Linear(1, 1), Choice({"none": Zero()}))
     supernet = Supernet(net)
-    learner: Any = search("darts").learner
+    learner: Any = learner_of(search("darts"))
     it = DARTS(supernet, learner, DARTSConfig(), HORIZON, 0, no_penalty)
     assert it.derive()["1"] == "none"
 
@@ -298,7 +307,7 @@ def test_ties_are_the_seeds_and_the_same_each_time() -> None:
     counts: Counter[str | None] = Counter()
     for seed in range(60):
         it = with_alphas([[0.0] * 3] * 2, [0.0] * 3)
-        it.generator.manual_seed(seed)
+        it.relaxation.generator.manual_seed(seed)
         assert it.derive() == it.derive()
         counts[it.derive()["alone"]] += 1
     assert set(counts) == {"conv", "skip"}
@@ -306,10 +315,10 @@ def test_ties_are_the_seeds_and_the_same_each_time() -> None:
 
 def test_second_order_refuses_an_optimiser_it_cannot_look_ahead_with() -> None:
     it = search("darts")
-    it.learner.optimizer = torch.optim.Adam(it.learner.weights)
+    learner_of(it).optimizer = torch.optim.Adam(learner_of(it).weights)
     config = DARTSConfig()
     with pytest.raises(UsageError, match=r"one step of SGD ahead.*Adam"):
-        DARTSSecondOrder(it.supernet, it.learner, config, HORIZON, 0, no_penalty)
+        DARTSSecondOrder(supernet_of(it), learner_of(it), config, HORIZON, 0, no_penalty)
 
 
 @pytest.mark.parametrize("settings", [{"lr": 0}, {"weight_decay": -1}])

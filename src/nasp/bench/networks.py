@@ -19,14 +19,18 @@ LEAD = 0.2
 """The path's alphas above the others': more than the alphas move while a row is measured."""
 
 
-def make_supernet(settings: BenchSettings) -> Supernet:
+def make_supernet(settings: BenchSettings, partial_channels: int = 1) -> Supernet:
     """Return the supernet, channels-last as a search has it, its alphas set to `random_path`.
+
+    Args:
+        settings: what is measured.
+        partial_channels: K, where its candidates see 1/K of an edge's channels; default 1.
 
     Raises:
         UsageError: the space, or a network of this size in it, does not exist.
     """
     torch.manual_seed(settings.seed)
-    network = make_network(settings)
+    network = make_network(settings, partial_channels)
     network.to(memory_format=torch.channels_last)
     supernet = Supernet(network, settings.space)
     path = random_path(supernet, settings)
@@ -36,8 +40,8 @@ def make_supernet(settings: BenchSettings) -> Supernet:
     return supernet
 
 
-def make_network(settings: BenchSettings) -> nn.Module:
-    """Return the space's network with so many candidates on each edge.
+def make_network(settings: BenchSettings, partial_channels: int = 1) -> nn.Module:
+    """Return the space's network with so many candidates on each edge; see `make_supernet`.
 
     Raises:
         UsageError: the space, or a network of this size in it, does not exist.
@@ -47,6 +51,7 @@ def make_network(settings: BenchSettings) -> nn.Module:
         cells=settings.cells,
         image_size=settings.image_size,
         classes=CLASSES,
+        partial_channels=partial_channels,
     )
     network = find_space(settings.space).supernet(config)
     if settings.candidates is not None:

@@ -85,15 +85,16 @@ def make_iteration(row: str, settings: BenchSettings) -> Iteration:
         UsageError: there is no such row, network or device.
     """
     check_row(row)
-    supernet = make_supernet(settings)
+    strategy_name, options = strategy_rows().get(row, (None, {}))
+    parts = 1 if strategy_name is None else STRATEGIES[strategy_name].partial_channels
+    supernet = make_supernet(settings, parts)
     architecture = supernet.architecture(random_path(supernet, settings))
-    if row == FLOOR:
+    if strategy_name is None:
         plain = derive(supernet, architecture)
         learner = _learner(plain, list(plain.parameters()), settings)
         arch_step = weight_step = learner.weight_step
     else:
         learner = _learner(supernet, supernet.weights(), settings)
-        strategy_name, options = strategy_rows()[row]
         penalty = Regulariser(parameter_counts(supernet), weight=0.0)
         strategy = make_strategy(
             strategy_name, supernet, learner, options, HORIZON, settings.seed, penalty

@@ -31,11 +31,21 @@ def search(
             help="darts, nasp12, nasbench201, nasbench201-3; default darts, on digits nasbench201."
         ),
     ] = None,
-    strategy: Annotated[str, typer.Option(help="The search algorithm.")] = "nasp",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="nasp, darts, darts-second-order, gdas, snas, pc-darts, drnas, pa-standard or"
+            " pa-lazy."
+        ),
+    ] = "nasp",
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
     channels: o.Channels = None,
     cells: o.Cells = None,
+    partial_channels: Annotated[
+        int | None,
+        typer.Option(min=1, help="K: candidates see 1/K of the channels; pc-darts: 4, else 1."),
+    ] = None,
     complexity: Annotated[
         float | None, typer.Option(min=0, help="η: larger finds smaller networks; default 0.")
     ] = None,
@@ -92,7 +102,7 @@ def search(
             cutout=cutout,
         ),
         space=space,
-        size=o.given(channels=channels, cells=cells),
+        size=o.given(channels=channels, cells=cells, partial_channels=partial_channels),
         search=o.given(
             strategy=strategy,
             epochs=epochs,

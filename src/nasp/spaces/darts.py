@@ -51,7 +51,7 @@ class CellSpace:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes].
 
         Raises:
-            UsageError: ``config.cells`` is less than 2.
+            UsageError: ``config.cells`` is less than 2, or the channels cannot be split.
         """
 
         def node(kind: str, index: int, channels: int) -> tuple[nn.Module, Sequence[int]]:
@@ -59,7 +59,8 @@ class CellSpace:
             edges = []
             for source in sources:
                 stride = edge_stride(kind, source)
-                modules = searched(self._candidates(kind), channels, stride, norm_pools=True)
+                candidates = self._candidates(kind)
+                modules = searched(candidates, channels, stride, True, config.partial_channels)
                 edges.append(Choice(modules, share=edge_name(kind, index, source)))
             return Node(edges, keep=KEEP), sources
 

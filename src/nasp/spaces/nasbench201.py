@@ -108,7 +108,7 @@ class NASBench201:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes]."""
 
         def edge(index: int, channels: int) -> nn.Module:
-            modules = searched(self.candidates, channels, stride=1, norm_pools=False)
+            modules = searched(self.candidates, channels, 1, False, config.partial_channels)
             return Choice(modules, share=f"cell/{index}")
 
         return _network(self.nodes, config, edge)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from nasp.choice import Zero
-from nasp.errors import unknown_name
+from nasp.errors import UsageError, unknown_name
+from nasp.partial_channels import PartialChannels
 
 Candidate = Callable[[int, int, bool], nn.Module]
 """Makes a candidate operation from its channels, its stride, and whether BatchNorm is affine."""
@@ -169,7 +170,11 @@ def pick(names: Iterable[str]) -> dict[str, Candidate]:
 
 
 def searched(
-    candidates: Mapping[str, Candidate], channels: int, stride: int, norm_pools: bool
+    candidates: Mapping[str, Candidate],
+    channels: int,
+    stride: int,
+    norm_pools: bool,
+    partial_channels: int = 1,
 ) -> dict[str, nn.Module]:
     """Return the modules of a `Choice` in a search, BatchNorm without affine parameters.
 
@@ -179,12 +184,25 @@ def searched(
         stride: 1 or 2.
         norm_pools: whether BatchNorm follows a pooling, as DARTS does so that a pooling's
             output has the scale of a convolution's.
+        partial_channels: K, where the candidates see 1/K of the channels; default 1. An edge of
+            stride 2 needs at least 2 channels in a part.
+
+    Raises:
+        UsageError: `channels` is no multiple of K.
     """
+    if channels % partial_channels:
+        raise UsageError(
+            f"channels={channels} cannot be split for partial_channels={partial_channels}:"
+            f" take a multiple of {partial_channels}."
+        )
+    channels //= partial_channels
     modules = {name: make(channels, stride, False) for name, make in candidates.items()}
     for name, module in modules.items():
         if norm_pools and isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
             modules[name] = nn.Sequential(module, nn.BatchNorm2d(channels, affine=False))
-    return modules
+    if partial_channels == 1:
+        return modules
+    return {name: PartialChannels(m, partial_channels, stride) for name, m in modules.items()}
 
 
 def derived(make: Candidate, channels: int, stride: int, drop_path: bool) -> nn.Module:

@@ -20,6 +20,8 @@ class NetworkConfig(BaseModel):
         channels: channels of the first cell (C).
         cells: number of cells in all; in ``nasbench201`` cells a stage (N), of three stages.
         stem: ``"cifar"`` keeps the resolution, ``"imagenet"`` reduces it eightfold.
+        partial_channels: K, where the candidates of a supernet see 1/K of an edge's channels
+            (`nasp.PartialChannels`); derived networks always have all.
         drop_path: whether edges of a derived network hold (inactive) drop-path modules.
     """
 
@@ -31,6 +33,7 @@ class NetworkConfig(BaseModel):
     channels: int = Field(16, ge=1)
     cells: int = Field(8, ge=1)
     stem: Literal["cifar", "imagenet"] = "cifar"
+    partial_channels: int = Field(1, ge=1)
     drop_path: bool = False
 
 

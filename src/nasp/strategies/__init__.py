@@ -13,7 +13,13 @@ from nasp.errors import unknown_name, validated
 from nasp.learner import Learner
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
+from nasp.strategies.drnas import DrNAS, DrNASConfig
+from nasp.strategies.gdas import GDAS, GDASConfig
 from nasp.strategies.nasp import NASP, NASPConfig
+from nasp.strategies.pa_lazy import PALazy, PALazyConfig
+from nasp.strategies.pa_standard import PAStandard, PAStandardConfig
+from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
+from nasp.strategies.snas import SNAS, SNASConfig
 from nasp.strategies.strategy import Horizon, Strategy
 from nasp.supernet import Supernet
 
@@ -48,16 +54,30 @@ class StrategyFactory(Protocol):
 
 @dataclass(frozen=True)
 class Registration:
-    """A strategy's settings and how it is made."""
+    """A strategy's settings and how it is made.
+
+    Attributes:
+        config: its settings.
+        make: from a supernet and the settings.
+        partial_channels: K, where its supernet's candidates are to see 1/K of the channels,
+            unless the user says otherwise.
+    """
 
     config: type[BaseModel]
     make: StrategyFactory
+    partial_channels: int = 1
 
 
 STRATEGIES: dict[str, Registration] = {
     "nasp": Registration(NASPConfig, NASP),
     "darts": Registration(DARTSConfig, DARTS),
     "darts-second-order": Registration(DARTSConfig, DARTSSecondOrder),
+    "gdas": Registration(GDASConfig, GDAS),
+    "snas": Registration(SNASConfig, SNAS),
+    "pc-darts": Registration(PCDARTSConfig, PCDARTS, partial_channels=PARTS),
+    "drnas": Registration(DrNASConfig, DrNAS),
+    "pa-standard": Registration(PAStandardConfig, PAStandard),
+    "pa-lazy": Registration(PALazyConfig, PALazy),
 }
 
 

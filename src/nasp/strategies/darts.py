@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from nasp.architecture import Architecture
 from nasp.complexity import Penalty
-from nasp.learner import Learner, gradient_of
+from nasp.learner import Learner
+from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
 from nasp.strategies.strategy import Horizon
 from nasp.supernet import Alphas, Supernet
 from nasp.tasks.task import Batch, Metrics
 
-START = 1e-3
-"""Standard deviation of the first alphas (the authors' code)."""
-NONE = "none"
-"""The candidate that may take part in the search and never in what is derived from it."""
 
-
-class DARTSConfig(BaseModel):
-    """Settings of DARTS, of either order; the defaults are those of the authors' code.
-
-    Attributes:
-        lr: the alphas' step size (Adam).
-        betas: Adam's, for the alphas.
-        weight_decay: on the alphas.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lr: float = Field(3e-4, gt=0)
-    betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = Field(1e-3, ge=0)
+class DARTSConfig(AlphaAdam):
+    """Settings of DARTS, of either order; the defaults are those of the authors' code."""
 
 
 class DARTS:
@@ -60,36 +39,15 @@ class DARTS:
         penalty: Penalty,
     ) -> None:
         del horizon
-        self.supernet = supernet
-        self.learner = learner
-        self.config = config
-        self.generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for a in supernet.alphas.values():
-                a.copy_(START * torch.randn(a.shape, generator=self.generator))
-        self.penalty = penalty
-        self.optimizer = torch.optim.Adam(
-            supernet.alphas.values(),
-            lr=config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-        )
-        self.alpha_step = learner.fit_precision(self.optimizer).step
+        self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas: A ← A − ε ∇_A [L_val(w, A) + η R]."""
-        mixture = self.relax()
-        metrics = self.learner.gradients(
-            batch, inputs=list(mixture.values()), penalty=lambda: self.penalty(mixture)
-        )
-        self.descend({name: gradient_of(p) for name, p in mixture.items()})
-        return metrics
+        return self.relaxation.arch_step(batch, self.mixture())
 
     def weight_step(self, batch: Batch) -> Metrics:
         """Move the weights through the mixture: w ← w − γ ∇_w L_train(w, A)."""
-        with torch.no_grad():
-            self.supernet.mixture(self._softmax())
-        return self.learner.weight_step(batch)
+        return self.relaxation.weight_step(batch, self.mixture())
 
     def derive(self) -> Architecture:
         """Return each edge's strongest candidate, and each node's strongest edges (sec. 2.4).
@@ -97,40 +55,16 @@ class DARTS:
         ``none`` is left out of both rankings wherever an edge has another candidate, and an
         edge is as strong as its strongest candidate's softmax.
         """
-        strengths = {name: p.detach().clone() for name, p in self._softmax().items()}
-        for name, table in self.supernet.tables.items():
-            if NONE in table.candidates and len(table.candidates) > 1:
-                strengths[name][:, table.candidates.index(NONE)] = -1.0
-        # A copy: deriving breaks ties alike each time, and moves nothing.
-        generator = torch.Generator()
-        generator.set_state(self.generator.get_state())
-        return self.supernet.architecture(self.supernet.discretise(strengths, generator))
+        return self.relaxation.strongest(self.mixture(), with_none=False)
 
-    def relax(self) -> Alphas:
-        """Return leaves that hold softmax(A), the supernet set to run the mixture they weight."""
-        # Leaves, for a batch in several parts goes backward through them several times.
-        leaves = {name: p.detach().requires_grad_() for name, p in self._softmax().items()}
-        self.supernet.mixture(leaves)
-        return leaves
-
-    def descend(self, gradients: Mapping[str, Tensor]) -> None:
-        """Move the alphas one step, given the gradient by softmax(A)."""
-        self.optimizer.zero_grad(set_to_none=True)
-        mixture = self._softmax()
-        torch.autograd.backward(list(mixture.values()), [gradients[name] for name in mixture])
-        self.alpha_step()
+    def mixture(self) -> Alphas:
+        """Return the mixture's weights, softmax(A)."""
+        return softmax(self.relaxation.supernet.alphas)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the alphas' optimiser and what breaks ties."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
+        return self.relaxation.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-
-    def _softmax(self) -> Alphas:
-        return {name: a.softmax(dim=1) for name, a in self.supernet.alphas.items()}
+        self.relaxation.load_state_dict(state)

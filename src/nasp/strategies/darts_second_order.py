@@ -77,20 +77,22 @@ class DARTSSecondOrder:
         """
         if self.training_batch is None:
             return None
-        first_order = self.first_order
-        mixture = first_order.relax()
+        relaxation = self.first_order.relaxation
+        relaxed = self.first_order.mixture()
+        mixture = relaxation.relax(relaxed)
         with restored(self.learner.weights) as weights:
             xi = self._look_ahead(weights)
             # ∇_A' and ∇_w' of L_val(w', A) in one pass
             _clear([*weights, *mixture.values()])
             metrics = self.learner.gradients(
-                batch, [*mixture.values(), *weights], lambda: first_order.penalty(mixture)
+                batch, [*mixture.values(), *weights], lambda: relaxation.penalty(mixture)
             )
             direct = {name: gradient_of(p).clone() for name, p in mixture.items()}
             direction = [gradient_of(w).clone() for w in weights]
         # eq. 7:  ∇_A L_val(w', A) − ξ ∇²_{A,w} L_train(w, A) ∇_w' L_val(w', A)
         implicit = self._hessian_product(mixture, direction)
-        first_order.descend({name: direct[name] - xi * implicit[name] for name in direct})
+        gradients = {name: direct[name] - xi * implicit[name] for name in direct}
+        relaxation.descend(relaxed, gradients)
         _clear(self.learner.weights)
         return metrics
 

@@ -16,6 +16,17 @@ class Horizon:
     epochs: int
     steps_per_epoch: int
 
+    def epoch(self, steps: int) -> int:
+        """Return which epoch is under way after so many steps, counted from 0."""
+        return min(steps // self.steps_per_epoch, self.epochs - 1)
+
+    def anneal(self, start: float, end: float, steps: int) -> float:
+        """Return a value that goes from `start` in the first epoch to `end` in the last.
+
+        It stands still within an epoch and moves as far between any two that follow.
+        """
+        return start + (end - start) * self.epoch(steps) / max(self.epochs - 1, 1)
+
 
 class Strategy(Protocol):
     """One search algorithm: how edges are run, how the alphas and the weights move.

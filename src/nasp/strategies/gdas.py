@@ -1,0 +1,99 @@
+"""GDAS: one sampled candidate an edge, its gradient straight through (Dong and Yang, CVPR 2019)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from nasp.architecture import Architecture
+from nasp.complexity import Penalty
+from nasp.learner import Learner
+from nasp.strategies.concrete import concrete_sample
+from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
+from nasp.strategies.strategy import Horizon
+from nasp.supernet import Alphas, Supernet
+from nasp.tasks.task import Batch, Metrics
+
+
+class GDASConfig(AlphaAdam):
+    """Settings of GDAS; the defaults are those of the authors' code.
+
+    Attributes:
+        temperature: τ in the first epoch.
+        final_temperature: τ in the last; between them it falls by the same amount each epoch.
+    """
+
+    temperature: float = Field(10.0, gt=0)
+    final_temperature: float = Field(0.1, gt=0)
+
+
+class GDAS:
+    """Every step draws a path and runs it alone: cost and memory of one path, in both steps.
+
+    The alphas' gradient is that of the sampled candidates alone, as in the paper (Sec. 3.2).
+
+    Args:
+        supernet: its alphas are drawn anew, from N(0, 1e-3²).
+        learner: takes the gradients and the weight steps.
+        config: settings.
+        horizon: lays out the temperature.
+        seed: fixes the first alphas, the samples, and how ties are broken in what is derived.
+        penalty: η R, taken at the sample.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        learner: Learner,
+        config: GDASConfig,
+        horizon: Horizon,
+        seed: int,
+        penalty: Penalty,
+    ) -> None:
+        self.config = config
+        self.horizon = horizon
+        self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
+        self.weight_steps = 0
+
+    def arch_step(self, batch: Batch) -> Metrics:
+        """Move the alphas along the gradient through a sampled path."""
+        weights, path = self.sample()
+        return self.relaxation.arch_step(batch, weights, path)
+
+    def weight_step(self, batch: Batch) -> Metrics:
+        """Move the weights through another sampled path."""
+        weights, path = self.sample()
+        self.weight_steps += 1
+        return self.relaxation.weight_step(batch, weights, path)
+
+    def derive(self) -> Architecture:
+        """Return each edge's most probable candidate, and each node's strongest edges.
+
+        ``none`` is left out of both rankings wherever an edge has another candidate.
+        """
+        return self.relaxation.strongest(softmax(self.relaxation.supernet.alphas), with_none=False)
+
+    def sample(self) -> tuple[Alphas, Alphas]:
+        """Return h, one-hot, with the graph of the relaxed sample h̃; and h as a discrete point."""
+        temperature = self.horizon.anneal(
+            self.config.temperature, self.config.final_temperature, self.weight_steps
+        )
+        relaxation = self.relaxation
+        soft = concrete_sample(relaxation.supernet.alphas, temperature, relaxation.generator)
+        path = {
+            name: torch.zeros_like(s).scatter_(1, s.argmax(dim=1, keepdim=True), 1.0)
+            for name, s in soft.items()
+        }
+        hard = {name: path[name] - s.detach() + s for name, s in soft.items()}
+        return hard, path
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the alphas' optimiser, the random state and the count of steps."""
+        return {"relaxation": self.relaxation.state_dict(), "weight_steps": self.weight_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self.relaxation.load_state_dict(state["relaxation"])
+        self.weight_steps = state["weight_steps"]

@@ -1,0 +1,80 @@
+"""PA, lazy: the proximal algorithm that projects now and then, an ablation of NASP (AAAI 2020)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from nasp.architecture import Architecture
+from nasp.complexity import Penalty
+from nasp.learner import Learner
+from nasp.strategies.pa_standard import PAStandard
+from nasp.strategies.relaxation import AlphaAdam
+from nasp.strategies.strategy import Horizon
+from nasp.supernet import Supernet
+from nasp.tasks.task import Batch, Metrics
+
+
+class PALazyConfig(AlphaAdam):
+    """Settings of the lazy proximal algorithm; those of the optimiser are NASP's authors'.
+
+    Attributes:
+        period: architecture steps from one projection into C to the next; None: one at the end
+            alone, in what is derived.
+    """
+
+    period: int | None = Field(10, ge=1)
+
+
+class PALazy:
+    """A_{t+1} = A_t − ε ∇_A F(w_t, A_t), and A ← prox_C(A) after every `period` of them.
+
+    Between projections all candidates run, each times its entry of A, in both steps.
+
+    Args:
+        supernet: its alphas start at 0.5 everywhere.
+        learner: takes the gradients and the weight steps.
+        config: settings.
+        horizon: not needed.
+        seed: fixes how ties are broken.
+        penalty: η R, taken at A.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        learner: Learner,
+        config: PALazyConfig,
+        horizon: Horizon,
+        seed: int,
+        penalty: Penalty,
+    ) -> None:
+        self.period = config.period
+        self.standard = PAStandard(supernet, learner, config, horizon, seed, penalty)
+        self.arch_steps = 0
+
+    def arch_step(self, batch: Batch) -> Metrics:
+        """Move the alphas by the gradient at the continuous point; into C where it is time."""
+        metrics = self.standard.gradient_step(batch)
+        self.arch_steps += 1
+        if self.period is not None and self.arch_steps % self.period == 0:
+            self.standard.project()
+        return metrics
+
+    def weight_step(self, batch: Batch) -> Metrics:
+        """Move the weights through the candidates, each times its entry of A."""
+        return self.standard.weight_step(batch)
+
+    def derive(self) -> Architecture:
+        """Return where prox_C1 keeps an entry."""
+        return self.standard.derive()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the plain algorithm and the count of steps."""
+        return {"standard": self.standard.state_dict(), "arch_steps": self.arch_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self.standard.load_state_dict(state["standard"])
+        self.arch_steps = state["arch_steps"]
