@@ -153,6 +153,14 @@ def test_every_setting_of_a_strategy_is_listed_with_its_default(name: str) -> No
     assert dict(rows) == {field: repr(fields[field].default) for field in fields}
 
 
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_is_named_in_the_help_and_in_the_table(name: str) -> None:
+    search: Any = typer.main.get_command(app)
+    option = next(p for p in search.commands["search"].params if p.name == "strategy")
+    assert name in re.findall(r"[\w-]+", option.help)
+    assert f"\n| `{name}` | " in PAGES["docs/strategies.md"]
+
+
 def test_blocks_are_seen() -> None:
     page = (
         "text\n\n```python\na = 1\n\nb = 2\n```\n- item\n\n  ```bash\n  nasp show x\n  ```\n"

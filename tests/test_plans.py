@@ -15,6 +15,7 @@ from nasp.jobs import SearchJob, begin
 from nasp.plans import architecture_of, search_job, target_of, train_job_for
 from nasp.runs import RunFolder
 from nasp.spaces import find_space
+from nasp.strategies import STRATEGIES
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
@@ -41,6 +42,17 @@ def test_defaults_go_by_the_data() -> None:
     assert (cifar.search.epochs, cifar.data.batch_size) == (50, 64)
     assert cifar.search.settings == {}
     assert planned(space="darts").cells == 3
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_rivals_alphas_step_as_far_as_nasps_and_its_supernet_is_its_own(strategy: str) -> None:
+    digits = planned(search={"strategy": strategy})
+    assert digits.search.settings["lr"] == 3e-3
+    assert digits.partial_channels == (4 if strategy == "pc-darts" else 1)
+    cifar = planned(data={"name": "cifar10"}, search={"strategy": strategy})
+    assert cifar.search.settings == {}
+    own = planned(size={"partial_channels": 2}, search={"strategy": strategy}, settings={"lr": 1.0})
+    assert (own.partial_channels, own.search.settings["lr"]) == (2, 1.0)
 
 
 def test_what_was_given_wins() -> None:

@@ -9,7 +9,9 @@ from torchvision.ops import StochasticDepth
 
 from nasp.architecture import Architecture
 from nasp.choice import Choice, Node
+from nasp.derive import derive
 from nasp.errors import UsageError
+from nasp.partial_channels import PartialChannels
 from nasp.spaces import SPACES, NetworkConfig, find_space
 from nasp.supernet import Supernet
 
@@ -71,6 +73,35 @@ def test_supernet_and_network_map_images_to_logits(name: str, config: NetworkCon
     network = find_space(name).network(supernet.architecture(path), config)
     assert network(x).shape == (2, config.classes)
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("size", [16, 15])
+@every_space
+def test_candidates_of_a_part_of_the_channels(name: str, size: int) -> None:
+    config = NetworkConfig(channels=4, cells=3, image_size=size, partial_channels=4)
+    network = find_space(name).supernet(config)
+    supernet = Supernet(network, name)
+    whole = find_space(name).supernet(config.model_copy(update={"partial_channels": 1}))
+    assert supernet.tables == Supernet(whole).tables
+    for module in network.modules():
+        if isinstance(module, Choice):
+            assert all(isinstance(o, PartialChannels) for o in module.operations)
+    x = images(config)
+    supernet.mixture({n: a.softmax(dim=1) for n, a in supernet.alphas.items()})
+    assert supernet(x).shape == (2, 10)
+    path = supernet.random_path(torch.Generator().manual_seed(1))
+    supernet.single(path)
+    child = derive(supernet, supernet.architecture(path))
+    network.eval()
+    torch.testing.assert_close(child.eval()(x), supernet(x))
+    plain = find_space(name).network(supernet.architecture(path), config)
+    assert not any(isinstance(m, PartialChannels) for m in plain.modules())
+
+
+@every_space
+def test_channels_that_cannot_be_split(name: str) -> None:
+    with pytest.raises(UsageError, match=r"channels=6 cannot be split for partial_channels=4: ta"):
+        find_space(name).supernet(NetworkConfig(channels=6, cells=2, partial_channels=4))
 
 
 @every_space

@@ -34,8 +34,8 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            help="nasp, darts, darts-second-order, gdas, snas, pc-darts, drnas, pa-standard or"
-            " pa-lazy."
+            help="nasp; its rivals darts, darts-second-order, gdas, snas, pc-darts, drnas; its"
+            " ablations pa-standard, pa-lazy, nasp-without-c1, nasp-without-c2."
         ),
     ] = "nasp",
     epochs: o.Epochs = None,

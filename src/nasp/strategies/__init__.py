@@ -16,6 +16,8 @@ from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
 from nasp.strategies.gdas import GDAS, GDASConfig
 from nasp.strategies.nasp import NASP, NASPConfig
+from nasp.strategies.nasp_without_c1 import NASPWithoutC1, NASPWithoutC1Config
+from nasp.strategies.nasp_without_c2 import NASPWithoutC2, NASPWithoutC2Config
 from nasp.strategies.pa_lazy import PALazy, PALazyConfig
 from nasp.strategies.pa_standard import PAStandard, PAStandardConfig
 from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
@@ -78,6 +80,8 @@ STRATEGIES: dict[str, Registration] = {
     "drnas": Registration(DrNASConfig, DrNAS),
     "pa-standard": Registration(PAStandardConfig, PAStandard),
     "pa-lazy": Registration(PALazyConfig, PALazy),
+    "nasp-without-c1": Registration(NASPWithoutC1Config, NASPWithoutC1),
+    "nasp-without-c2": Registration(NASPWithoutC2Config, NASPWithoutC2),
 }
 
 

@@ -1,0 +1,74 @@
+"""NASP without C1, an ablation (Yao et al., AAAI 2020): alphas in [0, 1], nothing discrete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nasp.architecture import Architecture
+from nasp.complexity import Penalty
+from nasp.learner import Learner
+from nasp.proximal import prox_c2
+from nasp.strategies.relaxation import AlphaAdam, Relaxation
+from nasp.strategies.strategy import Horizon
+from nasp.supernet import Supernet
+from nasp.tasks.task import Batch, Metrics
+
+
+class NASPWithoutC1Config(AlphaAdam):
+    """Settings of NASP without C1; the defaults are those of NASP's authors' code."""
+
+
+class NASPWithoutC1:
+    """NASP in which nothing is discrete: where Ā stands in its iteration, here stands A.
+
+    A_{t+1} = prox_C2(A_t − ε ∇_A F(w_t, A_t)),  w_{t+1} = w_t − γ ∇_w L_train(w_t, A_{t+1}).
+
+    Args:
+        supernet: its alphas start at 0.5 everywhere.
+        learner: takes the gradients and the weight steps.
+        config: settings.
+        horizon: not needed.
+        seed: fixes how ties are broken in what is derived.
+        penalty: η R, taken at A.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        learner: Learner,
+        config: NASPWithoutC1Config,
+        horizon: Horizon,
+        seed: int,
+        penalty: Penalty,
+    ) -> None:
+        del horizon
+        self.supernet = supernet
+        self.relaxation = Relaxation(
+            supernet, learner, config, seed, penalty, mean=0.5, deviation=0.0
+        )
+
+    def arch_step(self, batch: Batch) -> Metrics:
+        """Move the alphas by the gradient at A, then into C2."""
+        metrics = self.relaxation.arch_step(batch, dict(self.supernet.alphas))
+        with torch.no_grad():
+            for a in self.supernet.alphas.values():
+                a.copy_(prox_c2(a))
+        return metrics
+
+    def weight_step(self, batch: Batch) -> Metrics:
+        """Move the weights through all candidates, each times its entry of A."""
+        return self.relaxation.weight_step(batch, dict(self.supernet.alphas))
+
+    def derive(self) -> Architecture:
+        """Return where prox_C1 keeps an entry of A."""
+        return self.relaxation.strongest(self.supernet.alphas, with_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the alphas' optimiser and what breaks ties."""
+        return self.relaxation.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self.relaxation.load_state_dict(state)

@@ -1,0 +1,81 @@
+"""NASP without C2, an ablation (Yao et al., AAAI 2020): discrete paths, alphas without bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nasp.architecture import Architecture
+from nasp.complexity import Penalty
+from nasp.learner import Learner, gradient_of
+from nasp.strategies.relaxation import AlphaAdam, Relaxation
+from nasp.strategies.strategy import Horizon
+from nasp.supernet import Supernet
+from nasp.tasks.task import Batch, Metrics
+
+
+class NASPWithoutC2Config(AlphaAdam):
+    """Settings of NASP without C2; the defaults are those of NASP's authors' code."""
+
+
+class NASPWithoutC2:
+    """NASP's iteration, but for the clip of its second line.
+
+    Args:
+        supernet: its alphas start at 0.5 everywhere.
+        learner: takes the gradients and the weight steps.
+        config: settings.
+        horizon: not needed.
+        seed: fixes how ties are broken.
+        penalty: η R, taken at the discrete point.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        learner: Learner,
+        config: NASPWithoutC2Config,
+        horizon: Horizon,
+        seed: int,
+        penalty: Penalty,
+    ) -> None:
+        del horizon
+        self.supernet = supernet
+        self.learner = learner
+        self.penalty = penalty
+        self.relaxation = Relaxation(
+            supernet, learner, config, seed, penalty, mean=0.5, deviation=0.0
+        )
+        self.path = supernet.discretise(supernet.alphas, self.relaxation.generator)
+
+    def arch_step(self, batch: Batch) -> Metrics:
+        """Lines 1 to 3 of the iteration, the second without prox_C2."""
+        # 1.  Ā_t = prox_C1(A_t)
+        discrete = self.supernet.probe(self.path)
+        # 2.  A_{t+1} = A_t − ε ∇_Ā F(w_t, Ā_t)
+        self.relaxation.optimizer.zero_grad(set_to_none=True)
+        metrics = self.learner.gradients(
+            batch, list(discrete.values()), lambda: self.penalty(discrete)
+        )
+        gradients = {name: gradient_of(leaf) for name, leaf in discrete.items()}
+        self.relaxation.descend(dict(self.supernet.alphas), gradients)
+        # 3.  Ā_{t+1} = prox_C1(A_{t+1})
+        self.path = self.supernet.discretise(self.supernet.alphas, self.relaxation.generator)
+        return metrics
+
+    def weight_step(self, batch: Batch) -> Metrics:
+        """Line 4: through the chosen candidates alone."""
+        self.supernet.single(self.path)
+        return self.learner.weight_step(batch)
+
+    def derive(self) -> Architecture:
+        """Return Ā, the discrete point of the last iteration."""
+        return self.supernet.architecture(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the alphas' optimiser, what breaks ties, and the discrete point."""
+        return {"relaxation": self.relaxation.state_dict(), "path": self.path}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self.relaxation.load_state_dict(state["relaxation"])
+        self.path = state["path"]
