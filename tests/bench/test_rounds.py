@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Process:
 def test_a_process_that_fails_is_one_sentence(
     process: Process, error: type[NaspError], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds.subprocess, "Popen", lambda *_, **__: process)
+    monkeypatch.setattr("nasp.bench.process.subprocess.Popen", lambda *_, **__: process)
     with pytest.raises(error, match=message):
         measure_in_process(Request(row="nasp", settings=TINY), Interruption())
 
@@ -64,13 +65,13 @@ def test_a_stop_ends_the_process_at_once(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Any] = []
-    popen = rounds.subprocess.Popen
+    popen = subprocess.Popen
 
     def sleep(*_: object, **options: Any) -> Any:
         begun.append(popen(["sleep", "60"], **options))
         return begun[0]
 
-    monkeypatch.setattr(rounds.subprocess, "Popen", sleep)
+    monkeypatch.setattr("nasp.bench.process.subprocess.Popen", sleep)
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
     with interruptible() as interruption, pytest.raises(Interrupted):
         measure_in_process(Request(row="nasp", settings=TINY), interruption)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,16 +10,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nasp.bench.measure import Request, Sample
+from nasp.bench.process import run_module
 from nasp.bench.results import Measurements, Results
 from nasp.bench.rows import check_row, check_settings
 from nasp.bench.settings import BenchSettings
-from nasp.errors import NaspError, UsageError
+from nasp.errors import NaspError
 from nasp.events import Measuring, Observer
 from nasp.interruption import Interrupted, Interruption, interruptible
 
 ROUND = ", round "
-POLL_SECONDS = 0.2
-"""How often the parent looks whether it was asked to stop."""
 
 
 class Plan(BaseModel):
@@ -111,29 +106,16 @@ def measure_in_process(request: Request, interruption: Interruption) -> Sample:
         NaspError: the process failed.
         Interrupted: a stop was asked for; the process is ended.
     """
-    environment = dict(os.environ)
-    if request.settings.threads is not None:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = str(request.settings.threads)
-    command = [sys.executable, "-m", "nasp.bench.measure", request.model_dump_json()]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        output, errors = _communicate(process, interruption)
-    if interruption.asked:
-        raise Interrupted
-    last_words = (errors.strip().splitlines() or ["it said nothing"])[-1]
-    if process.returncode == 2:
-        raise UsageError(last_words)
-    if process.returncode == -signal.SIGKILL:
-        last_words = "it was killed, most likely for want of memory"
-    if process.returncode != 0:
-        raise NaspError(
-            f"The process failed ({last_words}); give a smaller --batch, or leave it out by --rows."
-        )
+    line = run_module(
+        "nasp.bench.measure",
+        request.model_dump_json(),
+        request.settings.threads,
+        interruption,
+        "give a smaller --batch, or leave it out by --rows",
+    )
     try:
-        return Sample.model_validate_json(output.strip().splitlines()[-1])
-    except (IndexError, ValidationError) as error:
+        return Sample.model_validate_json(line)
+    except ValidationError as error:
         raise NaspError("The process gave no result.") from error
 
 
@@ -168,15 +150,6 @@ def figures(sample: Sample) -> dict[str, Any]:
         "idle_bytes": sample.idle_bytes,
         "peak_source": sample.peak_source,
     }
-
-
-def _communicate(process: subprocess.Popen[str], interruption: Interruption) -> tuple[str, str]:
-    while True:
-        try:
-            return process.communicate(timeout=POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            if interruption.asked:
-                process.kill()
 
 
 def _name(key: str) -> str:

@@ -7,7 +7,7 @@ stopped is still an unbiased sample of the space.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from nasp.architecture import Architecture
 from nasp.bench.measure import machine
 from nasp.bench.results import Measurements, Results
-from nasp.bench.spread import spread
+from nasp.bench.seeds import over_seeds
 from nasp.complexity import parameter_count
+from nasp.events import Measuring, Observer
 from nasp.feed import DataConfig, fast_layout, network_config, read_images, training_loaders
 from nasp.interruption import Interrupted, interruptible
 from nasp.learner import make_fabric
@@ -29,9 +30,6 @@ from nasp.spaces.sampling import all_architectures
 from nasp.tasks.image import ImageClassification, evaluate
 from nasp.tasks.image_set import ImageSet
 from nasp.train import TrainConfig, train
-
-Progress = Callable[[int, int, str], None]
-"""Told how many measurements are done, of how many, and what the last one found."""
 
 BENCH = "table"
 SPACE = "nasbench201-3"
@@ -77,7 +75,7 @@ class TableSettings(BaseModel):
 
 
 def make_table(
-    settings: TableSettings, seeds: int, path: Path | None, progress: Progress
+    settings: TableSettings, seeds: int, path: Path | None, observe: Observer
 ) -> dict[str, Any]:
     """Train every cell with seeds 0 to `seeds` - 1; what the file holds is not trained again.
 
@@ -88,7 +86,7 @@ def make_table(
         settings: how each cell is trained.
         seeds: trainings of each cell; they fix weights, subset and order.
         path: the file that keeps the table.
-        progress: is told after each training.
+        observe: is told before each training.
 
     Returns:
         ``rows`` in the order of the cells' notation, ``machine``, ``settings``, ``failed``.
@@ -111,19 +109,22 @@ def make_table(
     shuffled = [list(cells)[index] for index in order]
     wanted = [_key(name, seed) for seed in range(seeds) for name in shuffled]
     missing = results.missing(wanted)
-    images = read_images(settings.data) if missing else None
+    images = read_images(settings.data, observe) if missing else None
+    start = time.monotonic()
     with interruptible() as interruption:
-        for done, key in enumerate(missing, len(wanted) - len(missing)):
+        for index, key in enumerate(missing):
+            left = len(missing) - index
             name, _, seed = key.partition(" ")
+            remaining = (time.monotonic() - start) / index * left if index else None
+            observe(Measuring(f"{name} seed {seed}", len(wanted) - left, len(wanted), remaining))
             try:
                 if interruption.asked:
                     raise Interrupted
                 assert images is not None
                 value = train_cell(cells[name], settings, images, int(seed))
             except Interrupted as stop:
-                raise Interrupted(results.stopped(len(wanted) - done)) from stop
+                raise Interrupted(results.stopped(left)) from stop
             results.add(key, value)
-            progress(done + 1, len(wanted), f"{name} {value['test_accuracy']:.2f} %")
     return results.report()
 
 
@@ -170,7 +171,7 @@ def rows(found: Measurements) -> list[dict[str, Any]]:
         {
             "name": name,
             "parameters": values[0]["parameters"],
-            "test_accuracy": spread([value["test_accuracy"] for value in values]),
+            "test_accuracy": over_seeds([value["test_accuracy"] for value in values]),
             "test_loss": [value["test_loss"] for value in values],
             "seconds": [value["seconds"] for value in values],
         }

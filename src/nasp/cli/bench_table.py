@@ -53,8 +53,9 @@ def table(
     sample, since cells come in one shuffled order. nasp bench quality --table FILE reads it.
     """
     from nasp.bench.table import TableSettings, make_table, table_defaults
-    from nasp.cli.bar import Bar
+    from nasp.cli.watch import Watch
     from nasp.errors import validated
+    from nasp.events import nobody
     from nasp.feed import DataConfig
 
     defaults = table_defaults(data)
@@ -85,16 +86,17 @@ def table(
         },
         "the table",
     )
-    with Bar("training cells") as bar:
-        report = make_table(settings, seeds, json_file, bar)
+    with Watch() as watch:
+        # Hundreds of short trainings: a line each is of use to nobody.
+        report = make_table(settings, seeds, json_file, watch if watch.live else nobody)
     _show(report)
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    from nasp.bench.spread import spread
+    from nasp.bench.seeds import over_seeds
 
     rows = sorted(report["rows"], key=lambda row: -row["test_accuracy"]["mean"])
-    cells = spread([row["test_accuracy"]["mean"] for row in rows])
+    cells = over_seeds([row["test_accuracy"]["mean"] for row in rows])
     seeds = len(rows[0]["test_accuracy"]["seeds"])
     noise = (sum(row["test_accuracy"]["std"] ** 2 for row in rows) / len(rows)) ** 0.5
     for row in rows[:3]:

@@ -1,4 +1,4 @@
-"""How a figure spreads over seeds."""
+"""A figure over seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Return mean, std (of a sample; 0 for one value), best, worst, and the values as ``seeds``.
 
     Args:
