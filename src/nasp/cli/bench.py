@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nasp.cli import options as o
 from nasp.cli.bench_options import with_measurement
+from nasp.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from nasp.bench.rounds import Plan
     from nasp.bench.settings import BenchSettings
@@ -67,7 +69,7 @@ def cost(
     from nasp.cli.watch import Watch
 
     with Watch() as watch:
-        results = measure_cost(settings, _names(rows), plan, json_file, watch)
+        results = measure_cost(settings, o.names(rows), plan, json_file, watch)
     _show_cost(results.report())
     results.raise_failures()
 
@@ -101,16 +103,12 @@ def scale(
         check_plot(plot)
     varied = dict(map(_series, series)) if series else SERIES
     with Watch() as watch:
-        results = measure_scale(settings, varied, _names(rows) or [], plan, json_file, watch)
+        results = measure_scale(settings, varied, o.names(rows), plan, json_file, watch)
     report = results.report()
     if plot is not None and report["points"]:
         draw(curves(report), _setting(report), plot)
     _show_scale(report)
     results.raise_failures()
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _series(text: str) -> tuple[str, list[int]]:
@@ -139,7 +137,7 @@ def _show_cost(report: Mapping[str, Any]) -> None:
         ]
         for row in report["rows"]
     ]
-    _show_table(("row", *columns), rows)
+    print_table(("row", *columns), rows)
     _show_machine(report)
 
 
@@ -155,25 +153,8 @@ def _show_scale(report: Mapping[str, Any]) -> None:
         ]
         for point in report["points"]
     ]
-    _show_table(("series", "row", "A step, s", "w step, s", "peak MB", "GFLOP"), rows)
+    print_table(("series", "row", "A step, s", "w step, s", "peak MB", "GFLOP"), rows)
     _show_machine(report)
-
-
-def _show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=0)
-    for column in columns:
-        is_text = column in ("series", "row")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120  # a file has no edge at which figures must be cut
-    console.print(table)
 
 
 def _show_machine(report: Mapping[str, Any]) -> None:

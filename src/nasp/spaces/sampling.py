@@ -15,15 +15,20 @@ from nasp.supernet import Supernet
 _SMALL = NetworkConfig(channels=4, cells=3)
 
 
+def small_supernet(space: Space) -> Supernet:
+    """Return a small supernet of a space, for what does not depend on its size."""
+    return Supernet(space.supernet(_SMALL), space.name)
+
+
 def random_architecture(space: Space, seed: int) -> Architecture:
     """Return a uniformly random architecture of a space."""
-    supernet = Supernet(space.supernet(_SMALL), space.name)
+    supernet = small_supernet(space)
     return supernet.architecture(supernet.random_path(torch.Generator().manual_seed(seed)))
 
 
 def candidates_of(space: Space) -> dict[str, list[str]]:
     """Return the candidate operations of a space: table -> names, in the order of the alphas."""
-    supernet = Supernet(space.supernet(_SMALL), space.name)
+    supernet = small_supernet(space)
     return {name: list(table.candidates) for name, table in supernet.tables.items()}
 
 
@@ -34,7 +39,7 @@ def all_architectures(space: Space) -> Iterator[Architecture]:
         UsageError: not every edge survives in this space, so that candidates on edges alone do
             not name an architecture.
     """
-    supernet = Supernet(space.supernet(_SMALL), space.name)
+    supernet = small_supernet(space)
     if supernet.groups:
         raise UsageError(
             f"The architectures of space '{space.name}' cannot be listed, since its nodes keep"
