@@ -86,6 +86,12 @@ class Learner:
                 self.fabric.backward(objective, inputs=list(inputs))
         return totals
 
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
+        """Return the batch's mean loss, the network as it is set, in the mode it is in."""
+        parts = split_batch(self.fabric.to_device(batch), self.accumulate)
+        return sum(share * float(self.task.loss(self.network, part)[0]) for part, share in parts)
+
     def weight_step(self, batch: Batch) -> Metrics:
         """Move the weights one step down the batch's loss; return loss and metrics."""
         self.optimizer.zero_grad(set_to_none=True)

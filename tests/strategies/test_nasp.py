@@ -19,6 +19,7 @@ from nasp.choice import Choice, Node, Single, Zero
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.learner import Learner
 from nasp.strategies import NASP, Horizon, NASPConfig
+from nasp.strategies.nasp import PAPER
 from nasp.supernet import Supernet
 from nasp.tasks.task import Batch
 
@@ -113,6 +114,11 @@ def batch(seed: int) -> tuple[Tensor, Tensor]:
 
 LR, MOMENTUM, DECAY, CLIP = 0.05, 0.9, 3e-3, 0.6
 EDGES = {"cell": 3, "last": 1}
+
+
+def authors(**settings: Any) -> NASPConfig:
+    """Return settings under which NASP is as published."""
+    return NASPConfig(**{**PAPER, **settings})
 
 
 def setting(
@@ -239,9 +245,9 @@ class Naive:
 @pytest.mark.parametrize(
     ("config", "complexity"),
     [
-        (NASPConfig(lr=0.08, betas=(0.6, 0.95), weight_decay=0.02), 0.3),
-        (NASPConfig(lr=0.08), 0.0),
-        (NASPConfig(optimizer="sgd", lr=1.0, weight_decay=0.02), 0.05),
+        (authors(lr=0.08, betas=(0.6, 0.95), weight_decay=0.02), 0.3),
+        (authors(lr=0.08), 0.0),
+        (authors(optimizer="sgd", lr=1.0, weight_decay=0.02), 0.05),
     ],
     ids=["adam", "adam without complexity", "sgd"],
 )
@@ -282,9 +288,9 @@ def test_twenty_iterations_of_the_naive_algorithm(config: NASPConfig, complexity
 
 
 def test_the_first_path_is_a_uniform_draw_of_the_seed() -> None:
-    supernet, _ = setting(NASPConfig())
-    firsts = [strategy(supernet, NASPConfig(), seed, 0.0).derive() for seed in range(300)]
-    assert firsts[7] == strategy(supernet, NASPConfig(), 7, 0.0).derive()
+    supernet, _ = setting(authors())
+    firsts = [strategy(supernet, authors(), seed, 0.0).derive() for seed in range(300)]
+    assert firsts[7] == strategy(supernet, authors(), 7, 0.0).derive()
     counts = Counter(first["last"] for first in firsts)
     assert set(counts) == {"wide", "narrow", "skip"}
     assert sum((n - 100) ** 2 / 100 for n in counts.values()) < 13.8  # p = 0.001 at 2 degrees
@@ -292,7 +298,7 @@ def test_the_first_path_is_a_uniform_draw_of_the_seed() -> None:
 
 
 def test_metrics_are_the_loss_and_the_tasks_own_without_the_penalty() -> None:
-    supernet, it = setting(NASPConfig(), complexity=100.0)
+    supernet, it = setting(authors(), complexity=100.0)
     again = copy.deepcopy(supernet)
     again.single(it.path)
     x, y = batch(0)
@@ -305,7 +311,7 @@ def test_metrics_are_the_loss_and_the_tasks_own_without_the_penalty() -> None:
 
 
 def test_alphas_stay_in_c2_and_the_weights_rest_in_the_architecture_step() -> None:
-    supernet, it = setting(NASPConfig(lr=3.0))
+    supernet, it = setting(authors(lr=3.0))
     before = [w.detach().clone() for w in supernet.weights()]
     for step in range(5):
         it.arch_step(batch(step))
@@ -317,7 +323,7 @@ def test_alphas_stay_in_c2_and_the_weights_rest_in_the_architecture_step() -> No
 
 
 def test_alphas_rest_in_the_weight_step() -> None:
-    supernet, it = setting(NASPConfig())
+    supernet, it = setting(authors())
     it.arch_step(batch(0))
     before = {n: a.detach().clone() for n, a in supernet.alphas.items()}
     it.weight_step(batch(1))
@@ -325,7 +331,7 @@ def test_alphas_rest_in_the_weight_step() -> None:
 
 
 def test_neither_optimiser_holds_what_the_other_moves() -> None:
-    supernet, it = setting(NASPConfig())
+    supernet, it = setting(authors())
 
     def held(optimizer: torch.optim.Optimizer) -> set[int]:
         return {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -336,7 +342,7 @@ def test_neither_optimiser_holds_what_the_other_moves() -> None:
 
 
 def test_a_weight_step_leaves_the_unchosen_operations_as_they_are() -> None:
-    supernet, it = setting(NASPConfig(exploration=1.0))
+    supernet, it = setting(authors(exploration=1.0))
     moved: Counter[bool] = Counter()
     for step in range(12):  # by and by every operation has a momentum that could move it
         before = {n: t.clone() for n, t in supernet.network.state_dict().items()}
@@ -377,7 +383,7 @@ def weight_paths(steps: int, **settings: Any) -> tuple[NASP, list[tuple[int | No
     edges = [Choice({str(k): nn.Identity() for k in range(3)}) for _ in range(3)]
     supernet = Supernet(nn.Sequential(Node(edges[:2], 1), edges[2]))
     learner: Any = StillLearner(supernet)
-    it = NASP(supernet, learner, NASPConfig(**settings), Horizon(2, steps), 5, Regulariser({}))
+    it = NASP(supernet, learner, authors(**settings), Horizon(2, steps), 5, Regulariser({}))
     for _ in range(steps):
         it.weight_step(None)
     return it, learner.paths
@@ -405,7 +411,7 @@ def test_warm_up_draws_paths_uniformly() -> None:
 
 
 def test_alphas_rest_through_the_warm_up_and_move_from_its_end() -> None:
-    supernet, it = setting(NASPConfig(warmup_epochs=2), steps_per_epoch=3)
+    supernet, it = setting(authors(warmup_epochs=2), steps_per_epoch=3)
     before = {n: a.detach().clone() for n, a in supernet.alphas.items()}
     path = it.derive()
     for step in range(6):
@@ -431,7 +437,7 @@ def test_exploration(probability: float) -> None:
 
 
 def test_derive_is_the_discrete_point_of_the_last_iteration() -> None:
-    supernet, it = setting(NASPConfig(exploration=1.0, lr=0.05))
+    supernet, it = setting(authors(exploration=1.0, lr=0.05))
     for step in range(4):
         it.arch_step(batch(step))
         it.weight_step(batch(step))
@@ -449,7 +455,7 @@ def test_derive_is_the_discrete_point_of_the_last_iteration() -> None:
 
 
 def test_resumed_it_goes_on_to_the_same_bits() -> None:
-    config = NASPConfig(exploration=0.5, warmup_epochs=1, lr=0.05)
+    config = authors(exploration=0.5, warmup_epochs=1, lr=0.05)
     supernet, it = setting(config, complexity=0.1, steps_per_epoch=2)
 
     def iterate(searcher: NASP, steps: range) -> list[Any]:
@@ -472,3 +478,50 @@ def test_resumed_it_goes_on_to_the_same_bits() -> None:
     assert iterate(it, range(4, 9)) == iterate(resumed, range(4, 9))
     for one, two in zip(supernet.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_the_first_path_takes_the_largest_candidates() -> None:
+    supernet, it = setting(NASPConfig())
+    counts = parameter_counts(supernet)
+    assert it.derive()["last"] == "wide"
+    for name, path in it.path.items():
+        for row, count in zip(path, counts[name], strict=True):
+            assert not row.any() or count[row.argmax()] == count.max()
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(50 * 390, 3e-4), (9750, 6e-4), (10, 0.02)], ids=str
+)
+def test_the_step_size_follows_from_the_length_of_the_search(steps: int, expected: float) -> None:
+    _, it = setting(NASPConfig(warmup_epochs=1), epochs=2, steps_per_epoch=steps)
+    assert it.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_a_step_that_goes_uphill_is_not_taken() -> None:
+    """Over a run, F on the step's own batch never rises, and one edge or node changes a step."""
+    supernet, it = setting(NASPConfig(lr=0.08), complexity=0.1)
+    taken = refused = 0
+    for step in range(60):
+        x, y = batch(step)
+        before, alphas = it.path, {n: a.detach().clone() for n, a in supernet.alphas.items()}
+        old = objective(supernet, it, before, (x, y))
+        it.arch_step((x, y))
+        if all(torch.equal(it.path[name], path) for name, path in before.items()):
+            proposed = supernet.discretise(alphas)
+            refused += any(not torch.equal(proposed[n], before[n]) for n in before)
+        else:
+            taken += 1
+            assert objective(supernet, it, it.path, (x, y)) < old + 1e-9
+            changed = [n for n in before if not torch.equal(it.path[n], before[n])]
+            assert len(changed) == 1
+        it.weight_step(batch(1000 + step))
+    assert taken
+
+
+def objective(
+    supernet: Supernet, it: NASP, path: Mapping[str, Tensor], data: tuple[Tensor, Tensor]
+) -> float:
+    again = copy.deepcopy(supernet)
+    again.single(path)
+    with torch.no_grad():
+        return float(F.cross_entropy(again(data[0]), data[1]) + it.penalty(path))

@@ -9,20 +9,39 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
+from nasp.complexity import Penalty, parameter_counts
 from nasp.learner import Learner, gradient_of
 from nasp.proximal import prox_c2
+from nasp.strategies.descent import Descent
 from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.supernet import Alphas, Supernet
 from nasp.tasks.task import Batch, Metrics
+
+AUTHORS_TRAVEL = 3e-4 * 50 * 390
+"""How far the authors' code lets an alpha go in all: step size, epochs, steps an epoch."""
+LARGEST_STEP = 0.02
+"""The longest step that `NASPConfig.lr` takes by itself, in however short a search."""
+TIE = 1e-6
+"""What decides between alphas that are equal; too little to decide between others."""
+
+
+PAPER: dict[str, Any] = {"start": "random", "descent": False, "lr": 3e-4}
+"""The settings of the authors' code, where the defaults differ."""
 
 
 class NASPConfig(BaseModel):
-    """Settings of NASP; the defaults are those of the authors' code.
+    """Settings of NASP; those of the authors' code are the defaults with `PAPER` on top.
 
     Attributes:
+        start: the first path, all alphas being equal: ``"largest"`` takes each edge's candidate
+            with the most parameters, since a candidate cannot show its worth before its weights
+            are trained; ``"random"`` draws it.
+        descent: change the discrete architecture only where that lowers F on the step's own
+            batch, and one edge or node at a time (`nasp.strategies.descent`); False takes every
+            argmax, as the paper does.
         optimizer: of the alphas, ``"adam"`` or plain ``"sgd"``.
-        lr: the alphas' step size ε.
+        lr: the alphas' step size ε; None lets an alpha travel as far in all as in the authors'
+            search (5.85), with steps of at most 0.02.
         betas: Adam's, for the alphas.
         weight_decay: on the alphas.
         exploration: probability that a weight step trains a random path instead.
@@ -35,8 +54,10 @@ class NASPConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    start: Literal["largest", "random"] = "largest"
+    descent: bool = True
     optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float = Field(3e-4, gt=0)
+    lr: float | None = Field(None, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(1e-3, ge=0)
     exploration: float = Field(0.0, ge=0, le=1)
@@ -70,11 +91,13 @@ class NASP:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
         self.penalty = penalty
-        self.optimizer = _alpha_optimizer(list(supernet.alphas.values()), config)
+        lr = config.lr or min(LARGEST_STEP, AUTHORS_TRAVEL / _steps(config, horizon))
+        self.optimizer = _alpha_optimizer(list(supernet.alphas.values()), config, lr)
         self.alpha_step = learner.fit_precision(self.optimizer).step
         self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
         self.weight_steps = 0
-        self.path = supernet.discretise(supernet.alphas, self.generator)
+        self.path = self._first_path()
+        self.descent = Descent(supernet, learner, penalty, lr) if config.descent else None
 
     def arch_step(self, batch: Batch) -> Metrics | None:
         """Lines 1 to 3 of the iteration; None while the weights warm up."""
@@ -95,8 +118,13 @@ class NASP:
         with torch.no_grad():
             for a in alphas.values():
                 a.copy_(prox_c2(a))
-        # 3.  Ā_{t+1} = prox_C1(A_{t+1})
-        self.path = self.supernet.discretise(alphas, self.generator)
+        # 3.  Ā_{t+1} = prox_C1(A_{t+1}), where that goes downhill
+        if self.descent is None:
+            self.path = self.supernet.discretise(alphas, self.generator)
+        else:
+            held = {name: a + TIE * self.path[name] for name, a in alphas.items()}
+            proposal = self.supernet.discretise(held, self.generator)
+            self.path = self.descent.step(self.path, proposal, batch, metrics["loss"])
         return metrics
 
     def weight_step(self, batch: Batch) -> Metrics:
@@ -134,14 +162,28 @@ class NASP:
             return leaves
         return self.supernet.probe(self.path, fused=self.config.gradient == "probe")
 
+    def _first_path(self) -> Alphas:
+        alphas: Alphas = dict(self.supernet.alphas)
+        if self.config.start == "largest":
+            counts = parameter_counts(self.supernet)
+            alphas = {
+                name: a + TIE * counts[name] / counts[name].amax().clamp_min(1)
+                for name, a in alphas.items()
+            }
+        return self.supernet.discretise(alphas, self.generator)
+
     def _explores(self) -> bool:
         draw = torch.rand((), generator=self.generator).item()
         return self.weight_steps < self.warmup_steps or draw < self.config.exploration
 
 
-def _alpha_optimizer(alphas: list[torch.nn.Parameter], config: NASPConfig) -> torch.optim.Optimizer:
+def _steps(config: NASPConfig, horizon: Horizon) -> int:
+    return max(1, (horizon.epochs - config.warmup_epochs) * horizon.steps_per_epoch)
+
+
+def _alpha_optimizer(
+    alphas: list[torch.nn.Parameter], config: NASPConfig, lr: float
+) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
-        return torch.optim.Adam(
-            alphas, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-        )
-    return torch.optim.SGD(alphas, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.Adam(alphas, lr=lr, betas=config.betas, weight_decay=config.weight_decay)
+    return torch.optim.SGD(alphas, lr=lr, weight_decay=config.weight_decay)

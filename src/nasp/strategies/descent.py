@@ -1,0 +1,86 @@
+"""A discrete step that never goes uphill: how NASP's architecture comes to rest.
+
+The gradient at the discrete point says what a little of another candidate would do, not what
+taking it instead would do. So the argmax chatters, and its last value is arbitrary. Here each
+proposed step is measured on the batch that proposed it, as monotone proximal gradient methods do
+(Li, Lin, "Accelerated Proximal Gradient Methods for Nonconvex Programming", NeurIPS 2015).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nasp.complexity import Penalty
+from nasp.learner import Learner
+from nasp.proximal import prox_c2
+from nasp.supernet import Alphas, Supernet
+from nasp.tasks.task import Batch
+
+REST = 5
+"""Steps of size ε by which the alphas of a refused change fall back."""
+
+
+class Descent:
+    """Takes one change of a proposed path where it lowers F = L_val + η R, else none.
+
+    Args:
+        supernet: its alphas fall back where a change is refused.
+        learner: measures the loss.
+        penalty: η R(A), taken at the discrete point.
+        lr: the alphas' step size ε.
+    """
+
+    def __init__(self, supernet: Supernet, learner: Learner, penalty: Penalty, lr: float) -> None:
+        self.supernet = supernet
+        self.learner = learner
+        self.penalty = penalty
+        self.setback = REST * lr
+
+    @torch.no_grad()
+    def step(self, path: Alphas, proposal: Alphas, batch: Batch, loss: float) -> Alphas:
+        """Return `path` with the proposal's foremost change, or `path` where that goes uphill.
+
+        Args:
+            path: the discrete point that stands.
+            proposal: prox_C1 of the alphas.
+            batch: the validation batch of this step.
+            loss: of `path` on it.
+        """
+        changed = self.foremost_change(path, proposal)
+        if changed is None:
+            return path
+        self.supernet.single(changed)
+        risen = self.learner.loss(batch) - loss
+        if risen + float(self.penalty(changed) - self.penalty(path)) < 0:
+            return changed
+        for name, a in self.supernet.alphas.items():
+            a.copy_(prox_c2(a + self.setback * (path[name] - changed[name])))
+        return path
+
+    def foremost_change(self, path: Alphas, proposal: Alphas) -> Alphas | None:
+        """Return `path` with the change of the edge or node whose alphas gain most by it.
+
+        The edges of a node group change together. None where the two paths are equal.
+        """
+        alphas = self.supernet.alphas
+        gains = torch.cat([((proposal[n] - path[n]) * a).sum(dim=1) for n, a in alphas.items()])
+        differs = torch.cat([(proposal[n] != path[n]).any(dim=1) for n in alphas])
+        if not differs.any():
+            return None
+        unit = self._units(differs)
+        total = torch.zeros_like(gains).index_add_(0, unit, gains)
+        changes = torch.zeros_like(gains).index_add_(0, unit, differs.to(gains.dtype))
+        foremost = torch.where(changes > 0, total, -torch.inf).argmax()
+        rows = (unit == foremost).split([len(a) for a in alphas.values()])
+        return {
+            name: torch.where(row[:, None], proposal[name], path[name])
+            for name, row in zip(alphas, rows, strict=True)
+        }
+
+    def _units(self, rows: Tensor) -> Tensor:
+        """Return the number of each row's node group, or its own where it has none."""
+        units = torch.arange(len(rows), device=rows.device)
+        for group in self.supernet.groups:
+            units[list(group.edges)] = group.edges[0]
+        return units

@@ -1,0 +1,118 @@
+"""Discrete steps that go downhill only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nasp.choice import Choice, Node
+from nasp.strategies.descent import REST, Descent
+from nasp.supernet import Alphas, Supernet
+
+
+class Shift(nn.Module):
+    """Adds a number: the loss of a path is then known."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.by
+
+
+class Table:
+    """Measures the sum of a path's shifts."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def loss(self, batch: Tensor) -> float:
+        return float(self.network(batch))
+
+
+def pair(share: str) -> Choice:
+    return Choice({"0": Shift(0.0), "1": Shift(1.0), "-1": Shift(-1.0)}, share=share)
+
+
+def free(a: Any) -> Tensor:
+    return torch.zeros(())
+
+
+def one_hot(*chosen: int | None) -> Tensor:
+    rows = torch.zeros(len(chosen), 3)
+    for row, k in enumerate(chosen):
+        if k is not None:
+            rows[row, k] = 1.0
+    return rows
+
+
+def setting() -> tuple[Supernet, Descent]:
+    supernet = Supernet(nn.Sequential(pair("t/0"), pair("t/1")))
+    learner: Any = Table(supernet)
+    return supernet, Descent(supernet, learner, free, lr=0.01)
+
+
+def step(supernet: Supernet, it: Descent, path: Tensor, proposal: Tensor) -> Tensor:
+    state: Alphas = {"t": path}
+    supernet.single(state)
+    batch = torch.zeros(())
+    return it.step(state, {"t": proposal}, batch, float(supernet(batch)))["t"]
+
+
+def test_downhill_is_taken_and_uphill_is_not() -> None:
+    supernet, it = setting()
+    start = one_hot(0, 0)
+    assert torch.equal(step(supernet, it, start, one_hot(2, 0)), one_hot(2, 0))
+    assert torch.equal(step(supernet, it, start, one_hot(1, 0)), start)
+    assert torch.equal(step(supernet, it, start, start), start)
+
+
+def test_level_ground_is_no_step() -> None:
+    supernet, it = setting()
+    supernet.network[1].candidates["1"].by = 0.0  # type: ignore[index, union-attr]
+    assert torch.equal(step(supernet, it, one_hot(0, 0), one_hot(0, 1)), one_hot(0, 0))
+
+
+def test_the_penalty_counts() -> None:
+    supernet, it = setting()
+    it.penalty = lambda alphas: 2.0 * alphas["t"][0, 2]
+    assert torch.equal(step(supernet, it, one_hot(0, 0), one_hot(2, 0)), one_hot(0, 0))
+
+
+def test_a_refused_change_falls_back_and_stays_in_c2() -> None:
+    supernet, it = setting()
+    a = supernet.alphas["t"]
+    with torch.no_grad():
+        a.copy_(torch.tensor([[0.98, 1.0, 0.3], [0.5, 0.5, 0.5]]))
+    step(supernet, it, one_hot(0, 0), one_hot(1, 0))
+    back = REST * 0.01
+    expected = torch.tensor([[1.0, 1.0 - back, 0.3], [0.5, 0.5, 0.5]])
+    torch.testing.assert_close(a.detach(), expected)
+
+
+def test_the_edge_that_gains_most_changes_and_the_other_waits() -> None:
+    supernet, it = setting()
+    with torch.no_grad():
+        supernet.alphas["t"].copy_(torch.tensor([[0.1, 0.0, 0.5], [0.1, 0.0, 0.7]]))
+    assert torch.equal(step(supernet, it, one_hot(0, 0), one_hot(2, 2)), one_hot(0, 2))
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_edges_of_a_node_change_together(keep: int) -> None:
+    edges = [pair(f"t/{k}") for k in range(3)]
+    supernet = Supernet(nn.ModuleList([Node(edges, keep), pair("t/3")]))
+    learner: Any = None
+    it = Descent(supernet, learner, free, lr=0.01)
+    path = one_hot(0, 0 if keep == 2 else None, None, 0)
+    proposal = one_hot(None, 0 if keep == 2 else None, 1, 1)
+    with torch.no_grad():
+        strengths = [[0.1, 0, 0], [0.2, 0, 0], [0, 0.5, 0], [0, 0.2, 0]]
+        supernet.alphas["t"].copy_(torch.tensor(strengths))
+    changed = it.foremost_change({"t": path}, {"t": proposal})
+    assert changed is not None
+    assert torch.equal(changed["t"], torch.cat([proposal[:3], path[3:]]))
+    assert it.foremost_change({"t": path}, {"t": path}) is None
