@@ -72,7 +72,7 @@ class Descent:
         total = torch.zeros_like(gains).index_add_(0, unit, gains)
         changes = torch.zeros_like(gains).index_add_(0, unit, differs.to(gains.dtype))
         foremost = torch.where(changes > 0, total, -torch.inf).argmax()
-        rows = (unit == foremost).split([len(a) for a in alphas.values()])
+        rows = torch.split(unit == foremost, [len(a) for a in alphas.values()])
         return {
             name: torch.where(row[:, None], proposal[name], path[name])
             for name, row in zip(alphas, rows, strict=True)
