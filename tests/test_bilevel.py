@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nasp
 from nasp.architecture import Architecture
-from nasp.bilevel import Found, search
+from nasp.bilevel import search
 from nasp.errors import NaspError, UsageError
 from nasp.events import Event, Started, Stepped
+from nasp.found import Found
 from nasp.interruption import Interrupted
 from nasp.runs import RunFolder, load_tensors
 

@@ -24,10 +24,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"supernet", "complexity"}),
     frozenset({"derive"}),
     frozenset({"spaces", "tasks", "learner", "strategies"})
-    | frozenset({"events", "meter", "stream", "health"}),
+    | frozenset({"events", "meter", "stream", "health", "history"}),
     frozenset({"runs", "recipe", "feed", "auxiliary", "drop_path"}),
     frozenset({"checkpointer"}),
     frozenset({"loop"}),
+    frozenset({"selection"}),
+    frozenset({"found"}),
     frozenset({"bilevel", "train"}),
     frozenset({"baseline", "defaults", "jobs", "plans", "report"}),
     frozenset({"bench"}),

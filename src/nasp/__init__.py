@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasp.architecture import Architecture
-    from nasp.bilevel import Found, SearchConfig, search
+    from nasp.bilevel import SearchConfig, search
     from nasp.choice import Choice, Node, Zero
     from nasp.errors import NaspError, UsageError
+    from nasp.found import Found
     from nasp.partial_channels import PartialChannels
     from nasp.supernet import Supernet
     from nasp.tasks.supervised import Supervised
@@ -36,7 +37,7 @@ __all__ = [
 _HOMES = {
     "Architecture": "nasp.architecture",
     "Choice": "nasp.choice",
-    "Found": "nasp.bilevel",
+    "Found": "nasp.found",
     "NaspError": "nasp.errors",
     "Node": "nasp.choice",
     "PartialChannels": "nasp.partial_channels",

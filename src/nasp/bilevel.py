@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from lightning_fabric import seed_everything
 from pydantic import Field
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
 from nasp.checkpointer import Checkpointer
 from nasp.complexity import Regulariser, parameter_counts
-from nasp.derive import derive
 from nasp.errors import UsageError, validated
 from nasp.events import Observer, nobody
+from nasp.found import Found
 from nasp.health import HealthMonitor
+from nasp.history import AlphaHistory
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
 from nasp.recipe import Recipe
 from nasp.runs import RunFolder
-from nasp.strategies import Horizon, make_strategy, strategy_config
+from nasp.selection import SelectConfig, Selecting, Selector, Visits
+from nasp.strategies import STRATEGIES, Horizon, Proposes, make_strategy, strategy_config
 from nasp.stream import Stream, epoch_length
 from nasp.supernet import Supernet
 from nasp.tasks.supervised import Supervised
@@ -37,40 +36,17 @@ class SearchConfig(Recipe):
         strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES`.
         settings: the strategy's own settings.
         complexity: η, the weight of R(A): larger finds smaller networks.
+        select: how the result is chosen: ``"none"``, the last architecture; ``"rerank"``, the
+            best by the shared weights of those that the search came by; ``"train"``, the best of
+            these after stand-alone training.
+        selection: settings of that choice.
     """
 
     strategy: str = "nasp"
     settings: dict[str, Any] = Field(default_factory=dict)
     complexity: float = Field(0.0, ge=0)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found.
-
-    Attributes:
-        architecture: the discrete path of its last iteration.
-        supernet: with the weights and alphas as the search left them.
-        initial_weights: the network's parameters and buffers before the search.
-        metrics: a line for each epoch.
-        run: the run folder, where there is one.
-    """
-
-    architecture: Architecture
-    supernet: Supernet
-    initial_weights: Mapping[str, Tensor]
-    metrics: list[dict[str, Any]]
-    run: Path | None = None
-
-    def build(self, weights: Literal["inherit", "fresh"] = "inherit") -> nn.Module:
-        """Return the found network as a plain module: nothing of nasp is left in it.
-
-        Args:
-            weights: ``"inherit"`` takes the supernet's, ``"fresh"`` those that the network had
-                before the search.
-        """
-        start = self.initial_weights if weights == "fresh" else None
-        return derive(self.supernet, self.architecture, start)
+    select: Selecting = "none"
+    selection: SelectConfig = Field(default_factory=SelectConfig)
 
 
 def search(
@@ -113,6 +89,7 @@ def search(
     elif not isinstance(task, Task):
         task = Supervised(task)
     strategy_config(config.strategy, config.settings)  # raises before a folder is made
+    selecting(config)
     supernet = Supernet(network)
     if run is None:
         return run_search(supernet, train_loader, val_loader, task, config, None, observe)
@@ -132,11 +109,25 @@ def run_search(
     config: SearchConfig,
     run: RunFolder | None = None,
     observe: Observer = nobody,
+    selection_loader: Iterable[Batch] | None = None,
 ) -> Found:
-    """Search a supernet; a run that was stopped goes on. See `search`."""
+    """Search a supernet; a run that was stopped goes on. See `search`.
+
+    Args:
+        supernet: its weights and alphas are trained.
+        train_loader: batches for the weights.
+        val_loader: batches for the alphas.
+        task: the task.
+        config: settings.
+        run: keeps the run.
+        observe: is told what happens.
+        selection_loader: batches that the selection measures on; default `val_loader`.
+    """
+    mode = selecting(config)
     seed_everything(config.seed, verbose=False)
     supernet.train()
-    steps = epoch_length(train_loader)
+    is_iterative = STRATEGIES[config.strategy].iterative
+    epochs, steps = (config.epochs, epoch_length(train_loader)) if is_iterative else (1, 1)
     initial_weights = {
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }
@@ -147,13 +138,14 @@ def run_search(
         supernet,
         learner,
         config.settings,
-        Horizon(config.epochs, steps),
+        Horizon(epochs, steps),
         config.seed,
         Regulariser(parameter_counts(supernet), config.complexity),
     )
     weight_batches = Stream(train_loader, "The training loader")
     arch_batches = Stream(val_loader, "The validation loader")
     monitor = HealthMonitor(supernet, strategy.derive())
+    visits = Visits(supernet, epochs * steps)
     history = AlphaHistory(supernet)
     meter = Meter()
     checkpointer = Checkpointer(
@@ -164,6 +156,7 @@ def run_search(
             "schedule": schedule,
             "strategy": strategy,
             "monitor": monitor,
+            "visits": visits,
             "history": history,
             "meter": meter,
             "weight_batches": weight_batches,
@@ -174,8 +167,9 @@ def run_search(
 
     def step() -> StepReport:
         on_val = strategy.arch_step(next(arch_batches))
-        on_train = strategy.weight_step(next(weight_batches))
+        on_train = strategy.weight_step(next(weight_batches)) if is_iterative else {}
         architecture = strategy.derive()
+        visits.step(architecture)
         changed = monitor.step(architecture)
         return StepReport(
             {**_prefixed("train_", on_train), **_prefixed("val_", on_val or {})},
@@ -185,23 +179,41 @@ def run_search(
 
     def end_epoch(epoch: int) -> EpochReport:
         lr = schedule.get_last_lr()[0]
-        schedule.step()
+        if is_iterative:
+            schedule.step()
         history.add()
         architecture = strategy.derive()
+        visits.end_epoch(architecture)
         health = monitor.end_epoch()
         warnings = [health.collapse_warning()]
-        if epoch == config.epochs:
+        if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
             warnings += [health.unsettled_warning(), health.tie_warning()]
         line = {"lr": lr, **health.as_dict(), "architecture": dict(architecture.edges)}
         return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
 
-    lines = run_epochs(config.epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
+    lines = run_epochs(epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
+    selection = None
+    if mode != "none":
+        selector = Selector(
+            supernet,
+            initial_weights,
+            task,
+            train_loader,
+            selection_loader or val_loader,
+            config,
+            config.selection,
+            run,
+            observe,
+        )
+        proposed = strategy if isinstance(strategy, Proposes) else visits
+        selection = selector.select(mode, proposed, is_iterative)
     found = Found(
-        strategy.derive(),
+        strategy.derive() if selection is None else selection.winner,
         supernet,
         initial_weights,
         lines if run is None else run.metrics(),
         None if run is None else run.path,
+        selection,
     )
     if run is not None:
         run.save_tensors("alphas.safetensors", history.tensors())
@@ -210,34 +222,21 @@ def run_search(
     return found
 
 
-class AlphaHistory:
-    """The alphas at the start and after each epoch."""
+def selecting(config: SearchConfig) -> Selecting:
+    """Return how the result of a search will be chosen.
 
-    def __init__(self, supernet: Supernet) -> None:
-        self.supernet = supernet
-        self.snapshots: list[dict[str, Tensor]] = []
-        self.add()
-
-    def add(self) -> None:
-        """Keep the alphas as they are now."""
-        self.snapshots.append(
-            {name: a.detach().cpu().clone() for name, a in self.supernet.alphas.items()}
+    Raises:
+        UsageError: by the shared weights, of which the strategy trains none.
+    """
+    registration = STRATEGIES[config.strategy]
+    if config.select == "rerank" and not registration.iterative:
+        raise UsageError(
+            f"Strategy '{config.strategy}' trains no shared weights to rank architectures by:"
+            " select 'train', or 'none'."
         )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return table -> ``[epochs + 1, edges, candidates]``."""
-        return {
-            name: torch.stack([snapshot[name] for snapshot in self.snapshots])
-            for name in self.supernet.alphas
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the snapshots."""
-        return {"snapshots": self.snapshots}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` returned."""
-        self.snapshots = list(state["snapshots"])
+    if config.select == "none" and registration.ranks_by_weights:
+        return "rerank"
+    return config.select
 
 
 def _prefixed(prefix: str, metrics: Metrics) -> Metrics:

@@ -26,12 +26,14 @@ class Started:
         epochs: epochs in all.
         steps_per_epoch: steps of one epoch.
         step: steps of the current epoch that are done already.
+        phase: what an epoch of this loop is called.
     """
 
     epoch: int
     epochs: int
     steps_per_epoch: int
     step: int = 0
+    phase: str = "epoch"
 
 
 @dataclass(frozen=True)

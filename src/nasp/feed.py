@@ -75,6 +75,23 @@ def search_loaders(images: ImageSet, data: DataConfig, seed: int) -> tuple[Loade
     return weights, alphas
 
 
+def selection_loader(images: ImageSet, data: DataConfig, seed: int) -> Loader:
+    """Return a loader of the alphas' half as it is, each pass the same, to measure on.
+
+    Its batches are as large as the search's and mix the classes; what fills none is left out.
+    """
+    half = halves(images, seed, data.subset)[1]
+    order = torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))
+    return Loader(
+        images.train,
+        plain(images),
+        batch_size=data.batch_size,
+        indices=half[order[: len(half) // data.batch_size * data.batch_size]],
+        training=False,
+        workers=data.workers,
+    )
+
+
 def training_loaders(images: ImageSet, data: DataConfig, seed: int) -> tuple[Loader, Loader]:
     """Return the loader of training images, augmented, and that of all test images.
 

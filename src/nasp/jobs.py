@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.architecture import Architecture
 from nasp.baseline import residual_network
-from nasp.bilevel import Found, SearchConfig, run_search
+from nasp.bilevel import SearchConfig, run_search
 from nasp.complexity import parameter_count
 from nasp.errors import NaspError, UsageError, validated
 from nasp.events import Observer, nobody
@@ -26,8 +26,10 @@ from nasp.feed import (
     network_config,
     read_images,
     search_loaders,
+    selection_loader,
     training_loaders,
 )
+from nasp.found import Found
 from nasp.runs import RunFolder
 from nasp.spaces import Space, find_space
 from nasp.spaces.sampling import random_architecture
@@ -142,7 +144,16 @@ def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -
         network = fast_layout(space.supernet(config))
         supernet = Supernet(network, space.name)
         task = ImageClassification(len(images.classes))
-        return run_search(supernet, weights_loader, alphas_loader, task, job.search, run, observe)
+        return run_search(
+            supernet,
+            weights_loader,
+            alphas_loader,
+            task,
+            job.search,
+            run,
+            observe,
+            selection_loader(images, job.data, job.search.seed),
+        )
 
 
 def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:

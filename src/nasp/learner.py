@@ -16,6 +16,10 @@ from nasp.errors import NaspError, UsageError
 from nasp.tasks.task import Batch, Metrics, Paced, Task
 
 
+class NotFiniteError(NaspError):
+    """A loss or a gradient is not finite: the training diverged, or the data are invalid."""
+
+
 class Learner:
     """What a strategy, or the training of a derived network, takes its steps with.
 
@@ -65,7 +69,7 @@ class Learner:
             The loss (without the penalty) and the task's metrics, means over the batch.
 
         Raises:
-            NaspError: the loss is not finite.
+            NotFiniteError: the loss is not finite.
         """
         parts = split_batch(self.fabric.to_device(batch), self.accumulate)
         totals: Metrics = {}
@@ -74,7 +78,7 @@ class Learner:
             for name, value in {"loss": loss.detach(), **metrics}.items():
                 totals[name] = totals.get(name, 0.0) + share * float(value)
             if not math.isfinite(totals["loss"]):
-                raise NaspError(
+                raise NotFiniteError(
                     f"The loss became {totals['loss']}: lower the learning rate, check the data"
                     " for invalid values, or use precision 32-true; the run resumes from its last"
                     " checkpoint."
@@ -103,7 +107,7 @@ class Learner:
             # Under a loss scale an overflow is ordinary: the scaler skips that step.
             is_scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
             if norm is not None and not torch.isfinite(norm) and not is_scaled:
-                raise NaspError(
+                raise NotFiniteError(
                     "The gradient of the weights is not finite: lower the learning rate, or"
                     " check the data for invalid values; the run resumes from its last checkpoint."
                 )
@@ -149,6 +153,23 @@ def gradient_of(leaf: Tensor) -> Tensor:
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
+def batch_length(batch: Batch) -> int:
+    """Return how many examples a batch has: the length of its tensors in dimension 0.
+
+    Raises:
+        UsageError: the batch holds no tensor, or tensors of different lengths.
+    """
+    leaves = pytree.tree_leaves(batch)
+    lengths = {leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}
+    if len(lengths) != 1 or 0 in lengths:
+        raise UsageError(
+            "The tensors of a batch must agree in dimension 0 and hold at least one example,"
+            f" but their lengths are {sorted(lengths) or 'none'}."
+        )
+    (length,) = lengths
+    return length
+
+
 def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
     """Split the tensors of a batch along dimension 0.
 
@@ -159,14 +180,8 @@ def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
     Raises:
         UsageError: the batch holds no tensor, or tensors of different lengths.
     """
+    length = batch_length(batch)
     leaves, spec = pytree.tree_flatten(batch)
-    lengths = {leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}
-    if len(lengths) != 1 or 0 in lengths:
-        raise UsageError(
-            "The tensors of a batch must agree in dimension 0 and hold at least one example,"
-            f" but their lengths are {sorted(lengths) or 'none'}."
-        )
-    (length,) = lengths
     if parts == 1:
         return [(batch, 1.0)]
     bounds = [length * index // parts for index in range(parts + 1)]

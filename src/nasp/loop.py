@@ -50,6 +50,7 @@ def run_epochs(
     run: RunFolder | None,
     observe: Observer,
     minutes: float | None = None,
+    phase: str = "epoch",
 ) -> list[dict[str, Any]]:
     """Run all epochs that are not done yet; return their lines of metrics.
 
@@ -64,6 +65,7 @@ def run_epochs(
         observe: is told what happens.
         minutes: no epoch begins once the steps of those before it have taken so long, on this
             machine, pauses between resumes left out; default: all epochs are run.
+        phase: what people are told that an epoch is called.
 
     Raises:
         Interrupted: the user asked to stop, and a checkpoint was saved.
@@ -72,7 +74,7 @@ def run_epochs(
     first_epoch, first_step = progress["epoch"], progress["step"]
     lines: list[dict[str, Any]] = []
     spent = 0.0 if run is None else sum(line["seconds"] for line in run.timing())
-    observe(Started(first_epoch, epochs, steps_per_epoch, first_step))
+    observe(Started(first_epoch, epochs, steps_per_epoch, first_step, phase))
     with interruptible() as interruption:
         for epoch in range(first_epoch, epochs):
             if minutes is not None and spent >= 60 * minutes:
@@ -100,7 +102,7 @@ def run_epochs(
                         },
                     )
                 if interruption.asked:
-                    raise Interrupted(_farewell(run, epoch + 1, index + 1))
+                    raise Interrupted(_farewell(run, phase, epoch + 1, index + 1))
             seconds = time.monotonic() - started
             spent += seconds
             ended = end_epoch(epoch + 1)
@@ -122,8 +124,8 @@ def run_epochs(
     return lines
 
 
-def _farewell(run: RunFolder | None, epoch: int, step: int) -> str:
-    where = f"Stopped in epoch {epoch} after step {step}"
+def _farewell(run: RunFolder | None, phase: str, epoch: int, step: int) -> str:
+    where = f"Stopped in {phase} {epoch} after step {step}"
     if run is None:
         return f"{where}; nothing was saved, since no run folder was given."
     return f"{where}; all is saved. Go on with: {run.go_on}"

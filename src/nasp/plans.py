@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nasp.architecture import Architecture
-from nasp.bilevel import SearchConfig
+from nasp.bilevel import SearchConfig, selecting
 from nasp.defaults import default_space, search_defaults, train_defaults
 from nasp.errors import UsageError, validated
 from nasp.feed import DataConfig
 from nasp.jobs import SearchJob, TrainJob, job_of
 from nasp.runs import RunFolder
+from nasp.selection import SelectConfig
 from nasp.spaces import SPACES, find_space
 from nasp.strategies import STRATEGIES, strategy_config
 from nasp.train import TrainConfig
@@ -29,6 +30,7 @@ def search_job(
     search: Options,
     settings: Options,
     pairs: Sequence[str] = (),
+    selection: Options | None = None,
 ) -> SearchJob:
     """Return the job of a search.
 
@@ -39,6 +41,7 @@ def search_job(
         search: fields of `SearchConfig` that were given, without `settings`.
         settings: the strategy's settings that were given.
         pairs: more of them, each ``NAME=VALUE``.
+        selection: fields of `SelectConfig` that were given.
 
     Raises:
         UsageError: a name or a value does not fit.
@@ -46,23 +49,26 @@ def search_job(
     chosen_space = find_space(space or default_space(data["name"])).name
     defaults = search_defaults(data["name"], chosen_space)
     strategy = search.get("strategy", "nasp")
-    given = {**settings, **dict(map(_pair, pairs))}
+    given = {**settings, **named_values("--set", pairs)}
     strategy_config(strategy, given)
     merged = {**_inherited(strategy, defaults["settings"]), **given}
     batch = {"batch_size": defaults["batch_size"], **data}
-    loop = {"epochs": defaults["epochs"], **search, "settings": merged}
+    chosen = validated(SelectConfig, selection or {}, "the selection")
+    loop = {"epochs": defaults["epochs"], **search, "settings": merged, "selection": chosen}
     sizes = {
         "channels": defaults["channels"],
         "cells": defaults["cells"],
         "partial_channels": STRATEGIES[strategy].partial_channels,
         **size,
     }
+    configured = validated(SearchConfig, loop, "the search")
+    selecting(configured)
     return validated(
         SearchJob,
         {
             "data": validated(DataConfig, batch, "the data"),
             "space": chosen_space,
-            "search": validated(SearchConfig, loop, "the search"),
+            "search": configured,
             **sizes,
         },
         "the search",
@@ -174,14 +180,26 @@ def _rivals(text: str) -> list[str]:
     raise UsageError(f"Unknown --beside '{text}': give random:N, random-K or resnet.")
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise UsageError(f"--set takes NAME=VALUE, not '{text}'.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+def named_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return what each ``NAME=VALUE`` says; a value is JSON, or a plain word where it is none.
+
+    Args:
+        option: how the user gives them, for the error's message.
+        pairs: the texts.
+
+    Raises:
+        UsageError: one has another form.
+    """
+    values: dict[str, Any] = {}
+    for text in pairs:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise UsageError(f"{option} takes NAME=VALUE, not '{text}'.")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
 
 
 def architecture_of(target: RunFolder | Architecture) -> Architecture:

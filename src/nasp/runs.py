@@ -60,6 +60,16 @@ class RunFolder:
             raise UsageError(f"{path} is not a run folder: it has no config.json.")
         return run
 
+    def part(self, name: str) -> RunFolder:
+        """Return a folder in this one that keeps a loop of its own; made where it is missing."""
+        part = RunFolder(self.path / name)
+        part.go_on = self.go_on
+        try:
+            part.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NaspError(f"Cannot make {part.path}: {error.strerror}.") from error
+        return part
+
     def discard_unless_under_way(self) -> None:
         """Remove the folder of a run whose loop did not even begin."""
         if self.is_under_way:
@@ -85,6 +95,11 @@ class RunFolder:
         return self.path / "architecture.json"
 
     @property
+    def selection_path(self) -> Path:
+        """The table of the selection; there only once it is finished."""
+        return self.path / "selection.json"
+
+    @property
     def timing_path(self) -> Path:
         """The file of wall-clock seconds."""
         return self.path / "timing.jsonl"
@@ -95,13 +110,15 @@ class RunFolder:
         Raises:
             NaspError: the file is damaged.
         """
-        try:
-            content = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise NaspError(f"{self.config_path} is damaged: {error}.") from error
-        if not isinstance(content, dict):
-            raise NaspError(f"{self.config_path} is damaged: it is no JSON object.")
-        return content
+        return _json_object(self.config_path)
+
+    def selection(self) -> dict[str, Any] | None:
+        """Return the table of the selection; None where there is none (yet).
+
+        Raises:
+            NaspError: the file is damaged.
+        """
+        return _json_object(self.selection_path) if self.selection_path.is_file() else None
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl that are whole."""
@@ -179,6 +196,16 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         raise NaspError(
             f"Cannot write {path}: {error.strerror}. Free some space, then resume the run."
         ) from error
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NaspError(f"{path} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise NaspError(f"{path} is damaged: it is no JSON object.")
+    return content
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from lightning_fabric import seed_everything
 
 from nasp.errors import UsageError
+from nasp.random_state import random_states, restore_random_states
 from nasp.tasks.task import Batch
 
 
@@ -94,6 +97,32 @@ class Stream:
         self._rng_at_start, self._position = state["rng"], state["position"]
 
 
+class SamePass:
+    """Gives the same batches at each pass, and leaves loader and random states as they were.
+
+    Args:
+        loader: gives batches.
+        seed: each pass begins with the global generators at this seed.
+        count: how many batches a pass has at most; default all.
+    """
+
+    def __init__(self, loader: Iterable[Batch], seed: int, count: int | None = None) -> None:
+        self.loader = loader
+        self.seed = seed
+        self.count = count
+        self._place = _place(loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        states, place = random_states(), _place(self.loader)
+        seed_everything(self.seed, verbose=False)
+        _go_to(self.loader, self._place)
+        try:
+            yield from islice(self.loader, self.count)
+        finally:
+            restore_random_states(states)
+            _go_to(self.loader, place)
+
+
 def epoch_length(loader: Iterable[Batch]) -> int:
     """Return how many batches a pass of the training loader has.
 
@@ -122,3 +151,18 @@ def _own_generators(loader: object) -> list[torch.Generator]:
     )
     found = {id(own): own for own in (getattr(owner, "generator", None) for owner in owners)}
     return [own for own in found.values() if isinstance(own, torch.Generator)]
+
+
+def _place(loader: object) -> Any:
+    """Return where a loader of either kind is."""
+    if isinstance(loader, ResumableLoader):
+        return loader.state_dict()
+    return [own.get_state() for own in _own_generators(loader)]
+
+
+def _go_to(loader: object, place: Any) -> None:
+    if isinstance(loader, ResumableLoader):
+        loader.load_state_dict(place)
+        return
+    for own, state in zip(_own_generators(loader), place, strict=True):
+        own.set_state(state)

@@ -31,13 +31,15 @@ HORIZON = Horizon(epochs=50, steps_per_epoch=390)
 
 
 def strategy_rows() -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Return row -> strategy and its settings: each registered one, and NASP's other gradients."""
+    """Return row -> strategy and its settings: each iterative one, and NASP's other gradients."""
     rows: dict[str, tuple[str, Mapping[str, Any]]] = {
         "nasp": ("nasp", {}),
         "nasp-unfused": ("nasp", {"gradient": "probe-unfused"}),
         "nasp-plain": ("nasp", {"gradient": "plain"}),
     }
     for name, registration in STRATEGIES.items():
+        if not registration.iterative:
+            continue
         # What is measured is the iteration with both its steps, not a warm-up without one.
         has_warmup = "warmup_epochs" in registration.config.model_fields
         rows.setdefault(name, (name, {"warmup_epochs": 0} if has_warmup else {}))

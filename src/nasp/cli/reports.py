@@ -41,6 +41,7 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
     return {
         "run": str(run.path),
         "architecture": architecture_summary(architecture),
+        "selection": run.selection(),
         "epochs": last["epoch"],
         "seconds": round(sum(line["seconds"] for line in run.timing()), 1),
         "metrics": {k: v for k, v in last.items() if k.startswith(("train_", "val_"))},
@@ -186,6 +187,7 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "epochs_done": len(lines),
         "finished": (run.path / "weights.safetensors").is_file(),
         "metrics": lines,
+        "selection": run.selection(),
     }
 
 

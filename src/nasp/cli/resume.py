@@ -24,6 +24,7 @@ def resume(
 ) -> None:
     """Go on with a search or a training that was stopped; it ends as if it never had been."""
     from nasp.cli.reports import search_summary, show_search, show_training, training_summary
+    from nasp.cli.selections import show_selection
     from nasp.cli.watch import Watch
     from nasp.jobs import SearchJob, job_of, run_search_job, run_train_job
     from nasp.runs import RunFolder
@@ -37,6 +38,7 @@ def resume(
             if as_json:
                 o.print_json(summary)
             else:
+                show_selection(folder)
                 show_search(summary)
             return
         results = run_train_job(job, folder, watch)

@@ -17,6 +17,8 @@ Examples:
 
   nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
 
+  nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
+
   nasp search --data fashion-mnist --space nasbench201 --exploration 0.3 --seed 1 --out runs/f1
 """
 
@@ -64,6 +66,23 @@ def search(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE: any other setting of the strategy; repeatable."),
     ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            help="How the result is chosen: none (the last architecture), rerank (by the shared"
+            " weights), train (after short trainings too); default none."
+        ),
+    ] = None,
+    select_epochs: Annotated[
+        int | None,
+        typer.Option(min=2, help="Epochs of all these short trainings together; default 12."),
+    ] = None,
+    select_setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-select", help="NAME=VALUE: any other setting of the selection; repeatable."
+        ),
+    ] = None,
     subset: o.Subset = None,
     cutout: o.Cutout = None,
     data_dir: o.DataDir = None,
@@ -87,9 +106,10 @@ def search(
 ) -> None:
     """Search for an architecture; what is found lies in the run folder."""
     from nasp.cli.reports import search_summary, show_search, show_training, training_summary
+    from nasp.cli.selections import show_selection
     from nasp.cli.watch import Watch
     from nasp.jobs import new_run, run_search_job, run_train_job
-    from nasp.plans import search_job, train_job_for
+    from nasp.plans import named_values, search_job, train_job_for
 
     job = search_job(
         data=o.given(
@@ -105,6 +125,7 @@ def search(
         size=o.given(channels=channels, cells=cells, partial_channels=partial_channels),
         search=o.given(
             strategy=strategy,
+            select=select,
             epochs=epochs,
             complexity=complexity,
             lr=lr,
@@ -121,6 +142,10 @@ def search(
             warmup_epochs=warmup_epochs,
         ),
         pairs=setting or [],
+        selection={
+            **named_values("--set-select", select_setting or []),
+            **o.given(epochs=select_epochs),
+        },
     )
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:
@@ -129,6 +154,7 @@ def search(
             found = run_search_job(job, run, watch)
         summary = search_summary(run, found.architecture)
         if not as_json:
+            show_selection(run)
             show_search(summary)
         if then_train if then_train is not None else data == "digits":
             training = train_job_for(run, {}, {}, {}, beside=["random:1", "resnet"])

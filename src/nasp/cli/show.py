@@ -61,6 +61,7 @@ def show(
         show_architecture,
         show_progress,
     )
+    from nasp.cli.selections import show_selection
     from nasp.plans import target_of
     from nasp.spaces import NetworkConfig
 
@@ -87,6 +88,7 @@ def show(
         return
     if not isinstance(found, Architecture):
         show_progress(found)
+        show_selection(found)
         if not summary["finished"]:
             typer.echo(f"Not finished. Next: nasp resume {found.path}")
     if "architecture" in summary:

@@ -68,7 +68,10 @@ class Watch:
                     done = (event.epoch - 1) * self.started.steps_per_epoch + event.step
                     total = self.started.epochs * self.started.steps_per_epoch
                     self._advance(
-                        f"epoch {event.epoch}/{self.started.epochs}", done, total, _figures(event)
+                        f"{self.started.phase} {event.epoch}/{self.started.epochs}",
+                        done,
+                        total,
+                        _figures(event),
                     )
             case EpochEnded():
                 if not self.quiet:
@@ -89,7 +92,7 @@ class Watch:
             self.progress.remove_task(self.bar)
             self.bar = None
         if event.epoch or event.step:
-            self.say(f"Going on after epoch {event.epoch}, step {event.step}.")
+            self.say(f"Going on after {event.phase} {event.epoch}, step {event.step}.")
 
     def _show_measuring(self, event: Measuring) -> None:
         left = "" if event.seconds_left is None else f"ETA {_duration(event.seconds_left)}"
@@ -108,7 +111,7 @@ class Watch:
     def _print_epoch(self, event: EpochEnded) -> None:
         metrics = event.metrics
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss")
-        parts = [f"epoch {event.epoch}/{self.started.epochs}"]
+        parts = [f"{self.started.phase} {event.epoch}/{self.started.epochs}"]
         parts += [
             _figure(name, metrics[name])
             for name in (*names, "test_accuracy", "test_top5")

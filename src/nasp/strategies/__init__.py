@@ -21,8 +21,10 @@ from nasp.strategies.nasp_without_c2 import NASPWithoutC2, NASPWithoutC2Config
 from nasp.strategies.pa_lazy import PALazy, PALazyConfig
 from nasp.strategies.pa_standard import PAStandard, PAStandardConfig
 from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
+from nasp.strategies.random_search import Random, RandomConfig
+from nasp.strategies.random_sharing import RandomSharing
 from nasp.strategies.snas import SNAS, SNASConfig
-from nasp.strategies.strategy import Horizon, Strategy
+from nasp.strategies.strategy import Horizon, Proposes, Strategy
 from nasp.supernet import Supernet
 
 __all__ = [
@@ -33,6 +35,10 @@ __all__ = [
     "DARTSSecondOrder",
     "Horizon",
     "NASPConfig",
+    "Proposes",
+    "Random",
+    "RandomConfig",
+    "RandomSharing",
     "Strategy",
     "make_strategy",
 ]
@@ -63,11 +69,16 @@ class Registration:
         make: from a supernet and the settings.
         partial_channels: K, where its supernet's candidates are to see 1/K of the channels,
             unless the user says otherwise.
+        iterative: whether it trains the supernet's weights. One that does not has a search of a
+            single architecture step, and no weights to rank architectures by.
+        ranks_by_weights: whether ranking what it proposes by the shared weights is part of it.
     """
 
     config: type[BaseModel]
     make: StrategyFactory
     partial_channels: int = 1
+    iterative: bool = True
+    ranks_by_weights: bool = False
 
 
 STRATEGIES: dict[str, Registration] = {
@@ -82,6 +93,8 @@ STRATEGIES: dict[str, Registration] = {
     "pa-lazy": Registration(PALazyConfig, PALazy),
     "nasp-without-c1": Registration(NASPWithoutC1Config, NASPWithoutC1),
     "nasp-without-c2": Registration(NASPWithoutC2Config, NASPWithoutC2),
+    "random-sharing": Registration(RandomConfig, RandomSharing, ranks_by_weights=True),
+    "random": Registration(RandomConfig, Random, iterative=False),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from nasp.architecture import Architecture
 from nasp.tasks.task import Batch, Metrics
@@ -53,4 +53,13 @@ class Strategy(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """What a strategy adds whose candidates are not those that the search came by."""
+
+    def propose(self, count: int) -> list[Architecture]:
+        """Return `count` distinct architectures, the most promising first; fewer if need be."""
         ...

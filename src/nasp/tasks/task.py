@@ -55,3 +55,20 @@ class Paced(Protocol):
     def pace(self, batch: Batch) -> float:
         """Return how far a weight step on this batch goes, in units of the learning rate."""
         ...
+@runtime_checkable
+class Scoring(Protocol):
+    """What a task adds where neither accuracy nor loss says which network is the better one."""
+
+    def score(self, metrics: Metrics) -> float:
+        """Return how good a network is from its mean ``loss`` and metrics; larger is better."""
+        ...
+
+
+def score(task: Task, metrics: Metrics) -> float:
+    """Return how good a network is on a task; larger is better.
+
+    By the task's own `Scoring`, else by ``accuracy``, else by the negative loss.
+    """
+    if isinstance(task, Scoring):
+        return task.score(metrics)
+    return metrics["accuracy"] if "accuracy" in metrics else -metrics["loss"]

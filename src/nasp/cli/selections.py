@@ -1,0 +1,69 @@
+"""The table of a selection, as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nasp.architecture import Architecture
+from nasp.jobs import SearchJob, job_of
+from nasp.runs import RunFolder
+from nasp.spaces import find_space
+
+
+def show_selection(run: RunFolder) -> None:
+    """Print a run's selection, the winner first; nothing where it has none."""
+    selection = run.selection()
+    if selection is None:
+        return
+    job = job_of(run)
+    space = find_space(job.space) if isinstance(job, SearchJob) else None
+    table = Table(title=_title(selection))
+    for name in ("", "visits", "epochs", "shared", *_rung_names(selection)):
+        table.add_column(name, justify="right")
+    table.add_column("architecture")
+    for place, contender in enumerate(selection["contenders"], 1):
+        architecture = Architecture(contender["edges"], None if space is None else space.name)
+        table.add_row(
+            str(place),
+            str(contender["visits"]),
+            ",".join(map(str, contender["epochs"])),
+            _figure(contender["shared"]),
+            *(
+                _figure(contender["rungs"][rung] if rung < len(contender["rungs"]) else None)
+                for rung in range(len(selection["schedule"]))
+            ),
+            _cell(architecture) if space is None else space.notation(architecture),
+        )
+    Console(highlight=False, markup=False).print(table)
+
+
+def _title(selection: Mapping[str, Any]) -> str:
+    how = "by the shared weights"
+    if selection["schedule"]:
+        rungs = ", ".join(f"{r['networks']} for {r['epochs']}" for r in selection["schedule"])
+        how = f"by stand-alone training ({rungs} epochs)"
+    return f"Selection {how}, validation accuracy or loss"
+
+
+def _rung_names(selection: Mapping[str, Any]) -> list[str]:
+    epochs, names = 0, []
+    for rung in selection["schedule"]:
+        epochs += rung["epochs"]
+        names.append(f"epoch {epochs}")
+    return names
+
+
+def _figure(metrics: Mapping[str, float | None] | None) -> str:
+    if metrics is None:
+        return ""
+    if metrics["score"] is None:
+        return "diverged"
+    return f"{metrics['accuracy']:.2%}" if "accuracy" in metrics else f"{metrics['loss']:.4f}"
+
+
+def _cell(architecture: Architecture) -> str:
+    return "  ".join(f"{e}={c}" for e, c in architecture.edges.items() if c is not None)

@@ -1,0 +1,44 @@
+"""What a user can say about the selection."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Selecting = Literal["none", "rerank", "train"]
+"""How the result is chosen: the last architecture; by the shared weights; by training too."""
+
+
+class SelectConfig(BaseModel):
+    """Settings of the selection.
+
+    Attributes:
+        candidates: how many architectures are ranked by the shared weights.
+        rerank_batches: on how many validation batches; None for the whole pass.
+        epochs: of stand-alone training, of all networks together: what ``"train"`` may cost.
+        first_rung: epochs after which the first networks are dropped.
+        eta: one in `eta` networks reaches the next rung, which trains `eta` times longer.
+        weights: those that stand-alone training starts from: ``"fresh"``, as the network was
+            before the search, or ``"inherit"``, the supernet's.
+        lr: learning rate of that training at the start of each rung; None for the search's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: int = Field(32, ge=1)
+    rerank_batches: int | None = Field(16, ge=1)
+    epochs: int = Field(12, ge=2)
+    first_rung: int = Field(1, ge=1)
+    eta: int = Field(2, ge=2)
+    weights: Literal["fresh", "inherit"] = "fresh"
+    lr: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _affords_two(self) -> SelectConfig:
+        if self.epochs < 2 * self.first_rung:
+            raise ValueError(
+                f"{self.epochs} epochs do not train two networks for first_rung="
+                f"{self.first_rung}: give at least {2 * self.first_rung}"
+            )
+        return self
