@@ -37,7 +37,8 @@ def search(
         str,
         typer.Option(
             help="nasp; its rivals darts, darts-second-order, gdas, snas, pc-darts, drnas; its"
-            " ablations pa-standard, pa-lazy, nasp-without-c1, nasp-without-c2."
+            " ablations pa-standard, pa-lazy, nasp-without-c1, nasp-without-c2; the controls"
+            " random-sharing, random."
         ),
     ] = "nasp",
     epochs: o.Epochs = None,

@@ -57,7 +57,9 @@ def rerank(
         best = max(range(len(candidates)), key=lambda index: measured.rows[index]["score"])
         return EpochReport({"best": dict(candidates[best].edges)}, (), candidates[best])
 
-    run_epochs(1, len(candidates), step, end_epoch, checkpointer, meter, run, observe, "re-ranking")
+    run_epochs(
+        1, len(candidates), step, end_epoch, checkpointer, meter, run, observe, phase="re-ranking"
+    )
     return measured.rows
 
 

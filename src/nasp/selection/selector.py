@@ -129,7 +129,15 @@ class Selector:
 
         phase = "selection epoch"
         run_epochs(
-            contest.epochs, steps, step, end_epoch, checkpointer, meter, run, self.observe, phase
+            contest.epochs,
+            steps,
+            step,
+            end_epoch,
+            checkpointer,
+            meter,
+            run,
+            self.observe,
+            phase=phase,
         )
         pairs = zip(finalists, contest.rows, strict=True)
         return _best_first([replace(contender, rungs=tuple(rows)) for contender, rows in pairs])

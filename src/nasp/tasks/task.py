@@ -55,6 +55,8 @@ class Paced(Protocol):
     def pace(self, batch: Batch) -> float:
         """Return how far a weight step on this batch goes, in units of the learning rate."""
         ...
+
+
 @runtime_checkable
 class Scoring(Protocol):
     """What a task adds where neither accuracy nor loss says which network is the better one."""
