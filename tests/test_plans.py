@@ -9,13 +9,14 @@ import pytest
 
 from nasp.architecture import Architecture
 from nasp.bilevel import SearchConfig
+from nasp.defaults import preset_settings
 from nasp.errors import NaspError, UsageError
 from nasp.feed import DataConfig
 from nasp.jobs import SearchJob, begin
 from nasp.plans import architecture_of, search_job, target_of, train_job_for
 from nasp.runs import RunFolder
 from nasp.spaces import find_space
-from nasp.strategies import STRATEGIES
+from nasp.strategies import STRATEGIES, NASPConfig
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
@@ -195,3 +196,12 @@ def test_jobs_are_plain_json() -> None:
     assert SearchJob.model_validate_json(job.model_dump_json()) == job
     assert DataConfig(name="digits").model_dump(mode="json")["root"] is None
     assert SearchConfig().strategy == "nasp"
+
+
+def test_the_papers_preset() -> None:
+    config = NASPConfig(**preset_settings("paper", "nasp"))
+    assert (config.start, config.descent, config.lr) == ("random", False, 3e-4)
+    with pytest.raises(UsageError, match="Unknown preset 'papr'.*paper"):
+        preset_settings("papr", "nasp")
+    with pytest.raises(UsageError, match="no settings for strategy 'darts'"):
+        preset_settings("paper", "darts")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nasp.errors import UsageError, unknown_name
+from nasp.strategies.nasp import PAPER
+
 Defaults = dict[str, Any]
 
 _SEARCH: Defaults = {"channels": 16, "epochs": 50, "batch_size": 64}
@@ -69,3 +72,22 @@ def train_defaults(data: str, space: str) -> Defaults:
     if data == "digits":
         return {**_TRAIN_DIGITS, "cells": _SEARCH_CELLS_DIGITS.get(space, _OTHER_CELLS_DIGITS)}
     return dict(_TRAIN_NASBENCH201 if space in _SEARCH_CELLS else _TRAIN_CELL)
+
+
+_PRESETS: dict[str, dict[str, Defaults]] = {"paper": {"nasp": PAPER}}
+
+
+def preset_settings(preset: str, strategy: str) -> Defaults:
+    """Return a strategy's settings by a preset: ``"paper"`` for those of the NASP authors' code.
+
+    Raises:
+        UsageError: there is no such preset, or it has nothing for this strategy.
+    """
+    if preset not in _PRESETS:
+        raise unknown_name("preset", preset, list(_PRESETS))
+    if strategy not in _PRESETS[preset]:
+        raise UsageError(
+            f"Preset '{preset}' has no settings for strategy '{strategy}': leave it out, for a"
+            " rival's defaults are those of its own authors."
+        )
+    return dict(_PRESETS[preset][strategy])

@@ -67,6 +67,9 @@ def search(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE: any other setting of the strategy; repeatable."),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="paper: the settings of the NASP authors' code.")
+    ] = None,
     select: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +112,7 @@ def search(
     from nasp.cli.reports import search_summary, show_search, show_training, training_summary
     from nasp.cli.selections import show_selection
     from nasp.cli.watch import Watch
+    from nasp.defaults import preset_settings
     from nasp.jobs import new_run, run_search_job, run_train_job
     from nasp.plans import named_values, search_job, train_job_for
 
@@ -137,11 +141,10 @@ def search(
             precision=precision,
             checkpoint_minutes=minutes,
         ),
-        settings=o.given(
-            lr=alpha_lr,
-            exploration=exploration,
-            warmup_epochs=warmup_epochs,
-        ),
+        settings={
+            **(preset_settings(preset, strategy) if preset is not None else {}),
+            **o.given(lr=alpha_lr, exploration=exploration, warmup_epochs=warmup_epochs),
+        },
         pairs=setting or [],
         selection={
             **named_values("--set-select", select_setting or []),
