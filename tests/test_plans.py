@@ -201,7 +201,7 @@ def test_jobs_are_plain_json() -> None:
 def test_the_papers_preset() -> None:
     config = NASPConfig(**preset_settings("paper", "nasp"))
     assert (config.start, config.descent, config.lr) == ("random", False, 3e-4)
-    with pytest.raises(UsageError, match="Unknown preset 'papr'.*paper"):
+    with pytest.raises(UsageError, match=r"Unknown preset 'papr'.*paper"):
         preset_settings("papr", "nasp")
     with pytest.raises(UsageError, match="no settings for strategy 'darts'"):
         preset_settings("paper", "darts")
