@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from nasp.partial_channels import PartialChannels
     from nasp.supernet import Supernet
     from nasp.tasks.supervised import Supervised
-    from nasp.tasks.task import Task
+    from nasp.tasks.task import Figure, Task
 
 __version__ = version("nasp")
 
 __all__ = [
     "Architecture",
     "Choice",
+    "Figure",
     "Found",
     "NaspError",
     "Node",
@@ -37,6 +38,7 @@ __all__ = [
 _HOMES = {
     "Architecture": "nasp.architecture",
     "Choice": "nasp.choice",
+    "Figure": "nasp.tasks.task",
     "Found": "nasp.found",
     "NaspError": "nasp.errors",
     "Node": "nasp.choice",

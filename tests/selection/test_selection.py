@@ -283,14 +283,14 @@ def test_a_path_without_weights_is_measured_as_it_is() -> None:
     assert found.selection.contenders[0].rungs[0]["accuracy"] == 1.0
 
 
-def test_a_task_says_what_is_better() -> None:
-    class Largest:
+@pytest.mark.parametrize(("higher", "best"), [(True, "five"), (False, "one")])
+def test_a_task_says_what_is_better(higher: bool, best: str) -> None:
+    class Sized:
         def loss(self, net: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
             out = net(batch[0])
             return out.square().mean(), {"size": out.detach().abs().mean()}
 
-        def score(self, metrics: dict[str, float]) -> float:
-            return metrics["size"]
+        figure = nasp.Figure("size", higher_is_better=higher)
 
     net = nn.Sequential(
         nasp.Choice({"one": Scale(1.0), "five": Scale(5.0), "two": Scale(2.0)}),
@@ -300,13 +300,13 @@ def test_a_task_says_what_is_better() -> None:
         net,
         loader(),
         loader(),
-        task=Largest(),
+        task=Sized(),
         epochs=1,
         lr=1e-12,
         strategy="random-sharing",
         select="rerank",
     )
-    assert found.architecture.edges == {"0": "five"}
+    assert found.architecture.edges == {"0": best}
 
 
 def test_a_validation_loader_without_an_end() -> None:

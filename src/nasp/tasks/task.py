@@ -25,7 +25,7 @@ class Figure(NamedTuple):
     """The figure by which trained networks are compared.
 
     Attributes:
-        name: one of those that `MeasuredTask.evaluate` returns.
+        name: one of those that `Task.loss` or `MeasuredTask.evaluate` returns.
         higher_is_better: which way.
     """
 
@@ -33,13 +33,18 @@ class Figure(NamedTuple):
     higher_is_better: bool
 
 
-class MeasuredTask(Task, Protocol):
-    """A task that can also say how good a trained network is."""
+@runtime_checkable
+class Figured(Protocol):
+    """What a task adds that says by which figure networks are compared."""
 
     @property
     def figure(self) -> Figure:
         """The figure that counts."""
         ...
+
+
+class MeasuredTask(Task, Figured, Protocol):
+    """A task that can also say how good a trained network is."""
 
     def evaluate(
         self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
@@ -57,20 +62,17 @@ class Paced(Protocol):
         ...
 
 
-@runtime_checkable
-class Scoring(Protocol):
-    """What a task adds where neither accuracy nor loss says which network is the better one."""
-
-    def score(self, metrics: Metrics) -> float:
-        """Return how good a network is from its mean ``loss`` and metrics; larger is better."""
-        ...
-
-
 def score(task: Task, metrics: Metrics) -> float:
     """Return how good a network is on a task; larger is better.
 
-    By the task's own `Scoring`, else by ``accuracy``, else by the negative loss.
+    By the task's figure where it has one, else by ``accuracy``; by the negative loss where that is
+    not among the metrics.
+
+    Args:
+        task: the task.
+        metrics: means of ``loss`` and of what `Task.loss` returned beside it.
     """
-    if isinstance(task, Scoring):
-        return task.score(metrics)
-    return metrics["accuracy"] if "accuracy" in metrics else -metrics["loss"]
+    figure = task.figure if isinstance(task, Figured) else Figure("accuracy", True)
+    if figure.name not in metrics:
+        return -metrics["loss"]
+    return metrics[figure.name] if figure.higher_is_better else -metrics[figure.name]
