@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"spaces", "tasks", "learner", "strategies"})
     | frozenset({"events", "meter", "stream", "health", "history"}),
     frozenset({"runs", "recipe", "feed", "auxiliary", "drop_path"}),
-    frozenset({"checkpointer"}),
+    frozenset({"checkpointer", "pricing"}),
     frozenset({"loop"}),
     frozenset({"selection"}),
     frozenset({"found"}),

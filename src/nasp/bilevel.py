@@ -11,14 +11,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nasp.checkpointer import Checkpointer
-from nasp.complexity import Regulariser, parameter_counts
+from nasp.complexity.config import ComplexityConfig
+from nasp.complexity.costs import Cost
+from nasp.complexity.quantity import OWN
 from nasp.errors import UsageError, validated
-from nasp.events import Observer, nobody
+from nasp.events import Observer, Warned, nobody
 from nasp.found import Found
 from nasp.health import HealthMonitor
 from nasp.history import AlphaHistory
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
+from nasp.pricing import Bounded, make_complexity
 from nasp.recipe import Recipe
 from nasp.runs import RunFolder
 from nasp.selection import SelectConfig, Selecting, Selector, Visits
@@ -29,22 +32,22 @@ from nasp.tasks.supervised import Supervised
 from nasp.tasks.task import Batch, Metrics, Task
 
 
-class SearchConfig(Recipe):
+class SearchConfig(Recipe, ComplexityConfig):
     """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
 
     Attributes:
         strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES`.
         settings: the strategy's own settings.
-        complexity: η, the weight of R(A): larger finds smaller networks.
         select: how the result is chosen: ``"none"``, the last architecture; ``"rerank"``, the
             best by the shared weights of those that the search came by; ``"train"``, the best of
             these after stand-alone training.
         selection: settings of that choice.
+
+    The fields of `ComplexityConfig` are its own, too.
     """
 
     strategy: str = "nasp"
     settings: dict[str, Any] = Field(default_factory=dict)
-    complexity: float = Field(0.0, ge=0)
     select: Selecting = "none"
     selection: SelectConfig = Field(default_factory=SelectConfig)
 
@@ -71,7 +74,8 @@ def search(
             stopped goes on where it was. Default: nothing is written.
         observe: called with each `nasp.events.Event`.
         settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
-            ``complexity=0.0``, ...; any other name is a setting of the strategy.
+            ``complexity=0.0``, ...; any other name is a setting of the strategy. ``cost`` may
+            be a function, called as ``cost(operation, *inputs)``.
 
     Returns:
         What was found.
@@ -81,6 +85,9 @@ def search(
         NaspError: the search failed, such as by a loss that is not finite.
         Interrupted: Ctrl-C; with `run` the same call goes on.
     """
+    own_cost = settings["cost"] if callable(settings.get("cost")) else None
+    if own_cost is not None:
+        settings["cost"] = OWN
     own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
     chosen = {**own, **settings.pop("settings", {})}
     config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
@@ -91,11 +98,20 @@ def search(
     strategy_config(config.strategy, config.settings)  # raises before a folder is made
     selecting(config)
     supernet = Supernet(network)
+
+    def searched(folder: RunFolder | None) -> Found:
+        loaders = train_loader, val_loader
+        return run_search(supernet, *loaders, task, config, folder, observe, own_cost=own_cost)
+
     if run is None:
-        return run_search(supernet, train_loader, val_loader, task, config, None, observe)
+        return searched(None)
     folder = _run_folder(Path(run), config)
     with folder.lock():
-        return run_search(supernet, train_loader, val_loader, task, config, folder, observe)
+        try:
+            return searched(folder)
+        except UsageError:
+            folder.discard_unless_under_way()
+            raise
 
 
 _CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
@@ -110,6 +126,8 @@ def run_search(
     run: RunFolder | None = None,
     observe: Observer = nobody,
     selection_loader: Iterable[Batch] | None = None,
+    bounded: Bounded | None = None,
+    own_cost: Cost | None = None,
 ) -> Found:
     """Search a supernet; a run that was stopped goes on. See `search`.
 
@@ -122,6 +140,8 @@ def run_search(
         run: keeps the run.
         observe: is told what happens.
         selection_loader: batches that the selection measures on; default `val_loader`.
+        bounded: makes the network that bounds are about; default the searched one.
+        own_cost: the cost that the settings call ``"own"``.
     """
     mode = selecting(config)
     seed_everything(config.seed, verbose=False)
@@ -133,6 +153,9 @@ def run_search(
     }
     learner = config.learner(supernet, task, supernet.weights())
     schedule = config.schedule(learner)
+    complexity = make_complexity(
+        supernet, config, learner, val_loader, steps, run, bounded, own_cost
+    )
     strategy = make_strategy(
         config.strategy,
         supernet,
@@ -140,7 +163,7 @@ def run_search(
         config.settings,
         Horizon(epochs, steps),
         config.seed,
-        Regulariser(parameter_counts(supernet), config.complexity),
+        complexity.penalty,
     )
     weight_batches = Stream(train_loader, "The training loader")
     arch_batches = Stream(val_loader, "The validation loader")
@@ -155,6 +178,7 @@ def run_search(
             "learner": learner,
             "schedule": schedule,
             "strategy": strategy,
+            "complexity": complexity,
             "monitor": monitor,
             "visits": visits,
             "history": history,
@@ -169,6 +193,8 @@ def run_search(
         on_val = strategy.arch_step(next(arch_batches))
         on_train = strategy.weight_step(next(weight_batches)) if is_iterative else {}
         architecture = strategy.derive()
+        if on_val is not None:
+            complexity.step(architecture)
         visits.step(architecture)
         changed = monitor.step(architecture)
         return StepReport(
@@ -188,7 +214,12 @@ def run_search(
         warnings = [health.collapse_warning()]
         if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
             warnings += [health.unsettled_warning(), health.tie_warning()]
-        line = {"lr": lr, **health.as_dict(), "architecture": dict(architecture.edges)}
+        line = {
+            "lr": lr,
+            **health.as_dict(),
+            **complexity.line(architecture),
+            "architecture": dict(architecture.edges),
+        }
         return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
 
     lines = run_epochs(epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
@@ -204,16 +235,22 @@ def run_search(
             config.selection,
             run,
             observe,
+            complexity.settle,
         )
         proposed = strategy if isinstance(strategy, Proposes) else visits
         selection = selector.select(mode, proposed, is_iterative)
+    last = strategy.derive()
+    result = complexity.settle(last) if selection is None else selection.winner
+    for remark in complexity.conclude(last, result):
+        observe(Warned(remark))
     found = Found(
-        strategy.derive() if selection is None else selection.winner,
+        result,
         supernet,
         initial_weights,
         lines if run is None else run.metrics(),
         None if run is None else run.path,
         selection,
+        complexity.reached(result),
     )
     if run is not None:
         run.save_tensors("alphas.safetensors", history.tensors())

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from nasp.architecture import Architecture
+from nasp.complexity.bound import Reached
 from nasp.derive import derive
 from nasp.selection import Selection
 from nasp.supernet import Supernet
@@ -21,12 +22,13 @@ class Found:
 
     Attributes:
         architecture: the winner of the selection; without one, the discrete path of the last
-            iteration.
+            iteration, or where that broke a bound, the nearest that keeps it.
         supernet: with the weights and alphas as the search left them.
         initial_weights: the network's parameters and buffers before the search.
         metrics: a line for each epoch.
         run: the run folder, where there is one.
         selection: every architecture that the selection looked at; None without a selection.
+        bounds: what the architecture's network costs, for each bound that the search had.
     """
 
     architecture: Architecture
@@ -35,6 +37,7 @@ class Found:
     metrics: list[dict[str, Any]]
     run: Path | None = None
     selection: Selection | None = None
+    bounds: tuple[Reached, ...] = ()
 
     def build(self, weights: Literal["inherit", "fresh"] = "inherit") -> nn.Module:
         """Return the found network as a plain module: nothing of nasp is left in it.

@@ -33,14 +33,28 @@ from nasp.found import Found
 from nasp.runs import RunFolder
 from nasp.spaces import Space, find_space
 from nasp.spaces.sampling import random_architecture
+from nasp.spaces.target import space_target
 from nasp.supernet import Supernet
 from nasp.tasks.image import ImageClassification
 from nasp.tasks.image_set import ImageSet
 from nasp.train import TrainConfig, Trained, train
 
 
+class Size(BaseModel):
+    """Channels and cells of a network, as in `NetworkConfig`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int = Field(ge=1)
+    cells: int = Field(ge=1)
+
+
 class SearchJob(BaseModel):
-    """A search in a space that is known by name, its supernet as `NetworkConfig` sizes it."""
+    """A search in a space that is known by name, its supernet as `NetworkConfig` sizes it.
+
+    Attributes:
+        bound_at: the size at which bounds hold; default that of the searched network.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,6 +63,7 @@ class SearchJob(BaseModel):
     channels: int = Field(16, ge=1)
     cells: int = Field(8, ge=1)
     partial_channels: int = Field(1, ge=1)
+    bound_at: Size | None = None
     search: SearchConfig = Field(default_factory=SearchConfig)
 
 
@@ -144,6 +159,8 @@ def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -
         network = fast_layout(space.supernet(config))
         supernet = Supernet(network, space.name)
         task = ImageClassification(len(images.classes))
+        at = job.bound_at or Size(channels=job.channels, cells=job.cells)
+        final = network_config(images, at.channels, at.cells)
         return run_search(
             supernet,
             weights_loader,
@@ -153,6 +170,7 @@ def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -
             run,
             observe,
             selection_loader(images, job.data, job.search.seed),
+            lambda device: space_target(space, final, device),
         )
 
 

@@ -31,6 +31,7 @@ def search_job(
     settings: Options,
     pairs: Sequence[str] = (),
     selection: Options | None = None,
+    bound_at: str | None = None,
 ) -> SearchJob:
     """Return the job of a search.
 
@@ -42,6 +43,8 @@ def search_job(
         settings: the strategy's settings that were given.
         pairs: more of them, each ``NAME=VALUE``.
         selection: fields of `SelectConfig` that were given.
+        bound_at: the size at which bounds hold, ``channels=36,cells=20``; what is left out is
+            that of a training.
 
     Raises:
         UsageError: a name or a value does not fit.
@@ -63,6 +66,12 @@ def search_job(
     }
     configured = validated(SearchConfig, loop, "the search")
     selecting(configured)
+    if configured.at_most:
+        trained = train_defaults(data["name"], chosen_space)
+        usual = {name: trained[name] for name in ("channels", "cells")}
+        sizes["bound_at"] = {**usual, **_size(bound_at)}
+    elif bound_at is not None:
+        raise UsageError("--bound-at says where a bound holds: give one, --at-most NAME=AMOUNT.")
     return validated(
         SearchJob,
         {
@@ -169,6 +178,17 @@ def _result_of(run: RunFolder) -> Architecture:
     raise UsageError(
         f"The search in {run.path} is not finished: go on with 'nasp resume {run.path}'."
     )
+
+
+def _size(text: str | None) -> dict[str, int]:
+    """Read ``channels=36,cells=20``, or one of the two."""
+    size = {}
+    for part in text.split(",") if text else []:
+        name, _, value = part.strip().partition("=")
+        if name not in ("channels", "cells") or not value.isdigit():
+            raise UsageError(f"--bound-at takes channels=N,cells=N, not '{text}'.")
+        size[name] = int(value)
+    return size
 
 
 def _rivals(text: str) -> list[str]:

@@ -75,7 +75,7 @@ class RunFolder:
         if self.is_under_way:
             return
         with contextlib.suppress(OSError):
-            for name in ("config.json", ".lock"):
+            for name in ("config.json", "costs.json", ".lock"):
                 (self.path / name).unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -93,6 +93,11 @@ class RunFolder:
     def architecture_path(self) -> Path:
         """What the search found; there only once the run is finished."""
         return self.path / "architecture.json"
+
+    @property
+    def costs_path(self) -> Path:
+        """What candidates and networks cost, where that was measured."""
+        return self.path / "costs.json"
 
     @property
     def selection_path(self) -> Path:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nasp.complexity.cached import Cached, structure
-from nasp.complexity.latency import REPEATS, WARMUP, Latency, Timing, measure_latency
+from nasp.complexity.latency import REPEATS, WARMUP, Latency, Measurement, measure_latency
 
 
 class Counting(nn.Module):
@@ -41,7 +41,7 @@ def test_median_and_spread_of_the_repeats() -> None:
     seconds = [5.0, 1.0, 2.0, 9.0, 3.0, 4.0, 8.0, 6.0, 7.0, 15.0, 11.0, 14.0, 12.0, 13.0, 10.0]
     assert len(seconds) == REPEATS
     timing = measure_latency(operation, torch.randn(1, 3), clock=Clock(*seconds))
-    assert timing == Timing(median=8.0, spread=3.5)
+    assert timing == Measurement(value=8.0, spread=3.5)
     assert operation.passes == [False] * (WARMUP + REPEATS)
     assert operation.training
 
@@ -51,7 +51,7 @@ def test_one_slow_repeat_moves_nothing() -> None:
     disturbed = measure_latency(
         Counting(), torch.randn(1, 3), clock=Clock(*[1.0] * 12, 50.0, 50.0, 50.0)
     )
-    assert quiet == disturbed == Timing(1.0, 0.0)
+    assert quiet == disturbed == Measurement(1.0, 0.0)
 
 
 def test_equal_operations_on_equal_shapes_are_measured_once() -> None:
@@ -99,8 +99,8 @@ def test_the_real_clock_within_the_stated_spread() -> None:
     x = torch.randn(64, 256)
     for _ in range(20):  # a machine that gets busier between the two says nothing
         one, two = measure_latency(operation, x), measure_latency(operation, x)
-        assert one.median > 0
+        assert one.value > 0
         assert one.spread >= 0
-        if abs(one.median - two.median) <= max(one.spread, two.spread):
+        if abs(one.value - two.value) <= max(one.spread, two.spread):
             return
     pytest.fail("twenty times two medians lay farther apart than their spread")

@@ -10,8 +10,10 @@ from rich.table import Table
 
 from nasp.architecture import Architecture
 from nasp.complexity import parameter_count
+from nasp.complexity.bound import Reached
 from nasp.errors import UsageError
 from nasp.jobs import Result, SearchJob, job_of
+from nasp.pricing import bounds_of
 from nasp.runs import RunFolder
 from nasp.spaces import SPACES, NetworkConfig, find_space
 from nasp.spaces.sampling import candidates_of
@@ -47,6 +49,7 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
         "metrics": {k: v for k, v in last.items() if k.startswith(("train_", "val_"))},
         "health": {name: last[name] for name in HEALTH},
         "warnings": last.get("warnings", []),
+        "bounds": [each.as_dict() for each in bounds_of(run)],
         "next": f"nasp train {run.path}",
     }
 
@@ -104,6 +107,8 @@ def show_search(summary: dict[str, Any]) -> None:
         f" {health['parameterless']:.0%} of the edges without parameters;"
         f" smallest margin {health['margin_min']:.4f}"
     )
+    for bound in summary["bounds"]:
+        console.print(Reached.from_dict(bound).sentence())
     console.print(f"Run folder: {summary['run']}\nNext: {summary['next']}", soft_wrap=True)
 
 

@@ -15,6 +15,8 @@ Examples:
 
   nasp search --data cifar10 --space darts        the paper's search
 
+  nasp search --data cifar10 --at-most params=3.3M --at-most macs=600M
+
   nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
 
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
@@ -51,6 +53,30 @@ def search(
     ] = None,
     complexity: Annotated[
         float | None, typer.Option(min=0, help="η: larger finds smaller networks; default 0.")
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="What R(A) counts: parameters, flops, macs, latency or memory; default parameters."
+        ),
+    ] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="Costs by edge, as in the paper, or over the network.")
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=AMOUNT",
+            help="The found network keeps this: params=3.3M, macs=600M, latency=5ms,"
+            " memory=20MB; repeatable.",
+        ),
+    ] = None,
+    bound_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="channels=N,cells=N",
+            help="The size of the network that keeps the bounds; default as nasp train builds it.",
+        ),
     ] = None,
     alpha_lr: Annotated[
         float | None, typer.Option(help="Step size of the architecture parameters.")
@@ -133,6 +159,9 @@ def search(
             select=select,
             epochs=epochs,
             complexity=complexity,
+            cost=cost,
+            normalise=normalise,
+            at_most=at_most,
             lr=lr,
             weight_decay=weight_decay,
             seed=seed,
@@ -150,6 +179,7 @@ def search(
             **named_values("--set-select", select_setting or []),
             **o.given(epochs=select_epochs),
         },
+        bound_at=bound_at,
     )
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:

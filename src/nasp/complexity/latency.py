@@ -24,17 +24,18 @@ REPEATS = 15
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Seconds of a forward pass.
+class Measurement:
+    """What was measured, and how sure it is.
 
     Attributes:
-        median: of all repeats.
-        spread: half the distance between the quartiles of the repeats: another measurement's
-            median lies within it of this one, as long as the machine is as busy as it was.
+        value: of a time, the median of all repeats.
+        spread: 0 for what can be counted; of a time, half the distance between the quartiles of
+            the repeats: the median of another measurement lies within it, as long as the machine
+            is as busy as it was.
     """
 
-    median: float
-    spread: float
+    value: float
+    spread: float = 0.0
 
 
 def measure_latency(
@@ -42,7 +43,7 @@ def measure_latency(
     *args: Any,
     clock: Clock = timed,
     **kwargs: Any,
-) -> Timing:
+) -> Measurement:
     """Time forward passes in evaluation mode, without a graph, after a warm-up.
 
     Args:
@@ -62,7 +63,7 @@ def measure_latency(
             step()
         seconds = [clock(step, device) for _ in range(REPEATS)]
     first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Timing(median, (third - first) / 2)
+    return Measurement(median, (third - first) / 2)
 
 
 class Latency:
@@ -77,7 +78,7 @@ class Latency:
 
     def __call__(self, operation: nn.Module, *args: Any, **kwargs: Any) -> float:
         """Return the median."""
-        return self.timing(operation, *args, **kwargs).median
+        return self.timing(operation, *args, **kwargs).value
 
     def spread(self, operation: nn.Module, *args: Any, **kwargs: Any) -> float:
         """Return the spread of the same measurement."""

@@ -14,7 +14,7 @@ from nasp.complexity.table import CostTable
 from nasp.supernet import Alphas, Supernet
 
 
-def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None) -> CostTable:
+def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None, rest: bool = True) -> CostTable:
     """Measure every candidate of every edge, and what is left of the network.
 
     Args:
@@ -22,6 +22,7 @@ def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None) -> CostTable
         cost: what is measured.
         calls: what the network and its choices are called with, by `record_calls`; None for a
             cost that needs no inputs.
+        rest: whether the network is measured too; False takes what is left of it as 0.
     """
     enclosing = dict(_enclosing(supernet.network, None))
 
@@ -35,7 +36,7 @@ def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None) -> CostTable
             choice: [whole(operation, choice) for operation in choice.operations]
             for choice in enclosing
         }
-        fixed = whole(supernet.network, supernet.network)
+        fixed = whole(supernet.network, supernet.network) if rest else 0.0
     own = {choice: list(costs) for choice, costs in measured.items()}
     place = {c: edge for edge, (_, _, choices) in enumerate(supernet.choices()) for c in choices}
     is_on = [bool(row.any()) for rows in first.values() for row in rows]

@@ -28,6 +28,7 @@ class Quantity:
         units: unit -> its size, the smallest first.
         measure: makes the cost.
         needs_inputs: whether it depends on what an operation is called with.
+        adds_up: whether a network costs exactly what its candidates do and a fixed part.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Quantity:
     units: Mapping[str, float]
     measure: Callable[[], Cost]
     needs_inputs: bool = True
+    adds_up: bool = False
 
     def written(self, value: float) -> str:
         """Return an amount as people write it, such as ``3.3M`` or ``5 ms``."""
@@ -73,25 +75,47 @@ class Quantity:
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        Quantity("parameters", "parameters", _COUNTS, lambda: running_parameters, False),
-        Quantity("flops", "FLOPs", _COUNTS, lambda: Cached(flops)),
-        Quantity("macs", "multiply-adds", _COUNTS, lambda: Cached(macs)),
+        Quantity("parameters", "parameters", _COUNTS, lambda: running_parameters, False, True),
+        Quantity("flops", "FLOPs", _COUNTS, lambda: Cached(flops), adds_up=True),
+        Quantity("macs", "multiply-adds", _COUNTS, lambda: Cached(macs), adds_up=True),
         Quantity("latency", "latency", _SECONDS, Latency),
         Quantity("memory", "activation memory", _BYTES, lambda: Cached(memory)),
     )
 }
 """What nasp measures itself; see `nasp.complexity.costs` and `nasp.complexity.latency`."""
 
+OWN = "own"
+"""The name of a cost that is a function of the user's."""
+
 _ALIASES = {"params": "parameters", "flop": "flops", "mac": "macs"}
 
 
-def find_quantity(name: str) -> Quantity:
+def own_quantity(cost: Cost | None) -> Quantity:
+    """Return the kind of cost that a function of the user's measures."""
+
+    def measure() -> Cost:
+        if cost is None:
+            raise UsageError(
+                "Cost 'own' is a function: give it to nasp.search(..., cost=function)."
+            )
+        return cost
+
+    return Quantity(OWN, "own cost", {"": 1.0}, measure)
+
+
+def find_quantity(name: str, own: Cost | None = None) -> Quantity:
     """Return the kind of cost of this name, or of its short form ``params``.
+
+    Args:
+        name: its name; ``"own"`` is the cost `own`.
+        own: a function of the user's.
 
     Raises:
         UsageError: there is none.
     """
     name = _ALIASES.get(name.lower(), name.lower())
+    if name == OWN:
+        return own_quantity(own)
     if name not in QUANTITIES:
         raise unknown_name("cost", name, list(QUANTITIES))
     return QUANTITIES[name]

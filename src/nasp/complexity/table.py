@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -77,7 +78,14 @@ class CostTable:
 
     def children(self, parent: Parent | None) -> list[int]:
         """Return the edges that lie in a candidate; None: those that lie in none."""
-        return [edge for edge, own in enumerate(self.parents) if own == parent]
+        return self._children.get(parent, [])
+
+    @cached_property
+    def _children(self) -> dict[Parent | None, list[int]]:
+        children: dict[Parent | None, list[int]] = {}
+        for edge, parent in enumerate(self.parents):
+            children.setdefault(parent, []).append(edge)
+        return children
 
     def candidates(self) -> dict[str, Tensor]:
         """Return p_k, what each candidate costs: table -> ``[edges, candidates]``, float64.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lightning_fabric import seed_everything
@@ -46,6 +46,8 @@ class Selector:
         run: keeps ``selection.json`` and, in a folder ``selection``, the loops' checkpoints; a
             selection that was stopped goes on from there. None keeps nothing.
         observe: is told what happens.
+        admit: from a proposed architecture to one that may be the result, such as one that keeps
+            the bounds; default: to itself.
     """
 
     supernet: Supernet
@@ -57,6 +59,7 @@ class Selector:
     config: SelectConfig
     run: RunFolder | None = None
     observe: Observer = nobody
+    admit: Callable[[Architecture], Architecture] = lambda architecture: architecture
 
     def select(self, mode: Selecting, proposed: Proposes, is_trained: bool = True) -> Selection:
         """Return all architectures that were looked at, ranked.
@@ -73,7 +76,8 @@ class Selector:
         """
         finalists = self._schedule()[0].networks if mode == "train" else 1
         count = max(self.config.candidates, finalists) if is_trained else finalists
-        ranked = [_contender(architecture, proposed) for architecture in proposed.propose(count)]
+        admitted = dict.fromkeys(map(self.admit, proposed.propose(count)))
+        ranked = [_contender(architecture, proposed) for architecture in admitted]
         if is_trained:
             ranked = self._rerank(ranked)
         schedule = self._schedule(len(ranked)) if mode == "train" else []

@@ -26,7 +26,7 @@ from nasp.spaces.cell import (
     edge_name,
     edge_stride,
 )
-from nasp.spaces.operations import Candidate, derived, pick, searched
+from nasp.spaces.operations import Candidate, derived, on_edge, pick
 from nasp.spaces.space import NetworkConfig, Wire
 
 KEEP = 2
@@ -60,11 +60,11 @@ class CellSpace:
             for source in sources:
                 stride = edge_stride(kind, source)
                 candidates = self._candidates(kind)
-                modules = searched(candidates, channels, stride, True, config.partial_channels)
+                modules = on_edge(candidates, channels, stride, True, config)
                 edges.append(Choice(modules, share=edge_name(kind, index, source)))
             return Node(edges, keep=KEEP), sources
 
-        return cell_network(config, affine=False, make_node=node)
+        return cell_network(config, affine=config.as_derived, make_node=node)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].

@@ -17,7 +17,7 @@ from nasp.architecture import Architecture
 from nasp.choice import Choice
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
-from nasp.spaces.operations import Candidate, derived, pick, relu_conv_bn, searched
+from nasp.spaces.operations import Candidate, derived, on_edge, pick, relu_conv_bn
 from nasp.spaces.space import NetworkConfig, Wire
 
 NODES = 4
@@ -108,7 +108,7 @@ class NASBench201:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes]."""
 
         def edge(index: int, channels: int) -> nn.Module:
-            modules = searched(self.candidates, channels, 1, False, config.partial_channels)
+            modules = on_edge(self.candidates, channels, 1, False, config)
             return Choice(modules, share=f"cell/{index}")
 
         return _network(self.nodes, config, edge)

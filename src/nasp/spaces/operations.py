@@ -16,6 +16,7 @@ from torchvision.ops import StochasticDepth
 from nasp.choice import Zero
 from nasp.errors import UsageError, unknown_name
 from nasp.partial_channels import PartialChannels
+from nasp.spaces.space import NetworkConfig
 
 Candidate = Callable[[int, int, bool], nn.Module]
 """Makes a candidate operation from its channels, its stride, and whether BatchNorm is affine."""
@@ -203,6 +204,19 @@ def searched(
     if partial_channels == 1:
         return modules
     return {name: PartialChannels(m, partial_channels, stride) for name, m in modules.items()}
+
+
+def on_edge(
+    candidates: Mapping[str, Candidate],
+    channels: int,
+    stride: int,
+    norm_pools: bool,
+    config: NetworkConfig,
+) -> dict[str, nn.Module]:
+    """Return the modules of a `Choice` of a supernet: `searched`, or each one `derived`."""
+    if config.as_derived:
+        return {n: derived(make, channels, stride, False) for n, make in candidates.items()}
+    return searched(candidates, channels, stride, norm_pools, config.partial_channels)
 
 
 def derived(make: Candidate, channels: int, stride: int, drop_path: bool) -> nn.Module:

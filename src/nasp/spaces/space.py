@@ -23,6 +23,8 @@ class NetworkConfig(BaseModel):
         partial_channels: K, where the candidates of a supernet see 1/K of an edge's channels
             (`nasp.PartialChannels`); derived networks always have all.
         drop_path: whether edges of a derived network hold (inactive) drop-path modules.
+        as_derived: whether a supernet's candidates are those of a derived network (BatchNorm
+            with affine parameters, none behind a pooling): for what derived networks cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +37,7 @@ class NetworkConfig(BaseModel):
     stem: Literal["cifar", "imagenet"] = "cifar"
     partial_channels: int = Field(1, ge=1)
     drop_path: bool = False
+    as_derived: bool = False
 
 
 class Wire(NamedTuple):

@@ -1,0 +1,115 @@
+"""The augmented Lagrangian of a bound: its gradient in closed form, its multiplier."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from nasp.architecture import Architecture
+from nasp.complexity import cost_table
+from nasp.complexity.bound import STIFFNESS, Bound, Reached
+from nasp.complexity.costs import running_parameters
+from nasp.complexity.quantity import find_quantity
+from nasp.complexity.store import Store
+from nasp.complexity.target import Gauge, Target
+from nasp.derive import derive
+from nasp.supernet import Supernet
+
+
+def bound(supernet: Supernet, limit: float, steps: int = 10) -> Bound:
+    target = Target("itself", supernet, lambda: None, lambda a: derive(supernet, a))
+    gauge = Gauge(find_quantity("params"), target, Store(None))
+    return Bound(gauge, limit, cost_table(supernet, running_parameters, None), steps)
+
+
+def point(supernet: Supernet) -> dict[str, Tensor]:
+    path = supernet.random_path(torch.Generator().manual_seed(1))
+    return {name: a.double().requires_grad_() for name, a in path.items()}
+
+
+@pytest.mark.parametrize("multiplier", [0.0, 0.7])
+@pytest.mark.parametrize("share", [0.5, 2.0, 1.25])
+def test_the_gradient_in_closed_form(supernet: Supernet, multiplier: float, share: float) -> None:
+    discrete = point(supernet)
+    paid = bound(supernet, 1.0).table.of(supernet.architecture(discrete))
+    it = bound(supernet, share * paid)
+    it.multiplier = multiplier
+    term = it(discrete)
+    violation = 1 / share - 1
+    pressure = max(0.0, multiplier + STIFFNESS * violation)
+    expected = (pressure**2 - multiplier**2) / (2 * STIFFNESS)
+    assert float(term.detach()) == pytest.approx(expected, abs=1e-6)
+    term.backward()
+    gradient = discrete["cell"].grad
+    assert gradient is not None
+    costs = torch.tensor(it.table.own[0], dtype=torch.float64)
+    for row in gradient:  # of all candidates, chosen or not
+        torch.testing.assert_close(row, pressure * costs / it.limit)
+    names = list(discrete)
+
+    def value(*alphas: Tensor) -> Tensor:
+        return it(dict(zip(names, alphas, strict=True)))
+
+    assert torch.autograd.gradcheck(value, [discrete[name] for name in names])
+
+
+def test_the_multiplier_grows_while_too_much_is_paid_and_falls_to_zero(supernet: Supernet) -> None:
+    architecture = supernet.architecture(point(supernet))
+    paid = bound(supernet, 1.0).table.of(architecture)
+    it = bound(supernet, paid / 1.5, steps=10)
+    for _ in range(10):  # an epoch
+        it.step(architecture)
+    assert it.multiplier == pytest.approx(0.5)
+    it.limit = 2 * paid
+    it.step(architecture)
+    assert it.multiplier == pytest.approx(0.45)
+    for _ in range(100):
+        it.step(architecture)
+    assert it.multiplier == 0.0
+
+
+def test_what_is_reached_is_measured_on_the_network(supernet: Supernet) -> None:
+    architecture = supernet.architecture(point(supernet))
+    paid = sum(p.numel() for p in derive(supernet, architecture).parameters())
+    reached = bound(supernet, paid).reached(architecture)
+    assert reached == Reached("parameters", paid, paid, 0.0, "itself")
+    assert reached.is_met
+    assert not bound(supernet, paid - 1).reached(architecture).is_met
+    assert Reached.from_dict(reached.as_dict()) == reached
+
+
+@pytest.mark.parametrize(
+    ("reached", "sentence"),
+    [
+        (Reached("parameters", 3.3e6, 3.21e6, 0, "N"), "parameters 3.21M, at most 3.3M: met (N)"),
+        (
+            Reached("latency", 5e-3, 6.1e-3, 2e-4, "N"),
+            "latency 6.1 ms ± 200 us, at most 5 ms: NOT met (N)",
+        ),
+        (Reached("own", 2.0, 1.5, 0, "N"), "own cost 1.5, at most 2: met (N)"),
+    ],
+)
+def test_what_is_said(reached: Reached, sentence: str) -> None:
+    assert reached.sentence() == sentence
+
+
+def test_a_table_is_measured_once(supernet: Supernet, architectures: list[Architecture]) -> None:
+    measured = []
+
+    def own(operation: torch.nn.Module, *_: Tensor) -> float:
+        measured.append(operation)
+        return float(len(measured))
+
+    x = torch.randn(1, 1, 8, 8)
+    target = Target("itself", supernet, lambda: supernet(x), lambda a: derive(supernet, a))
+    store = Store(None)
+    gauge = Gauge(find_quantity("own", own), target, store)
+    table = gauge.table("own")
+    first = gauge.of(architectures[0])
+    count = len(measured)
+    again = Gauge(find_quantity("own", own), target, store)
+    assert again.table("own") == table
+    assert again.of(architectures[0]) == first
+    assert len(measured) == count
+    assert again.of(architectures[1]) != first

@@ -1,0 +1,174 @@
+"""The nearest architecture within bounds, against all architectures there are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from nasp.architecture import Architecture
+from nasp.choice import Choice, Node
+from nasp.complexity import CostTable, cost_table
+from nasp.complexity import front as front_room
+from nasp.complexity.costs import running_parameters
+from nasp.complexity.repair import architecture_of, cheapest, leaning, nearest_within
+from nasp.supernet import Supernet
+
+CANDIDATES = ("a", "b", "c")
+
+
+def small(inner: bool) -> Supernet:
+    """Return a node of three edges, two of which survive, and a lone edge, perhaps with a gate."""
+
+    def choice(**more: nn.Module) -> Choice:
+        return Choice({**{name: nn.Identity() for name in CANDIDATES}, **more})
+
+    last = choice(gate=nn.Sequential(choice(), choice())) if inner else choice()
+    return Supernet(nn.Sequential(Node([choice() for _ in range(3)], keep=2), last))
+
+
+def with_costs(supernet: Supernet, seed: int, fixed: float = 2.0) -> CostTable:
+    """Return a table of random whole costs."""
+    table = cost_table(supernet, running_parameters, None)
+    generator = torch.Generator().manual_seed(seed)
+    own = tuple(
+        tuple(float(c) for c in torch.randint(0, 9, (len(row),), generator=generator))
+        for row in table.own
+    )
+    return CostTable(table.tables, table.groups, own, table.parents, fixed)
+
+
+def everything(supernet: Supernet) -> list[Architecture]:
+    names = [table.candidates for table in supernet.tables.values() for _ in table.edges]
+    (group,) = supernet.groups
+    found = []
+    for off in group.edges:
+        kept = [(None,) if edge == off else own for edge, own in enumerate(names)]
+        for each in itertools.product(*kept):
+            found.append(Architecture(dict(zip(supernet.edges, each, strict=True))))
+    return found
+
+
+def loss(
+    supernet: Supernet, table: CostTable, alphas: Mapping[str, Tensor], architecture: Architecture
+) -> float:
+    """Return how much alpha an architecture gives up where it matters."""
+    rows = [row for name in supernet.tables for row in alphas[name].tolist()]
+    names = [t.candidates for t in supernet.tables.values() for _ in t.edges]
+    chosen = [
+        None if (name := architecture[edge]) is None else names[e].index(name)
+        for e, edge in enumerate(supernet.edges)
+    ]
+    (group,) = supernet.groups
+    best = sorted((max(rows[e]) for e in group.edges), reverse=True)[: group.keep]
+    total = sum(best)
+    for edge, k in enumerate(chosen):
+        parent = table.parents[edge]
+        if k is None or (parent is not None and chosen[parent[0]] != parent[1]):
+            continue
+        total += (0.0 if edge in group.edges else max(rows[edge])) - rows[edge][k]
+    return total
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 2), st.floats(0.0, 1.0))
+def test_it_is_the_best_of_all(seed: int, inner: bool, bounds: int, share: float) -> None:
+    supernet = small(inner)
+    tables = [with_costs(supernet, seed + b) for b in range(bounds)]
+    generator = torch.Generator().manual_seed(seed)
+    alphas = {
+        n: torch.rand(a.shape, generator=generator, dtype=torch.float64)
+        for n, a in supernet.alphas.items()
+    }
+    every = everything(supernet)
+    costs = [[table.of(each) for table in tables] for each in every]
+    columns = list(zip(*costs, strict=True))
+    limits = [min(column) + share * (max(column) - min(column)) for column in columns]
+    within = [
+        loss(supernet, tables[0], alphas, each)
+        for each, paid in zip(every, costs, strict=True)
+        if all(c <= limit for c, limit in zip(paid, limits, strict=True))
+    ]
+    picks = nearest_within(alphas, tables, limits)
+    assert (picks is None) == (not within)
+    if picks is not None:
+        found = architecture_of(supernet, alphas, picks)
+        assert found in every
+        assert all(t.of(found) <= limit for t, limit in zip(tables, limits, strict=True))
+        assert loss(supernet, tables[0], alphas, found) == pytest.approx(min(within), abs=1e-12)
+    for table, column in zip(tables, columns, strict=True):
+        smallest = architecture_of(supernet, alphas, cheapest(table))
+        assert table.of(smallest) == min(column)
+
+
+def test_without_a_limit_it_is_the_strongest_path() -> None:
+    supernet = small(inner=True)
+    table = with_costs(supernet, 0)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        alphas = {n: torch.rand(a.shape, generator=generator) for n, a in supernet.alphas.items()}
+        picks = nearest_within(alphas, [table], [float("inf")])
+        assert picks is not None
+        strongest = supernet.architecture(supernet.discretise(alphas))
+        assert architecture_of(supernet, alphas, picks) == strongest
+
+
+def test_it_leans_to_what_is_held() -> None:
+    supernet = small(inner=True)
+    table = with_costs(supernet, 0)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        alphas = {n: torch.rand(a.shape, generator=generator) for n, a in supernet.alphas.items()}
+        held = supernet.architecture(supernet.random_path(generator))
+        leant = leaning(supernet, alphas, held)
+        assert supernet.architecture(supernet.discretise(leant)) == held
+        picks = nearest_within(leant, [table], [float("inf")])
+        assert picks is not None
+        assert architecture_of(supernet, leant, picks) == held
+        for name, path in supernet.path(held).items():
+            off = ~path.bool()
+            assert torch.equal(leant[name][off], alphas[name][off])
+
+
+def test_there_may_be_none() -> None:
+    supernet = small(inner=False)
+    table = with_costs(supernet, 0, fixed=100.0)
+    assert nearest_within(supernet.alphas, [table], [99.0]) is None
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_a_long_front_is_thinned_and_still_within(
+    kinds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_room, "LARGEST", 200)
+    choices = [Choice({"a": nn.Identity(), "b": nn.Tanh()}) for _ in range(14)]
+    supernet = Supernet(nn.Sequential(*choices))
+    generator = torch.Generator().manual_seed(0)
+    tables = []
+    for _ in range(kinds):
+        table = cost_table(supernet, running_parameters, None)
+        own = tuple((0.0, float(torch.rand((), generator=generator))) for _ in table.own)
+        tables.append(CostTable(table.tables, table.groups, own, table.parents, 0.0))
+    alphas = {
+        n: torch.tensor([[0.0, float(torch.rand((), generator=generator))]])
+        for n in supernet.alphas
+    }
+    limits = [3.0] * kinds
+    picks = nearest_within(alphas, tables, limits)
+    assert picks is not None
+    found = architecture_of(supernet, alphas, picks)
+    assert all(table.of(found) <= 3.0 for table in tables)
+    kept = sum(float(alphas[e][0, 1]) for e, name in found.edges.items() if name == "b")
+    worth = [float(alphas[edge][0, 1]) for edge in supernet.edges]
+    best = max(
+        sum(worth[i] for i in on)
+        for size in range(15)
+        for on in itertools.combinations(range(14), size)
+        if all(sum(table.own[i][1] for i in on) <= 3.0 for table in tables)
+    )
+    assert 0.95 * best <= kept <= best + 1e-6
