@@ -18,6 +18,7 @@ import nasp
 from nasp.bilevel import Found, search
 from nasp.complexity import parameter_count
 from nasp.complexity.costs import flops, memory
+from nasp.derive import derive
 from nasp.errors import UsageError
 from nasp.events import Event, Stepped, Warned
 from nasp.interruption import Interrupted
@@ -194,3 +195,26 @@ def test_the_loader_and_the_random_state_stay_where_they_were() -> None:
     assert torch.equal(torch.get_rng_state(), states[0])
     assert torch.equal(generator.get_state(), states[1])
     assert calls[supernet.network][0].args[0].shape == (1, 4)
+
+
+@pytest.mark.parametrize("strategy", ["nasp", "random"])
+def test_a_selection_is_among_those_that_keep_the_bounds(strategy: str) -> None:
+    selection = {"epochs": 3, "candidates": 6}
+    settings = {} if strategy == "random" else {"lr": 0.05}
+    found = search(
+        network(),
+        loader(),
+        loader(24, 1),
+        epochs=3,
+        strategy=strategy,
+        settings=settings,
+        select="train",
+        selection=selection,
+        at_most="params=250",
+    )
+    assert found.selection is not None
+    for contender in found.selection.contenders:
+        child = derive(found.supernet, contender.architecture)
+        assert parameter_count(child) <= 250
+    assert found.bounds[0].reached == parameter_count(found.build())
+    assert found.architecture == found.selection.winner
