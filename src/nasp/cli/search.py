@@ -40,7 +40,7 @@ def search(
         typer.Option(
             help="nasp; its rivals darts, darts-second-order, gdas, snas, pc-darts, drnas; its"
             " ablations pa-standard, pa-lazy, nasp-without-c1, nasp-without-c2; the controls"
-            " random-sharing, random."
+            " random-sharing, random, synflow, params."
         ),
     ] = "nasp",
     epochs: o.Epochs = None,

@@ -15,6 +15,7 @@ from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
 from nasp.strategies.gdas import GDAS, GDASConfig
+from nasp.strategies.largest import LargestConfig, largest
 from nasp.strategies.nasp import NASP, NASPConfig
 from nasp.strategies.nasp_without_c1 import NASPWithoutC1, NASPWithoutC1Config
 from nasp.strategies.nasp_without_c2 import NASPWithoutC2, NASPWithoutC2Config
@@ -25,6 +26,7 @@ from nasp.strategies.random_search import Random, RandomConfig
 from nasp.strategies.random_sharing import RandomSharing
 from nasp.strategies.snas import SNAS, SNASConfig
 from nasp.strategies.strategy import Horizon, Proposes, Strategy
+from nasp.strategies.synflow import SynflowConfig, synflow
 from nasp.supernet import Supernet
 
 __all__ = [
@@ -95,6 +97,8 @@ STRATEGIES: dict[str, Registration] = {
     "nasp-without-c2": Registration(NASPWithoutC2Config, NASPWithoutC2),
     "random-sharing": Registration(RandomConfig, RandomSharing, ranks_by_weights=True),
     "random": Registration(RandomConfig, Random, iterative=False),
+    "synflow": Registration(SynflowConfig, synflow, iterative=False),
+    "params": Registration(LargestConfig, largest, iterative=False),
 }
 
 

@@ -1,0 +1,124 @@
+"""SynFlow, a score without training.
+
+Source: Tanaka et al., NeurIPS 2020, equation 1; for architectures Abdelfattah et al., ICLR 2021.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
+
+from nasp.architecture import Architecture
+from nasp.complexity import Penalty
+from nasp.learner import Learner
+from nasp.strategies.scored_sampling import Score, ScoredSampling, path_parameters
+from nasp.strategies.strategy import Horizon
+from nasp.supernet import Supernet
+from nasp.tasks.task import Batch, Task
+
+
+class SynflowConfig(BaseModel):
+    """Settings of SynFlow.
+
+    Attributes:
+        samples: how many random architectures are scored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int = Field(200, ge=1)
+
+
+def synflow(
+    supernet: Supernet,
+    learner: Learner,
+    config: SynflowConfig,
+    horizon: Horizon,
+    seed: int,
+    penalty: Penalty,
+) -> ScoredSampling:
+    """Return the strategy that ranks its samples by SynFlow.
+
+    Args:
+        supernet: whose paths are scored.
+        learner: says the task.
+        config: settings.
+        horizon: not needed.
+        seed: fixes the samples.
+        penalty: not needed.
+    """
+    del horizon, penalty
+
+    def scoring(batch: Batch) -> Score:
+        return synflow_score(supernet, learner.task, batch)
+
+    return ScoredSampling(supernet, learner, config.samples, seed, scoring)
+
+
+def synflow_score(supernet: Supernet, task: Task, batch: Batch) -> Score:
+    """Return what scores an architecture: the logarithm of Σ |θ| ∂R/∂|θ| over its parameters θ.
+
+    R is the sum of the network's outputs for one input of ones, with |θ| for θ and every
+    BatchNorm an identity. All is computed in float64, on the CPU, on a copy.
+
+    Args:
+        supernet: left as it is.
+        task: hands the batch to the network; its loss is not used.
+        batch: its first example says the input's shape; of its tensors only those of floating
+            point become ones.
+    """
+    positive = _positive(supernet)
+    example = pytree.tree_map_only(Tensor, lambda t: t[:1].cpu(), batch)
+    network = _OnOnes(positive)
+
+    def score(architecture: Architecture) -> float:
+        positive.single(positive.path(architecture))
+        weights = list(dict.fromkeys(path_parameters(positive.network)))
+        task.loss(network, example)
+        if not network.flow.requires_grad:
+            return -math.inf
+        gradients = torch.autograd.grad(network.flow, weights, materialize_grads=True)
+        flow = sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True))
+        return math.log(flow) if flow > 0 else -math.inf
+
+    return score
+
+
+def _positive(supernet: Supernet) -> Supernet:
+    positive = copy.deepcopy(supernet).cpu().double().eval()
+    for module in list(positive.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, nn.Identity())
+    with torch.no_grad():
+        for parameter in positive.network.parameters():
+            parameter.abs_().requires_grad_()
+    return positive
+
+
+class _OnOnes(nn.Module):
+    """Runs a network on ones instead of its inputs, and keeps the sum of its outputs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.flow = torch.zeros(())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = pytree.tree_map_only(Tensor, _ones, (args, kwargs))
+        outputs = self.network(*args, **kwargs)
+        tensors = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+        self.flow = torch.stack([tensor.sum() for tensor in tensors]).sum()
+        return pytree.tree_map_only(Tensor, lambda t: t.detach().float(), outputs)
+
+
+def _ones(tensor: Tensor) -> Tensor:
+    is_input = tensor.is_floating_point()
+    return torch.ones_like(tensor, dtype=torch.float64) if is_input else tensor
