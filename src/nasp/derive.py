@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,13 +16,34 @@ from nasp.errors import UsageError
 from nasp.supernet import Supernet
 
 
+class Plain:
+    """Marks a module of a space of ours that a derived network holds as it is.
+
+    So is one that loops over time steps: a graph has as many steps as its example.
+    """
+
+
+@runtime_checkable
+class Derives(Protocol):
+    """A module with choices inside that knows itself what it becomes."""
+
+    def derived(self, kept: Callable[[Choice], nn.Module | None]) -> nn.Module:
+        """Return the module without choices, of this one's own weights, to be copied.
+
+        Args:
+            kept: the candidate that stands on a choice's edge; None where it is switched off.
+        """
+        ...
+
+
 def derive(
     supernet: Supernet, architecture: Architecture, weights: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
     """Return a copy of the supernet's network in which every choice is its chosen candidate.
 
     Nothing of nasp is left in it: its node groups, its `Zero`s and the modules of its own spaces
-    become `torch.fx.GraphModule`s; a user's own modules are copied as they are.
+    become `torch.fx.GraphModule`s; a user's own modules are copied as they are, and so are the
+    modules of nasp that are `Plain`.
 
     Args:
         supernet: left untouched.
@@ -43,7 +64,10 @@ def derive(
             memo[id(module)] = None if candidate is None else copy.deepcopy(candidate, memo)
         elif isinstance(module, Node):
             memo[id(module)] = _plain_sum(module, memo)
-        elif type(module).__module__.partition(".")[0] == "nasp":
+        elif isinstance(module, Derives):
+            plain = module.derived(lambda choice: chosen[id(choice)])
+            memo[id(module)] = copy.deepcopy(plain, memo)
+        elif type(module).__module__.partition(".")[0] == "nasp" and not isinstance(module, Plain):
             memo[id(module)] = _traced(copy.deepcopy(module, memo), type(module).__name__)
     derived: nn.Module = copy.deepcopy(network, memo)
     return derived

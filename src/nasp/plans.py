@@ -16,8 +16,9 @@ from nasp.feed import DataConfig
 from nasp.jobs import SearchJob, TrainJob, job_of
 from nasp.runs import RunFolder
 from nasp.selection import SelectConfig
-from nasp.spaces import SPACES, find_space
+from nasp.spaces import SPACES, DataKind, Space, find_space, spaces_of
 from nasp.strategies import STRATEGIES, strategy_config
+from nasp.tasks.corpora import is_text
 from nasp.train import TrainConfig
 
 Options = Mapping[str, Any]
@@ -49,7 +50,7 @@ def search_job(
     Raises:
         UsageError: a name or a value does not fit.
     """
-    chosen_space = find_space(space or default_space(data["name"])).name
+    chosen_space = _fitting(find_space(space or default_space(data["name"])), data["name"])
     defaults = search_defaults(data["name"], chosen_space)
     strategy = search.get("strategy", "nasp")
     given = {**settings, **named_values("--set", pairs)}
@@ -82,6 +83,17 @@ def search_job(
         },
         "the search",
     )
+
+
+def _fitting(space: Space, data: str) -> str:
+    """Return the space's name, where its networks read such data."""
+    kind: DataKind = "text" if is_text(data) else "images"
+    if space.data != kind:
+        raise UsageError(
+            f"Space '{space.name}' is for {space.data}, and '{data}' is {kind}: choose one of"
+            f" {', '.join(spaces_of(kind))}, or other --data."
+        )
+    return space.name
 
 
 def _inherited(strategy: str, settings: Options) -> dict[str, Any]:
@@ -125,7 +137,7 @@ def train_job_for(
         architecture = target
     if "name" not in data:
         raise UsageError("Say what to train on: --data NAME.")
-    space = find_space(architecture.space or "").name
+    space = _fitting(find_space(architecture.space or ""), data["name"])
     defaults = train_defaults(data["name"], space)
     fields = {name: defaults[name] for name in defaults if name in TrainConfig.model_fields} | dict(
         training

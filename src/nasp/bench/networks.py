@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from nasp.bench.settings import BenchSettings
 from nasp.choice import Choice
 from nasp.complexity import parameter_counts
+from nasp.errors import UsageError
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet import Alphas, Supernet
 
@@ -53,7 +54,10 @@ def make_network(settings: BenchSettings, partial_channels: int = 1) -> nn.Modul
         classes=CLASSES,
         partial_channels=partial_channels,
     )
-    network = find_space(settings.space).supernet(config)
+    space = find_space(settings.space)
+    if space.data != "images":
+        raise UsageError(f"Space '{space.name}' cannot be measured yet: choose one for images.")
+    network = space.supernet(config)
     if settings.candidates is not None:
         _set_candidates(network, settings.candidates)
     return network

@@ -31,7 +31,7 @@ def architecture_summary(
         space = find_space(architecture.space)
         summary["notation"] = space.notation(architecture)
         summary["wiring"] = [wire._asdict() for wire in space.wiring(architecture)]
-        if config is not None:
+        if config is not None and space.data == "images":
             summary["network"] = config.model_dump()
             summary["parameters"] = parameter_count(space.network(architecture, config))
     return summary

@@ -6,14 +6,29 @@ from nasp.errors import unknown_name
 from nasp.spaces.darts import DARTS
 from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
-from nasp.spaces.space import NetworkConfig, Space, Wire
+from nasp.spaces.recurrent import RECURRENT, LanguageConfig
+from nasp.spaces.space import DataKind, NetworkConfig, Space, Wire
 
-__all__ = ["SPACES", "NetworkConfig", "Space", "Wire", "find_space"]
+__all__ = [
+    "SPACES",
+    "DataKind",
+    "LanguageConfig",
+    "NetworkConfig",
+    "Space",
+    "Wire",
+    "find_space",
+    "spaces_of",
+]
 
 SPACES: dict[str, Space] = {
-    known.name: known for known in (DARTS, NASP12, NASBENCH201, NASBENCH201_3)
+    known.name: known for known in (DARTS, NASP12, NASBENCH201, NASBENCH201_3, RECURRENT)
 }
 """The search spaces by name; add your own here."""
+
+
+def spaces_of(data: DataKind) -> list[str]:
+    """Return the names of the spaces whose networks read images, or text."""
+    return [name for name, space in SPACES.items() if space.data == data]
 
 
 def find_space(name: str) -> Space:

@@ -6,10 +6,8 @@ Source: Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -26,8 +24,9 @@ from nasp.spaces.cell import (
     edge_name,
     edge_stride,
 )
+from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.operations import Candidate, derived, on_edge, pick
-from nasp.spaces.space import NetworkConfig, Wire
+from nasp.spaces.space import DataKind, NetworkConfig, Wire
 
 KEEP = 2
 """Edges that survive at each node."""
@@ -46,6 +45,8 @@ class CellSpace:
     name: str
     normal: Mapping[str, Candidate]
     reduce: Mapping[str, Candidate]
+    data: DataKind = field(default="images", init=False)
+    search_only: frozenset[str] = field(default=frozenset(), init=False)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes].
@@ -111,12 +112,12 @@ class CellSpace:
         Raises:
             UsageError: the text is no genotype of this space.
         """
-        fields = _genotype_fields(text)
+        fields = genotype_fields(text, [n for kind in KINDS for n in (kind, f"{kind}_concat")])
         edges: dict[str, str | None] = {}
         for kind in KINDS:
             if fields[f"{kind}_concat"] != list(range(INPUTS, INPUTS + NODES)):
                 raise UsageError(f"The genotype's {kind}_concat must be range(2, 6).")
-            pairs = _pairs(fields[kind], kind)
+            pairs = pairs_of(fields[kind], kind, KEEP * NODES)
             for node in range(NODES):
                 here = pairs[KEEP * node : KEEP * (node + 1)]
                 named = {source: name for name, source in here}
@@ -179,57 +180,6 @@ class CellSpace:
         if extra := sorted(architecture.edges.keys() - known):
             raise UsageError(f"Space '{self.name}' has no edge '{extra[0]}'.")
         return kept
-
-
-def _genotype_fields(text: str) -> dict[str, Any]:
-    """Return the four fields of a genotype's text, read as literals and never evaluated."""
-    names = [name for kind in KINDS for name in (kind, f"{kind}_concat")]
-    expected = UsageError(f"The text is no genotype: write Genotype({'=..., '.join(names)}=...).")
-    try:
-        match ast.parse(text.strip()).body:
-            case [ast.Expr(value=call) | ast.Assign(value=call)]:
-                pass
-            case _:
-                raise expected
-        match call:
-            case ast.Call(func=ast.Name(id="Genotype"), args=[], keywords=keywords) if (
-                # A repeated keyword is a syntax error, but not one that ast.parse sees.
-                len(keywords) == len(names)
-            ):
-                fields = {str(keyword.arg): _literal(keyword.value) for keyword in keywords}
-            case _:
-                raise expected
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise expected from error
-    if fields.keys() != set(names):
-        raise expected
-    return fields
-
-
-def _literal(node: ast.expr) -> Any:
-    match node:
-        case ast.Call(
-            func=ast.Name(id="range"),
-            args=[ast.Constant(value=int(start)), ast.Constant(value=int(stop))],
-            keywords=[],
-        ):
-            # Compared with four numbers later: a longer list is never needed.
-            return list(range(start, min(stop, start + 100)))
-    value = ast.literal_eval(node)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _pairs(value: Any, kind: str) -> list[tuple[str, int]]:
-    """Return the value checked to be a list of eight pairs of a name and a number."""
-    if isinstance(value, list) and len(value) == KEEP * NODES:
-        pairs = [(p[0], p[1]) for p in value if isinstance(p, tuple | list) and len(p) == 2]
-        if len(pairs) == len(value) and all(
-            isinstance(name, str) and type(source) is int for name, source in pairs
-        ):
-            return pairs
-    raise UsageError(
-        f"The genotype's {kind} must be a list of {KEEP * NODES} pairs of a name and a number."
-    )
 
 
 _SEVEN = pick(

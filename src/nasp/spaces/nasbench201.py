@@ -18,7 +18,7 @@ from nasp.choice import Choice
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import Candidate, derived, on_edge, pick, relu_conv_bn
-from nasp.spaces.space import NetworkConfig, Wire
+from nasp.spaces.space import DataKind, NetworkConfig, Wire
 
 NODES = 4
 """Nodes of a cell of the benchmark, its input among them."""
@@ -103,6 +103,8 @@ class NASBench201:
         )
     )
     nodes: int = NODES
+    data: DataKind = field(default="images", init=False)
+    search_only: frozenset[str] = field(default=frozenset(), init=False)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes]."""

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import torch
 
 from nasp.architecture import Architecture
 from nasp.errors import UsageError
-from nasp.spaces.space import NetworkConfig, Space
+from nasp.spaces.recurrent import LanguageConfig
+from nasp.spaces.space import DataKind, NetworkConfig, Space
 from nasp.supernet import Supernet
 
-_SMALL = NetworkConfig(channels=4, cells=3)
+_SMALL: dict[DataKind, Any] = {
+    "images": NetworkConfig(channels=4, cells=3),
+    "text": LanguageConfig(vocabulary=2, channels=4),
+}
 
 
 def small_supernet(space: Space) -> Supernet:
     """Return a small supernet of a space, for what does not depend on its size."""
-    return Supernet(space.supernet(_SMALL), space.name)
+    return Supernet(space.supernet(_SMALL[space.data]), space.name)
 
 
 def random_architecture(space: Space, seed: int) -> Architecture:
-    """Return a uniformly random architecture of a space."""
+    """Return a uniformly random architecture of a space, without its `search_only` candidates."""
     supernet = small_supernet(space)
-    return supernet.architecture(supernet.random_path(torch.Generator().manual_seed(seed)))
+    alphas = {name: torch.zeros_like(a.detach()) for name, a in supernet.alphas.items()}
+    for name, table in supernet.tables.items():
+        left_out = [k for k, c in enumerate(table.candidates) if c in space.search_only]
+        alphas[name][:, left_out] = -1.0
+    path = supernet.discretise(alphas, torch.Generator().manual_seed(seed))
+    return supernet.architecture(path)
 
 
 def candidates_of(space: Space) -> dict[str, list[str]]:

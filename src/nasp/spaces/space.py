@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
@@ -40,6 +40,9 @@ class NetworkConfig(BaseModel):
     as_derived: bool = False
 
 
+DataKind = Literal["images", "text"]
+
+
 class Wire(NamedTuple):
     """One surviving edge, as people read a cell: where from, where to, through what."""
 
@@ -57,19 +60,33 @@ class Space(Protocol):
         """The name on the command line."""
         ...
 
-    def supernet(self, config: NetworkConfig) -> nn.Module:
-        """Return a network with a `Choice` on every edge; forward maps [B,C,H,W] to [B,classes]."""
+    @property
+    def data(self) -> DataKind:
+        """What its networks read, and so which configuration they take.
+
+        ``"images"``: a `NetworkConfig`, and forward maps [B,C,H,W] to [B,classes]; ``"text"``: a
+        `LanguageConfig`, and forward is that of `nasp.spaces.language_model.LanguageModel`.
+        """
         ...
 
-    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
-        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
+    @property
+    def search_only(self) -> frozenset[str]:
+        """Candidates that are there for the search, and that no random architecture has."""
+        ...
+
+    def supernet(self, config: Any) -> nn.Module:
+        """Return a network with a `Choice` on every edge."""
+        ...
+
+    def network(self, architecture: Architecture, config: Any) -> nn.Module:
+        """Return the derived network with fresh weights.
 
         Raises:
             UsageError: the architecture does not belong to this space.
         """
         ...
 
-    def auxiliary_head(self, config: NetworkConfig) -> tuple[str, nn.Module] | None:
+    def auxiliary_head(self, config: Any) -> tuple[str, nn.Module] | None:
         """Return where in the derived network (submodule name) to tap, and the head, or None."""
         ...
 
