@@ -29,10 +29,10 @@ def show(
         ),
     ],
     channels: Annotated[
-        int | None, typer.Option(min=1, help="Count parameters at this width; default 16.")
+        int | None, typer.Option(min=1, help="What it costs at this width; default 16.")
     ] = None,
     cells: Annotated[
-        int | None, typer.Option(min=1, help="Count parameters at this depth; default 8.")
+        int | None, typer.Option(min=1, help="What it costs at this depth; default 8.")
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=4, help="Height and width of an image; default 32.")
@@ -43,14 +43,18 @@ def show(
     classes: Annotated[
         int | None, typer.Option(min=2, help="Number of classes; default 10.")
     ] = None,
+    latency: Annotated[
+        bool, typer.Option(help="Measure how long an image takes, on this machine.")
+    ] = True,
     plot: Annotated[
         Path | None, typer.Option(help="Draw a run's curves and alphas into this file (.png).")
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Print a run's progress, or an architecture, its cell and its size.
+    """Print a run's progress, or an architecture, its cell and what it costs.
 
-    A run's network is counted at the run's own size, unless you say another.
+    A run's network is measured at the run's own size, unless you say another, and beside it
+    random cells of its space at the same size.
     """
     from nasp.architecture import Architecture
     from nasp.cli.reports import (
@@ -62,8 +66,11 @@ def show(
         show_progress,
     )
     from nasp.cli.selections import show_selection
+    from nasp.cli.standings import show_standings
     from nasp.plans import target_of
-    from nasp.spaces import NetworkConfig
+    from nasp.report.standing import COUNTED, TIMED, standings
+    from nasp.spaces import SPACES, NetworkConfig
+    from nasp.spaces.target import space_target
 
     found = target_of(target)
     own = {} if isinstance(found, Architecture) else own_size(found)
@@ -83,6 +90,11 @@ def show(
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
         summary["architecture"] = architecture_summary(architecture, config)
+        if architecture.space in SPACES:
+            networks = space_target(SPACES[architecture.space], config)
+            names = (*COUNTED, *TIMED) if latency else COUNTED
+            rows = standings(networks, architecture, names)
+            summary["costs"] = [row._asdict() for row in rows]
     if as_json:
         o.print_json(summary)
         return
@@ -93,6 +105,8 @@ def show(
             typer.echo(f"Not finished. Next: nasp resume {found.path}")
     if "architecture" in summary:
         show_architecture(summary["architecture"])
+    if "costs" in summary:
+        show_standings(summary["costs"])
 
 
 show.__doc__ = f"{show.__doc__}\n{EXAMPLES}"

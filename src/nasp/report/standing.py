@@ -1,0 +1,64 @@
+"""Where an architecture stands among random ones of its space, in what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+
+from nasp.architecture import Architecture
+from nasp.complexity.quantity import find_quantity
+from nasp.complexity.store import Store
+from nasp.complexity.target import Gauge, Target
+
+RANDOM = 200
+"""Random architectures to compare with."""
+COUNTED, TIMED = ("parameters", "flops", "macs"), ("latency",)
+
+
+class Standing(NamedTuple):
+    """One cost of a network, beside random ones of the same size.
+
+    Attributes:
+        cost: its name.
+        value: measured on the network.
+        spread: of that measurement.
+        estimate: the same by the sum of its candidates, as the random ones' are.
+        mean: of the random architectures.
+        cheaper: share of the random architectures that cost less.
+    """
+
+    cost: str
+    value: float
+    spread: float
+    estimate: float
+    mean: float
+    cheaper: float
+
+
+def standings(
+    target: Target, architecture: Architecture, costs: Sequence[str], seed: int = 0
+) -> list[Standing]:
+    """Return an architecture's standing in each cost.
+
+    Args:
+        target: the networks of the space at one size.
+        architecture: one of the space.
+        costs: their names.
+        seed: fixes the random architectures, `RANDOM` of them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    supernet = target.supernet
+    others = [supernet.architecture(supernet.random_path(generator)) for _ in range(RANDOM)]
+    found = []
+    for name in costs:
+        gauge = Gauge(find_quantity(name), target, Store(None))
+        measured, table = gauge.of(architecture), gauge.table(name)
+        estimate, each = table.of(architecture), [table.of(other) for other in others]
+        cheaper = sum(cost < estimate for cost in each) / RANDOM
+        found.append(
+            Standing(name, measured.value, measured.spread, estimate, fmean(each), cheaper)
+        )
+    return found
