@@ -60,16 +60,18 @@ def memory(operation: nn.Module, *args: Any, **kwargs: Any) -> float:
     """Return the bytes that a training step keeps for its backward pass.
 
     Counted are the storages that autograd saves, without parameters, buffers and the inputs
-    themselves, which are there whatever the operation. BatchNorm is in evaluation mode, so that
+    themselves, which are there whatever the operation; also of a part whose output is not used,
+    as behind an edge that is cut. BatchNorm is in evaluation mode, so that
     one example will do and no statistics move; dropout is in training mode.
     """
     inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     present = {_storage(t) for t in [*operation.parameters(), *operation.buffers(), *inputs]}
-    kept: dict[int, int] = {}
+    # The tensors themselves are held: the address of one that is freed would be met again.
+    kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in present:
-            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
+            kept[_storage(tensor)] = tensor.detach()
         return tensor
 
     with (
@@ -77,9 +79,8 @@ def memory(operation: nn.Module, *args: Any, **kwargs: Any) -> float:
         torch.enable_grad(),
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
-        output = operation(*pytree.tree_map_only(Tensor, _with_gradient, args), **kwargs)
-        del output  # not before all is saved: a storage that is freed could be met again
-    return float(sum(kept.values()))
+        operation(*pytree.tree_map_only(Tensor, _with_gradient, args), **kwargs)
+    return float(sum(tensor.untyped_storage().nbytes() for tensor in kept.values()))
 
 
 @contextmanager
