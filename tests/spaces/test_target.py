@@ -17,7 +17,7 @@ from nasp.spaces.target import space_target
 SIZE = NetworkConfig(channels=4, cells=3, image_size=8)
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [n for n, space in SPACES.items() if space.data == "images"])
 def test_the_table_is_exact_for_derived_networks(name: str) -> None:
     space = SPACES[name]
     state = torch.get_rng_state()

@@ -90,8 +90,9 @@ def show(
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
         summary["architecture"] = architecture_summary(architecture, config)
-        if architecture.space in SPACES:
-            networks = space_target(SPACES[architecture.space], config)
+        space = SPACES.get(architecture.space or "")
+        if space is not None and space.data == "images":
+            networks = space_target(space, config)
             names = (*COUNTED, *TIMED) if latency else COUNTED
             rows = standings(networks, architecture, names)
             summary["costs"] = [row._asdict() for row in rows]
