@@ -148,30 +148,32 @@ def job_of(run: RunFolder) -> SearchJob | TrainJob:
 
 def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -> Found:
     """Search, or go on with a search that was stopped."""
-    space = find_space(job.space)
     with run.lock():
-        images = read_images(job.data, observe)
-        weights_loader, alphas_loader = search_loaders(images, job.data, job.search.seed)
-        seed_everything(job.search.seed, verbose=False)
-        config = network_config(
-            images, job.channels, job.cells, partial_channels=job.partial_channels
-        )
-        network = fast_layout(space.supernet(config))
-        supernet = Supernet(network, space.name)
-        task = ImageClassification(len(images.classes))
-        at = job.bound_at or Size(channels=job.channels, cells=job.cells)
-        final = network_config(images, at.channels, at.cells)
-        return run_search(
-            supernet,
-            weights_loader,
-            alphas_loader,
-            task,
-            job.search,
-            run,
-            observe,
-            selection_loader(images, job.data, job.search.seed),
-            lambda device: space_target(space, final, device),
-        )
+        return search_images(job, read_images(job.data, observe), run, observe)
+
+
+def search_images(
+    job: SearchJob, images: ImageSet, run: RunFolder | None = None, observe: Observer = nobody
+) -> Found:
+    """Search on images that are read already; without a run folder nothing is written."""
+    space = find_space(job.space)
+    weights_loader, alphas_loader = search_loaders(images, job.data, job.search.seed)
+    seed_everything(job.search.seed, verbose=False)
+    config = network_config(images, job.channels, job.cells, partial_channels=job.partial_channels)
+    supernet = Supernet(fast_layout(space.supernet(config)), space.name)
+    at = job.bound_at or Size(channels=job.channels, cells=job.cells)
+    final = network_config(images, at.channels, at.cells)
+    return run_search(
+        supernet,
+        weights_loader,
+        alphas_loader,
+        ImageClassification(len(images.classes)),
+        job.search,
+        run,
+        observe,
+        selection_loader(images, job.data, job.search.seed),
+        lambda device: space_target(space, final, device),
+    )
 
 
 def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:

@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from nasp.cli.bench import bench
+from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
 from nasp.cli.resume import resume
 from nasp.cli.search import search
@@ -29,6 +30,7 @@ app.command()(search)
 app.command()(resume)
 app.command()(train)
 app.command()(show)
+bench.command()(quality)
 bench.command()(table)
 app.add_typer(bench)
 app.callback()(print_version)

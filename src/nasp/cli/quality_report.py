@@ -1,0 +1,66 @@
+"""What ``nasp bench quality`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from nasp.bench.budget import Clock
+from nasp.bench.quality_plot import CLOCKS
+from nasp.cli.tables import print_table
+
+
+def show_quality(report: Mapping[str, Any]) -> None:
+    """Print the rows, the best first, and how the reference does against each other one."""
+    table, settings = report["table"], report["settings"]
+    rows = sorted(report["rows"], key=lambda row: -row["table_accuracy"]["mean"])
+    clock = settings["budget"]["clock"]
+    columns = ("contender", "accuracy", "worst", "best", "regret", "percentile", "free")
+    more = ("last epoch", "epochs", "s" if clock == "wall" else "cpu s", "MB")
+    print_table((*columns, *more), [_cells(row, clock) for row in rows])
+    typer.echo(
+        f"Accuracy in the table {table['name']} of {table['cells']} cells: best"
+        f" {table['best']:.2f} %, median {table['median']:.2f}; free: edges without parameters;"
+        " last epoch: before the selection."
+    )
+    budget = settings["budget"]
+    limit = (
+        f"{budget['epochs']} epochs"
+        if budget["seconds"] is None
+        else f"{budget['seconds']:g} s by the {budget['clock']} clock"
+    )
+    typer.echo(
+        f"Searched {settings['space']} on {settings['data']['name']}, C={settings['channels']},"
+        f" N={settings['cells']}; budget {limit}."
+    )
+    for compared in report["comparisons"]:
+        typer.echo(_sentence(compared))
+
+
+def _cells(row: Mapping[str, Any], clock: Clock) -> list[str]:
+    accuracy = row["table_accuracy"]
+    last = row["per_epoch"][-1]["table_accuracy"]["mean"] if row["per_epoch"] else None
+    return [
+        row["name"],
+        f"{accuracy['mean']:.2f} ± {accuracy['std']:.2f}",
+        f"{accuracy['worst']:.2f}",
+        f"{accuracy['best']:.2f}",
+        f"{row['regret']:.2f}",
+        f"{row['percentile']:.1f}",
+        f"{row['parameterless']:.0%}",
+        "" if last is None else f"{last:.2f}",
+        str(row["epochs"]),
+        f"{row[CLOCKS[clock]]:.1f}",
+        f"{row['peak_bytes'] / 1e6:.0f}",
+    ]
+
+
+def _sentence(compared: Mapping[str, Any]) -> str:
+    p_t = "" if compared["p_t"] is None else f"t-test p = {compared['p_t']:.3f}, "
+    return (
+        f"{compared['name']} against {compared['against']}: {compared['mean']:+.2f} points over"
+        f" {compared['seeds']} seeds ({compared['wins']} won, {compared['losses']} lost;"
+        f" {p_t}permutation p = {compared['p_permutation']:.3f})"
+    )
