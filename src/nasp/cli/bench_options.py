@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from nasp.cli import options as o
-
-if TYPE_CHECKING:
-    from nasp.bench.rounds import Plan
-    from nasp.bench.settings import BenchSettings
+from nasp.cli.sharing import sharing
 
 
 def measurement(
@@ -46,8 +41,8 @@ def measurement(
     ] = 3,
     warmup: Annotated[int, typer.Option(min=1, help="Untimed iterations of each process.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Fixes weights, data and the path.")] = 0,
-) -> tuple[BenchSettings, Plan]:
-    """Return what these options ask for: what is measured, and how often."""
+) -> dict[str, Any]:
+    """Return what these options ask for: `settings`, what is measured, and `plan`, how often."""
     from nasp.bench.rounds import Plan
     from nasp.bench.settings import BenchSettings
     from nasp.errors import validated
@@ -65,31 +60,8 @@ def measurement(
         seed=seed,
     )
     plan = Plan(repeats=repeats, rounds=rounds, warmup=warmup)
-    return validated(BenchSettings, settings, "the measurement"), plan
+    return {"settings": validated(BenchSettings, settings, "the measurement"), "plan": plan}
 
 
-def with_measurement(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `measurement`; it takes `settings` and `plan` instead."""
-    own = _parameters(command)
-    shared = _parameters(measurement)
-    options = [p for p in own if p.name not in ("settings", "plan")] + shared
-
-    def run(**values: Any) -> None:
-        settings, plan = measurement(**{p.name: values.pop(p.name) for p in shared})
-        command(settings=settings, plan=plan, **values)
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    # Typer reads the options off these two.
-    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in options}
-    return run
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    # Neither type is an option's, and importing them would load torch for a mere --help.
-    unloaded = {"BenchSettings": Any, "Plan": Any}
-    types = get_type_hints(function, localns=unloaded, include_extras=True)
-    return [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[parameter.name])
-        for parameter in inspect.signature(function).parameters.values()
-    ]
+with_measurement = sharing(measurement, types=("BenchSettings", "Plan"))
+"""Gives a command these options; it takes `settings` and `plan` instead."""

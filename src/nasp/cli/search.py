@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nasp.cli import options as o
+from nasp.cli.search_options import asked_search
+from nasp.cli.sharing import sharing
+
+if TYPE_CHECKING:
+    from nasp.jobs import SearchJob
 
 EXAMPLES = """
 Examples:
@@ -25,106 +30,9 @@ Examples:
 """
 
 
+@sharing(asked_search, types=["SearchJob"])
 def search(
-    data: Annotated[
-        str, typer.Option(help="digits, cifar10, cifar100, fashion-mnist or folder:DIR.")
-    ] = "digits",
-    space: Annotated[
-        str | None,
-        typer.Option(
-            help="darts, nasp12, nasbench201, nasbench201-3; default darts, on digits nasbench201."
-        ),
-    ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="nasp; its rivals darts, darts-second-order, gdas, snas, pc-darts, drnas; its"
-            " ablations pa-standard, pa-lazy, nasp-without-c1, nasp-without-c2; the controls"
-            " random-sharing, random, synflow, params."
-        ),
-    ] = "nasp",
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    channels: o.Channels = None,
-    cells: o.Cells = None,
-    partial_channels: Annotated[
-        int | None,
-        typer.Option(min=1, help="K: candidates see 1/K of the channels; pc-darts: 4, else 1."),
-    ] = None,
-    complexity: Annotated[
-        float | None, typer.Option(min=0, help="η: larger finds smaller networks; default 0.")
-    ] = None,
-    cost: Annotated[
-        str | None,
-        typer.Option(
-            help="What R(A) counts: parameters, flops, macs, latency or memory; default parameters."
-        ),
-    ] = None,
-    normalise: Annotated[
-        str | None, typer.Option(help="Costs by edge, as in the paper, or over the network.")
-    ] = None,
-    at_most: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=AMOUNT",
-            help="The found network keeps this: params=3.3M, macs=600M, latency=5ms,"
-            " memory=20MB; repeatable.",
-        ),
-    ] = None,
-    bound_at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="channels=N,cells=N",
-            help="The size of the network that keeps the bounds; default as nasp train builds it.",
-        ),
-    ] = None,
-    alpha_lr: Annotated[
-        float | None, typer.Option(help="Step size of the architecture parameters.")
-    ] = None,
-    exploration: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Probability that a weight step takes a random path."),
-    ] = None,
-    warmup_epochs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Epochs on random paths before the alphas move."),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE: any other setting of the strategy; repeatable."),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="paper: the settings of the NASP authors' code.")
-    ] = None,
-    select: Annotated[
-        str | None,
-        typer.Option(
-            help="How the result is chosen: none (the last architecture), rerank (by the shared"
-            " weights), train (after short trainings too); default none."
-        ),
-    ] = None,
-    select_epochs: Annotated[
-        int | None,
-        typer.Option(min=2, help="Epochs of all these short trainings together; default 12."),
-    ] = None,
-    select_setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set-select", help="NAME=VALUE: any other setting of the selection; repeatable."
-        ),
-    ] = None,
-    subset: o.Subset = None,
-    cutout: o.Cutout = None,
-    data_dir: o.DataDir = None,
-    image_size: o.ImageSize = None,
-    workers: o.Workers = 2,
-    lr: o.Lr = None,
-    weight_decay: o.WeightDecay = None,
-    accumulate: o.Accumulate = 1,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    precision: o.Precision = "32-true",
-    minutes: o.Minutes = 5.0,
+    job: SearchJob,
     out: o.Out = None,
     then_train: Annotated[
         bool | None,
@@ -138,59 +46,19 @@ def search(
     from nasp.cli.reports import search_summary, show_search, show_training, training_summary
     from nasp.cli.selections import show_selection
     from nasp.cli.watch import Watch
-    from nasp.defaults import preset_settings
     from nasp.jobs import new_run, run_search_job, run_train_job
-    from nasp.plans import named_values, search_job, train_job_for
+    from nasp.plans import train_job_for
 
-    job = search_job(
-        data=o.given(
-            name=data,
-            root=data_dir,
-            subset=subset,
-            image_size=image_size,
-            workers=workers,
-            batch_size=batch_size,
-            cutout=cutout,
-        ),
-        space=space,
-        size=o.given(channels=channels, cells=cells, partial_channels=partial_channels),
-        search=o.given(
-            strategy=strategy,
-            select=select,
-            epochs=epochs,
-            complexity=complexity,
-            cost=cost,
-            normalise=normalise,
-            at_most=at_most,
-            lr=lr,
-            weight_decay=weight_decay,
-            seed=seed,
-            accumulate=accumulate,
-            device=device,
-            precision=precision,
-            checkpoint_minutes=minutes,
-        ),
-        settings={
-            **(preset_settings(preset, strategy) if preset is not None else {}),
-            **o.given(lr=alpha_lr, exploration=exploration, warmup_epochs=warmup_epochs),
-        },
-        pairs=setting or [],
-        selection={
-            **named_values("--set-select", select_setting or []),
-            **o.given(epochs=select_epochs),
-        },
-        bound_at=bound_at,
-    )
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:
         with new_run(folder, job) as run:
-            watch.say(f"Searching {job.space} on {data}; run folder {folder}")
+            watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
             found = run_search_job(job, run, watch)
         summary = search_summary(run, found.architecture)
         if not as_json:
             show_selection(run)
             show_search(summary)
-        if then_train if then_train is not None else data == "digits":
+        if then_train if then_train is not None else job.data.name == "digits":
             training = train_job_for(run, {}, {}, {}, beside=["random:1", "resnet"])
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
             with new_run(run.path / "train", training) as train_run:
