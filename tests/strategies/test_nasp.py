@@ -493,13 +493,13 @@ def test_the_first_path_takes_the_largest_candidates() -> None:
     ("steps", "expected"), [(50 * 390, 3e-4), (9750, 6e-4), (10, 0.02)], ids=str
 )
 def test_the_step_size_follows_from_the_length_of_the_search(steps: int, expected: float) -> None:
-    _, it = setting(NASPConfig(warmup_epochs=1), epochs=2, steps_per_epoch=steps)
+    _, it = setting(NASPConfig(rest=0.5), epochs=2, steps_per_epoch=steps)
     assert it.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
 def test_a_step_that_goes_uphill_is_not_taken() -> None:
     """Over a run, F on the step's own batch never rises, and one edge or node changes a step."""
-    supernet, it = setting(NASPConfig(lr=0.08), complexity=0.1)
+    supernet, it = setting(NASPConfig(lr=0.08, rest=0), complexity=0.1)
     taken = refused = 0
     for step in range(60):
         x, y = batch(step)
@@ -525,3 +525,15 @@ def objective(
     again.single(path)
     with torch.no_grad():
         return float(F.cross_entropy(again(data[0]), data[1]) + it.penalty(path))
+
+
+def test_the_alphas_rest_while_the_first_path_is_trained() -> None:
+    supernet, it = setting(NASPConfig(rest=0.25), epochs=4, steps_per_epoch=3)
+    first = it.path
+    for step in range(3):
+        assert it.arch_step(batch(2 * step)) is None
+        assert all(torch.all(a == 0.5) for a in supernet.alphas.values())
+        assert all(torch.equal(it.path[name], path) for name, path in first.items())
+        it.weight_step(batch(2 * step + 1))
+    assert it.arch_step(batch(6)) is not None
+    assert not all(torch.all(a == 0.5) for a in supernet.alphas.values())

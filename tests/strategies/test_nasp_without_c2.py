@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nasp.strategies import strategy_config
+from nasp.strategies.nasp import PAPER
 
 
 def iterate(it: Any, small: Any, steps: int) -> list[dict[str, Tensor]]:
@@ -28,7 +29,7 @@ def iterate(it: Any, small: Any, steps: int) -> list[dict[str, Tensor]]:
 def test_it_is_nasp_while_nothing_is_clipped(small: Any) -> None:
     settings: dict[str, Any] = {"lr": 0.01, "betas": (0.6, 0.9), "weight_decay": 0.01}
     found = iterate(small.make("nasp-without-c2", **settings), small, 6)
-    expected = iterate(small.make("nasp", start="random", descent=False, **settings), small, 6)
+    expected = iterate(small.make("nasp", **{**PAPER, **settings}), small, 6)
     for one, other in zip(found, expected, strict=True):
         for name in other:
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-12)

@@ -25,7 +25,7 @@ TIE = 1e-6
 """What decides between alphas that are equal; too little to decide between others."""
 
 
-PAPER: dict[str, Any] = {"start": "random", "descent": False, "lr": 3e-4}
+PAPER: dict[str, Any] = {"start": "random", "rest": 0.0, "descent": False, "lr": 3e-4}
 """The settings of the authors' code, where the defaults differ."""
 
 
@@ -36,6 +36,8 @@ class NASPConfig(BaseModel):
         start: the first path, all alphas being equal: ``"largest"`` takes each edge's candidate
             with the most parameters, since a candidate cannot show its worth before its weights
             are trained; ``"random"`` draws it.
+        rest: share of the search, at its start, in which the alphas rest and the weights of the
+            path that stands are trained: before that no candidate can be compared with it.
         descent: change the discrete architecture only where that lowers F on the step's own
             batch, and one edge or node at a time (`nasp.strategies.descent`); False takes every
             argmax, as the paper does.
@@ -55,6 +57,7 @@ class NASPConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: Literal["largest", "random"] = "largest"
+    rest: float = Field(0.2, ge=0, lt=1)
     descent: bool = True
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float | None = Field(None, gt=0)
@@ -91,17 +94,20 @@ class NASP:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
         self.penalty = penalty
-        lr = config.lr or min(LARGEST_STEP, AUTHORS_TRAVEL / _steps(config, horizon))
+        self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
+        steps = horizon.epochs * horizon.steps_per_epoch
+        self.resting_steps = max(self.warmup_steps, int(config.rest * steps))
+        moves = max(1, steps - self.resting_steps)
+        lr = config.lr or min(LARGEST_STEP, AUTHORS_TRAVEL / moves)
         self.optimizer = _alpha_optimizer(list(supernet.alphas.values()), config, lr)
         self.alpha_step = learner.fit_precision(self.optimizer).step
-        self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
         self.weight_steps = 0
         self.path = self._first_path()
         self.descent = Descent(supernet, learner, penalty, lr) if config.descent else None
 
     def arch_step(self, batch: Batch) -> Metrics | None:
-        """Lines 1 to 3 of the iteration; None while the weights warm up."""
-        if self.weight_steps < self.warmup_steps:
+        """Lines 1 to 3 of the iteration; None while the alphas rest."""
+        if self.weight_steps < self.resting_steps:
             return None
         alphas = self.supernet.alphas
         # 1.  Ā_t = prox_C1(A_t)
@@ -175,10 +181,6 @@ class NASP:
     def _explores(self) -> bool:
         draw = torch.rand((), generator=self.generator).item()
         return self.weight_steps < self.warmup_steps or draw < self.config.exploration
-
-
-def _steps(config: NASPConfig, horizon: Horizon) -> int:
-    return max(1, (horizon.epochs - config.warmup_epochs) * horizon.steps_per_epoch)
 
 
 def _alpha_optimizer(
