@@ -156,6 +156,11 @@ def test_arguments_that_typer_refuses(run: Run, arguments: list[str], message: s
         (["search", "--strategy", "magic"], "Unknown strategy 'magic': choose one of"),
         (["search", "--set", "magic=1"], "Setting 'magic' of strategy 'nasp': there is no such"),
         (["search", "--set", "magic"], "--set takes NAME=VALUE, not 'magic'"),
+        (["search", "--select", "best"], "Setting 'select' of the search: .*'rerank' or 'train'"),
+        (["search", "--set-select", "magic=1"], "Setting 'magic' of the selection: there is no"),
+        (["search", "--set-select", "magic"], "--set-select takes NAME=VALUE, not 'magic'"),
+        (["search", "--set-select", "first_rung=9"], "do not train two networks"),
+        (["search", "--strategy", "random", "--select", "rerank"], "trains no shared weights"),
         (["search", "--alpha-lr", "-1"], "Setting 'lr' of strategy 'nasp'"),
         (["search", "--lr", "-1"], "Setting 'lr' of the search"),
         (["search", "--device", "abacus"], "Setting 'device' of the search"),
@@ -248,6 +253,37 @@ def test_an_architecture_of_no_space(run: Run, tmp_path: Path) -> None:
     assert "off" in done.out
     done = run("train", tmp_path / "a.json", "--data", "digits")
     assert (done.code, done.err.count("nasp: ")) == (2, 1)
+
+
+def test_a_selection_is_printed_shown_and_summed_up(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    select = ["--select", "train", "--select-epochs", "4", "--set-select", "candidates=5"]
+    done = run(*SEARCH, "--strategy", "random-sharing", *select, "--out", path)
+    assert done.code == 0
+    assert "\x1b" not in done.out + done.err
+    assert "re-ranking 1/1" in done.err
+    assert [f"selection epoch {epoch}/4" in done.err for epoch in range(1, 6)] == [True] * 4 + [
+        False
+    ]
+    assert "Selection by stand-alone training (4 for 1 epochs)" in done.out
+    table = json.loads((path / "selection.json").read_text())
+    assert len(table["contenders"]) == 5
+    assert [len(contender["rungs"]) for contender in table["contenders"]] == [1, 1, 1, 1, 0]
+    found = Architecture.load(path / "architecture.json")
+    assert dict(found.edges) == table["contenders"][0]["edges"]
+    shown = run("show", path)
+    assert shown.code == 0
+    space = find_space("nasbench201")
+    notations = [
+        space.notation(Architecture(contender["edges"], space.name))
+        for contender in table["contenders"]
+    ]
+    for out in (done.out, shown.out):
+        places = [out.index(notation) for notation in notations]
+        assert places == sorted(places)
+    assert json.loads(run("show", path, "--json").out)["selection"] == table
+    resumed = run("resume", path, "--json")
+    assert json.loads(resumed.out)["selection"] == table
 
 
 def test_a_search_prints_plain_lines(run: Run, tmp_path: Path) -> None:

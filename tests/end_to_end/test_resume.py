@@ -121,6 +121,11 @@ TRAIN = [
     *("--epochs", "2", "--subset", "64", "--batch-size", "16"),
 ]
 SMALL_CELL = "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+SELECT = [
+    *("search", "--space", "nasbench201-3", "--channels", "4", "--cells", "1", "--epochs", "1"),
+    *("--subset", "48", "--batch-size", "16", "--no-train", "--strategy", "random-sharing"),
+    *("--select", "train", "--select-epochs", "8", "--set-select", "candidates=4"),
+]
 BESIDE = [
     *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),
     *("--epochs", "2", "--subset", "48", "--batch-size", "16", "--beside", "random:1"),
@@ -224,6 +229,7 @@ def undisturbed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Und
 def assert_same_run(path: Path, reference: Path) -> None:
     """All that a run ends with is equal, to the bit; nothing unfinished lies about."""
     names = ("metrics.jsonl", "architecture.json", "alphas.safetensors", "weights.safetensors")
+    names += ("selection.json",)
     compared = 0
     for expected in sorted(reference.rglob("*")):
         if expected.name not in (*names, "best.safetensors"):
@@ -309,6 +315,7 @@ COMMANDS = {
     "train": [*TRAIN, "--auxiliary", "0.4", "--drop-path", "0.3", "--label-smoothing", "0.1"],
     "train-plain": [*TRAIN, "--auxiliary", "0", "--drop-path", "0"],
     "beside": BESIDE,
+    "select": SELECT,
 }
 
 
@@ -388,6 +395,30 @@ def test_a_signal_stops_between_two_steps(
     assert not (path / "weights.safetensors").exists()
     resumed(server, path)
     assert_same_run(path, undisturbed(SEARCH))
+
+
+@pytest.mark.parametrize(
+    ("step", "where"),
+    [
+        (3 + 2, "in re-ranking 1 after step 2"),
+        (3 + 4 + 2, "in selection epoch 1 after step 2"),
+        (3 + 4 + 3 * 5 + 1, "in selection epoch 6 after step 1"),
+    ],
+)
+def test_a_signal_stops_the_selection_between_two_steps(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed, step: int, where: str
+) -> None:
+    path = tmp_path / "run"
+    child = server.run(
+        [*SELECT, "--out", str(path)], SIGNAL.format(number=int(signal.SIGINT), step=step)
+    )
+    assert child.code == 1
+    said = f"nasp: Stopped {where}; all is saved. Go on with: nasp resume {path}"
+    assert child.err.splitlines()[-1] == said
+    assert not (path / "selection.json").exists()
+    resumed(server, path)
+    for name in ("selection.json", "architecture.json", "selection/train/metrics.jsonl"):
+        assert (path / name).read_bytes() == (undisturbed(SELECT) / name).read_bytes()
 
 
 def test_stopped_while_training_beside_it_names_the_whole(

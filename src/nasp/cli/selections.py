@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -13,19 +14,25 @@ from nasp.jobs import SearchJob, job_of
 from nasp.runs import RunFolder
 from nasp.spaces import find_space
 
+SHOWN = 20
+"""Contenders that are printed; the file has all."""
+
 
 def show_selection(run: RunFolder) -> None:
     """Print a run's selection, the winner first; nothing where it has none."""
     selection = run.selection()
     if selection is None:
         return
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 160  # a file has no edge at which cells must be folded
     job = job_of(run)
     space = find_space(job.space) if isinstance(job, SearchJob) else None
-    table = Table(title=_title(selection))
+    table = Table(title=_title(selection), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("", "visits", "epochs", "shared", *_rung_names(selection)):
         table.add_column(name, justify="right")
-    table.add_column("architecture")
-    for place, contender in enumerate(selection["contenders"], 1):
+    table.add_column("architecture", overflow="fold")
+    for place, contender in enumerate(selection["contenders"][:SHOWN], 1):
         architecture = Architecture(contender["edges"], None if space is None else space.name)
         table.add_row(
             str(place),
@@ -38,7 +45,10 @@ def show_selection(run: RunFolder) -> None:
             ),
             _cell(architecture) if space is None else space.notation(architecture),
         )
-    Console(highlight=False, markup=False).print(table)
+    console.print(table)
+    left = len(selection["contenders"]) - SHOWN
+    if left > 0:
+        console.print(f"{left} more in {run.selection_path}", soft_wrap=True)
 
 
 def _title(selection: Mapping[str, Any]) -> str:
