@@ -42,6 +42,7 @@ class SearchConfig(Recipe, ComplexityConfig):
             best by the shared weights of those that the search came by; ``"train"``, the best of
             these after stand-alone training.
         selection: settings of that choice.
+        epoch_steps: steps of an epoch of the search; None: a pass over the weights' batches.
 
     The fields of `ComplexityConfig` are its own, too.
     """
@@ -50,6 +51,7 @@ class SearchConfig(Recipe, ComplexityConfig):
     settings: dict[str, Any] = Field(default_factory=dict)
     select: Selecting = "none"
     selection: SelectConfig = Field(default_factory=SelectConfig)
+    epoch_steps: int | None = Field(None, ge=1)
 
 
 def search(
@@ -66,7 +68,8 @@ def search(
 
     Args:
         network: used as it is: its weights are trained.
-        train_loader: batches for the weights, such as ``(x, y)``; an epoch is one pass over it.
+        train_loader: batches for the weights, such as ``(x, y)``; an epoch is one pass over it,
+            unless `epoch_steps` says otherwise.
         val_loader: batches for the alphas, of other examples.
         task: a `Task`, or a loss of output and target; default cross entropy, for which a batch
             is ``(input, ..., target)``.
@@ -147,7 +150,8 @@ def run_search(
     seed_everything(config.seed, verbose=False)
     supernet.train()
     is_iterative = STRATEGIES[config.strategy].iterative
-    epochs, steps = (config.epochs, epoch_length(train_loader)) if is_iterative else (1, 1)
+    length = epoch_length(train_loader)
+    epochs, steps = (config.epochs, config.epoch_steps or length) if is_iterative else (1, 1)
     initial_weights = {
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }

@@ -64,6 +64,8 @@ def sample(
             "phases": [search, *selection],
             "steps_per_epoch": 4,
             "full_steps_per_epoch": 40,
+            "batches": 4,
+            "full_batches": 40,
             "peak_bytes": 7,
             "idle_bytes": 5,
             "peak_source": "VmHWM",
@@ -205,9 +207,6 @@ def test_a_selection_is_paid_from_the_budget() -> None:
     assert cost.search_epochs(1) == 1
     assert cost.training_epochs(100) == int((100 - 8 - 3) / 10)
     assert cost_of(found, "cpu", config, iterative=True).search == 4.0
-    # Where the short search came by one architecture alone, an epoch of it is the estimate.
-    alone = cost_of(sample(), "wall", config, iterative=True)
-    assert (alone.selection_epoch, alone.selection_epochs) == (4.0, 2)
 
 
 def test_a_stopwatch_starts_with_the_first_loop() -> None:
@@ -246,12 +245,26 @@ def test_a_search_in_this_process() -> None:
 
 
 def test_a_share_of_the_data() -> None:
-    (contender,) = contenders_of(["nasp"], [])
+    (contender,) = contenders_of([], ["t=nasp select=train"])
     settings = TINY.model_copy(update={"data": {"name": "digits", "batch_size": 16}})
     job = settings.job(contender, seed=0, epochs=1, selection_epochs=0)
     found = run(SearchRequest(job=job, share=1 / 8, threads=1))
     # Halves of 719 images; an eighth is 90, five whole batches.
     assert (found.steps_per_epoch, found.full_steps_per_epoch) == (5, 44)
+    assert (found.batches, found.full_batches) == (5, 44)
+    # A single epoch leaves a single architecture: its training is timed all the same.
+    assert found.phases[-1].name == "selection epoch"
+
+
+def test_epochs_of_so_many_steps() -> None:
+    (contender,) = contenders_of(["nasp"], [])
+    budget = Budget(epochs=3, epoch_steps=10)
+    job = TINY.model_copy(update={"budget": budget}).job(contender, 0, 3, 0)
+    found = run(SearchRequest(job=job, threads=1))
+    assert (found.steps_per_epoch, found.full_batches, len(found.derived)) == (10, 3, 3)
+    part = run(SearchRequest(job=job, share=0.5, threads=1))
+    assert (part.steps_per_epoch, part.full_steps_per_epoch) == (5, 10)
+    assert "epoch_steps" not in TINY.shared()["budget"], "files of before have none"
 
 
 def test_parameterless() -> None:

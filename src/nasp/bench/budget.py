@@ -6,12 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nasp.bench.searching import Phase, SearchSample
+from nasp.bench.searching import TRAINING, Phase, SearchSample
 from nasp.bilevel import SearchConfig
 
 Clock = Literal["wall", "cpu"]
-TRAINING = "selection epoch"
-"""The phase of a selection in which networks are trained."""
 
 
 class Budget(BaseModel):
@@ -20,6 +18,7 @@ class Budget(BaseModel):
     Attributes:
         epochs: of the search; a selection comes on top.
         seconds: instead of epochs: of search and selection together.
+        epoch_steps: steps of an epoch of the search; None: a pass over the weights' batches.
         clock: by which they are counted: ``"wall"``, or ``"cpu"``, the time that the process's
             threads spent on a processor, which other work on the machine hardly moves.
     """
@@ -28,6 +27,7 @@ class Budget(BaseModel):
 
     epochs: int | None = Field(None, ge=1)
     seconds: float | None = Field(None, gt=0)
+    epoch_steps: int | None = Field(None, ge=1)
     clock: Clock = "wall"
 
     @model_validator(mode="after")
@@ -79,25 +79,21 @@ def cost_of(sample: SearchSample, clock: Clock, config: SearchConfig, iterative:
     """
     settings = config.selection
     search, *selection = sample.phases
-    full, used = sample.full_steps_per_epoch, sample.steps_per_epoch
     steps = [getattr(step, clock) for step in search.steps]
-    duration = sum(steps) * full if iterative else getattr(search.ends[-1], clock)
+    searching = sum(steps) * sample.full_steps_per_epoch
+    ratio = sample.full_batches / sample.batches
     end = getattr(sample.total, clock)
     searched = getattr(search.ends[-1], clock)
     training = next((phase for phase in selection if phase.name == TRAINING), None)
     trained = end if training is None else getattr(training.begun, clock)
-    most = settings.rerank_batches or full
-    batches = min(most, full) / min(most, used) if iterative else 1.0
-    if training is not None:
-        selection_epoch = _epoch(training, end, clock) * full / used
-    else:  # the short search came by a single architecture: at most what an epoch of it took
-        selection_epoch = duration / len(search.ends) if config.select == "train" else 0.0
+    most = settings.rerank_batches or sample.full_batches
+    batches = min(most, sample.full_batches) / min(most, sample.batches) if iterative else 1.0
     return Cost(
         epochs=len(search.ends),
-        search=duration,
+        search=searching if iterative else searched,
         ranking=(trained - searched) * batches if sample.selection is not None else 0.0,
-        selection_epoch=selection_epoch,
-        selection_epochs=settings.epochs if config.select == "train" else 0,
+        selection_epoch=0.0 if training is None else _epoch(training, end, clock) * ratio,
+        selection_epochs=0 if training is None else settings.epochs,
     )
 
 

@@ -14,7 +14,7 @@ from nasp.bilevel import SearchConfig
 from nasp.errors import UsageError, unknown_name
 from nasp.strategies import STRATEGIES
 
-FOR_ALL = ("strategy", "epochs", "seed", "device", "checkpoint_minutes")
+FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_minutes")
 """Fields of a search that are not one contender's own."""
 
 

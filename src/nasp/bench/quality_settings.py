@@ -63,6 +63,7 @@ class QualitySettings(BaseModel):
                 "strategy": contender.strategy,
                 **search,
                 "epochs": epochs,
+                "epoch_steps": self.budget.epoch_steps,
                 "seed": seed,
                 "device": self.device,
             },
@@ -75,6 +76,8 @@ class QualitySettings(BaseModel):
         values = self.model_dump(mode="json")
         for private in ("root", "workers"):
             values["data"].pop(private, None)
+        if self.budget.epoch_steps is None:
+            del values["budget"]["epoch_steps"]
         return values
 
 

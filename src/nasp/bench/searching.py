@@ -15,14 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.measure import machine
 from nasp.bench.memory import PeakMemory
+from nasp.derive import derive
 from nasp.errors import NaspError, UsageError
 from nasp.events import EpochEnded, Event, Started, Stepped
-from nasp.feed import read_images
+from nasp.feed import read_images, search_loaders, selection_loader
+from nasp.found import Found
 from nasp.jobs import SearchJob, search_images
 from nasp.learner import make_fabric
+from nasp.selection.trial import Trial
+from nasp.tasks.image import ImageClassification
+from nasp.tasks.image_set import ImageSet
 
 SEARCH = "epoch"
 """The phase of the search itself, as its loop calls it."""
+TRAINING = "selection epoch"
+"""The phase of a selection in which networks are trained."""
 FEWEST_BATCHES = 4
 """In an epoch of a share of the data: the first is left out of what a step takes."""
 
@@ -32,7 +39,9 @@ class SearchRequest(BaseModel):
 
     Attributes:
         job: the search.
-        share: of the data of each half that is used, above 0, at most 1.
+        share: of the data of each half that is used, and of the steps of an epoch, above 0, at
+            most 1. Below 1 it is a calibration, in which a selection by training takes part
+            though the search came by a single architecture.
         threads: of torch; None leaves them to it.
     """
 
@@ -83,6 +92,8 @@ class SearchSample(BaseModel):
         phases: the search, then the parts of its selection.
         steps_per_epoch: of the search, with the share of the data that was used.
         full_steps_per_epoch: with all the data.
+        batches: in a half, with that share.
+        full_batches: with all the data.
         peak_bytes: the most memory above `idle_bytes`.
         idle_bytes: held with data and network in memory.
         peak_source: how the two were had, see `PeakMemory`.
@@ -98,6 +109,8 @@ class SearchSample(BaseModel):
     phases: list[Phase]
     steps_per_epoch: int
     full_steps_per_epoch: int
+    batches: int
+    full_batches: int
     peak_bytes: int
     idle_bytes: int
     peak_source: str
@@ -118,12 +131,15 @@ def run(request: SearchRequest) -> SearchSample:
     device = make_fabric(job.search.device, job.search.precision).device
     images = read_images(job.data)
     half = job.data.subset or len(images.train) // 2
-    batch = job.data.batch_size
-    used = min(half, max(FEWEST_BATCHES * batch, round(request.share * half)))
+    full_batches = half // job.data.batch_size
+    full_steps = job.search.epoch_steps or full_batches
     if request.share < 1:
-        job = job.model_copy(update={"data": job.data.model_copy(update={"subset": used})})
+        job = _reduced(job, request.share, half, full_steps)
+    batches = (job.data.subset or half) // job.data.batch_size
     watch = Stopwatch(lambda: PeakMemory(device))
     found = search_images(job, images, observe=watch)
+    if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
+        _train_one(found, job, images, watch)
     total = watch.now()
     assert watch.memory is not None
     return SearchSample(
@@ -131,14 +147,40 @@ def run(request: SearchRequest) -> SearchSample:
         derived=watch.derived,
         total=total,
         phases=watch.phases,
-        steps_per_epoch=used // batch,
-        full_steps_per_epoch=half // batch,
+        steps_per_epoch=job.search.epoch_steps or batches,
+        full_steps_per_epoch=full_steps,
+        batches=batches,
+        full_batches=full_batches,
         peak_bytes=watch.memory.above_idle(),
         idle_bytes=watch.memory.idle,
         peak_source=watch.memory.source,
         selection=None if found.selection is None else found.selection.as_dict(),
         machine=machine(device),
     )
+
+
+def _reduced(job: SearchJob, share: float, half: int, steps: int) -> SearchJob:
+    """Return a job on a share of the data, with as small a share of the steps of an epoch."""
+    images = min(half, max(FEWEST_BATCHES * job.data.batch_size, round(share * half)))
+    data = job.data.model_copy(update={"subset": images})
+    search = job.search
+    if search.epoch_steps is not None:
+        fewer = min(steps, max(FEWEST_BATCHES, round(share * steps)))
+        search = search.model_copy(update={"epoch_steps": fewer})
+    return job.model_copy(update={"data": data, "search": search})
+
+
+def _train_one(found: Found, job: SearchJob, images: ImageSet, watch: Stopwatch) -> None:
+    """Train the found network for an epoch as a selection would have."""
+    network = derive(found.supernet, found.architecture, found.initial_weights)
+    trial = Trial(network, ImageClassification(len(images.classes)), job.search)
+    loader, _ = search_loaders(images, job.data, job.search.seed)
+    watch(Started(0, 1, len(loader), phase=TRAINING))
+    for index, batch in enumerate(loader):
+        trial.step(batch, index / len(loader))
+        watch(Stepped(1, index + 1, {}))
+    trial.measure(selection_loader(images, job.data, job.search.seed))
+    watch(EpochEnded(1, {}, 0.0))
 
 
 class Stopwatch:

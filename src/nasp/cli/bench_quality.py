@@ -56,6 +56,12 @@ def quality(
         float | None,
         typer.Option(min=0.1, help="Instead of --epochs: what search and selection may take."),
     ] = None,
+    epoch_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps of an epoch, so that --seconds are met finely; default a pass."
+        ),
+    ] = None,
     clock: Annotated[
         str, typer.Option(help="Which seconds: wall, or cpu (where a machine is shared).")
     ] = "wall",
@@ -103,7 +109,7 @@ def quality(
         table,
         data,
         space,
-        o.given(epochs=epochs, seconds=seconds, clock=clock),
+        o.given(epochs=epochs, seconds=seconds, epoch_steps=epoch_steps, clock=clock),
         o.given(channels=channels, cells=cells, threads=threads, device=device),
         o.given(
             batch_size=batch_size,
