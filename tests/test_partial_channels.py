@@ -37,7 +37,7 @@ def partial(stride: int) -> Choice:
 
 
 def mixed_operation(choice: Choice, weights: Tensor, x: Tensor, stride: int) -> Tensor:
-    """Return Sec. 3.1's edge: mix the first quarter, keep the rest, interleave the quarters."""
+    """Return the paper's edge: mix the first quarter, keep the rest, interleave the quarters."""
     batch, channels, height, width = x.shape
     seen, rest = x[:, : channels // PARTS], x[:, channels // PARTS :]
     inner = [o.operation for o in choice.operations]

@@ -1,4 +1,4 @@
-"""Candidate operations on a part of the channels (PC-DARTS, Xu et al., ICLR 2020, Sec. 3.1)."""
+"""Candidate operations on a part of the channels (PC-DARTS, Xu et al., ICLR 2020)."""
 
 from __future__ import annotations
 

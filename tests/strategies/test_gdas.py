@@ -93,10 +93,7 @@ def test_the_temperature_falls_by_equal_steps_from_the_first_epoch_to_the_last(s
     it = small.make("gdas", epochs=4, steps=2)
     seen = []
     for step in range(8):
-        soft_at = it.horizon.anneal(
-            it.config.temperature, it.config.final_temperature, it.weight_steps
-        )
-        seen.append(soft_at)
+        seen.append(it.sampler.temperature)
         it.weight_step(small.batch(step))
     assert seen == pytest.approx([10, 10, 6.7, 6.7, 3.4, 3.4, 0.1, 0.1])
 

@@ -55,8 +55,8 @@ def test_the_temperature_reaches_its_end_in_the_last_epoch(small: Any) -> None:
     it = small.make("snas", epochs=3, steps=1)
     seen = []
     for step in range(3):
-        config = it.config
-        seen.append(it.horizon.anneal(config.temperature, config.final_temperature, step))
+        seen.append(it.sampler.temperature)
+        it.weight_step(small.batch(step))
     assert seen == pytest.approx([1.0, 0.515, 0.03])
 
 
@@ -64,7 +64,7 @@ def test_a_late_sample_is_nearer_to_one_hot(small: Any) -> None:
     it = small.make("snas", epochs=2, steps=1)
 
     def largest() -> float:
-        rows = torch.cat([it.sample()["cell"].detach() for _ in range(50)])
+        rows = torch.cat([it.sampler.sample()["cell"].detach() for _ in range(50)])
         return float(rows.amax(dim=1).mean())
 
     early = largest()

@@ -59,7 +59,7 @@ class DrNAS:
         self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
 
     def arch_step(self, batch: Batch) -> Metrics:
-        """Move the alphas along the gradient through a sample (eq. 3 and 5)."""
+        """Move the alphas along the gradient through a sample."""
         prior = self.distance_to_anchor if self.config.kl > 0 else None
         return self.relaxation.arch_step(batch, self.sample(), prior=prior)
 

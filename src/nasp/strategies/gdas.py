@@ -10,20 +10,15 @@ from pydantic import Field
 from nasp.architecture import Architecture
 from nasp.complexity import Penalty
 from nasp.learner import Learner
-from nasp.strategies.concrete import concrete_sample
-from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
+from nasp.strategies.concrete import ConcreteConfig, ConcreteSampler
+from nasp.strategies.relaxation import Relaxation, softmax
 from nasp.strategies.strategy import Horizon
 from nasp.supernet import Alphas, Supernet
 from nasp.tasks.task import Batch, Metrics
 
 
-class GDASConfig(AlphaAdam):
-    """Settings of GDAS; the defaults are those of the authors' code.
-
-    Attributes:
-        temperature: τ in the first epoch.
-        final_temperature: τ in the last; between them it falls by the same amount each epoch.
-    """
+class GDASConfig(ConcreteConfig):
+    """Settings of GDAS; the defaults are those of the authors' code."""
 
     temperature: float = Field(10.0, gt=0)
     final_temperature: float = Field(0.1, gt=0)
@@ -32,7 +27,7 @@ class GDASConfig(AlphaAdam):
 class GDAS:
     """Every step draws a path and runs it alone: cost and memory of one path, in both steps.
 
-    The alphas' gradient is that of the sampled candidates alone, as in the paper (Sec. 3.2).
+    The alphas' gradient is that of the sampled candidates alone, as in the paper.
 
     Args:
         supernet: its alphas are drawn anew, from N(0, 1e-3²).
@@ -52,10 +47,8 @@ class GDAS:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        self.config = config
-        self.horizon = horizon
         self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
-        self.weight_steps = 0
+        self.sampler = ConcreteSampler(self.relaxation, config, horizon)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas along the gradient through a sampled path."""
@@ -65,7 +58,7 @@ class GDAS:
     def weight_step(self, batch: Batch) -> Metrics:
         """Move the weights through another sampled path."""
         weights, path = self.sample()
-        self.weight_steps += 1
+        self.sampler.weight_steps += 1
         return self.relaxation.weight_step(batch, weights, path)
 
     def derive(self) -> Architecture:
@@ -77,11 +70,7 @@ class GDAS:
 
     def sample(self) -> tuple[Alphas, Alphas]:
         """Return h, one-hot, with the graph of the relaxed sample h̃; and h as a discrete point."""
-        temperature = self.horizon.anneal(
-            self.config.temperature, self.config.final_temperature, self.weight_steps
-        )
-        relaxation = self.relaxation
-        soft = concrete_sample(relaxation.supernet.alphas, temperature, relaxation.generator)
+        soft = self.sampler.sample()
         path = {
             name: torch.zeros_like(s).scatter_(1, s.argmax(dim=1, keepdim=True), 1.0)
             for name, s in soft.items()
@@ -91,9 +80,8 @@ class GDAS:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the alphas' optimiser, the random state and the count of steps."""
-        return {"relaxation": self.relaxation.state_dict(), "weight_steps": self.weight_steps}
+        return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self.relaxation.load_state_dict(state["relaxation"])
-        self.weight_steps = state["weight_steps"]
+        self.sampler.load_state_dict(state)

@@ -1,6 +1,6 @@
 """PC-DARTS: partial channels and edge normalisation (Xu et al., ICLR 2020).
 
-That candidates see a part of the channels (Sec. 3.1) is a property of the supernet: see
+That candidates see a part of the channels is a property of the supernet: see
 `nasp.PartialChannels`. What is here is the rest, which works with all channels, too.
 """
 
@@ -82,14 +82,14 @@ class PCDARTS:
         return self.relaxation.weight_step(batch, self.mixture())
 
     def derive(self) -> Architecture:
-        """Return the strongest candidates and edges, by the mixture's weights (Sec. 3.2).
+        """Return the strongest candidates and edges, by the mixture's weights.
 
         ``none`` is left out of both rankings wherever an edge has another candidate.
         """
         return self.relaxation.strongest(self.mixture(), with_none=False)
 
     def mixture(self) -> Alphas:
-        """Return softmax(A), row by row, times softmax(β) over the edges of a node (eq. 2)."""
+        """Return softmax(A), row by row, times softmax(β) over the edges of a node."""
         supernet = self.relaxation.supernet
         edges = torch.ones(len(supernet.edges)).to(next(iter(supernet.alphas.values())))
         for group, beta in zip(supernet.groups, self.betas, strict=True):
