@@ -97,7 +97,7 @@ def test_none_is_derived_as_any_other(small: Any) -> None:
 
 def test_the_defaults_are_the_authors() -> None:
     assert strategy_config("drnas", {}).model_dump() == {
-        "lr": 3e-4,
+        "lr": None,
         "betas": (0.5, 0.999),
         "weight_decay": 1e-3,
         "kl": 0.0,

@@ -119,7 +119,7 @@ def test_none_is_not_derived(small: Any) -> None:
 
 def test_the_defaults_are_the_authors() -> None:
     assert strategy_config("gdas", {}).model_dump() == {
-        "lr": 3e-4,
+        "lr": None,
         "betas": (0.5, 0.999),
         "weight_decay": 1e-3,
         "temperature": 10.0,

@@ -53,4 +53,4 @@ def test_alphas_start_at_a_half(small: Any) -> None:
     small.make("nasp-without-c1")
     assert all((a == 0.5).all() for a in small.supernet.alphas.values())
     settings = strategy_config("nasp-without-c1", {}).model_dump()
-    assert settings == {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
+    assert settings == {"lr": None, "betas": (0.5, 0.999), "weight_decay": 1e-3}

@@ -52,4 +52,4 @@ def test_derive_is_the_discrete_point_of_the_last_iteration(small: Any) -> None:
         small.supernet.discretise(small.supernet.alphas)
     )
     settings = strategy_config("nasp-without-c2", {}).model_dump()
-    assert settings == {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
+    assert settings == {"lr": None, "betas": (0.5, 0.999), "weight_decay": 1e-3}

@@ -74,7 +74,7 @@ def test_without_a_period_what_is_derived_is_the_only_projection(small: Any) -> 
 @pytest.mark.parametrize(("settings", "period"), [({}, 10), ({"period": None}, None)])
 def test_settings(settings: dict[str, Any], period: int | None) -> None:
     assert strategy_config("pa-lazy", settings).model_dump() == {
-        "lr": 3e-4,
+        "lr": None,
         "betas": (0.5, 0.999),
         "weight_decay": 1e-3,
         "period": period,

@@ -105,4 +105,4 @@ def test_alphas_start_at_a_half_and_ties_are_the_seeds(small: Any) -> None:
 
 def test_the_defaults_are_the_authors_of_nasp() -> None:
     settings = strategy_config("pa-standard", {}).model_dump()
-    assert settings == {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3}
+    assert settings == {"lr": None, "betas": (0.5, 0.999), "weight_decay": 1e-3}

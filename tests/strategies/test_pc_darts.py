@@ -114,7 +114,7 @@ def test_the_supernet_of_its_searches_has_a_quarter_of_the_channels() -> None:
 
 def test_the_defaults_are_the_authors() -> None:
     assert strategy_config("pc-darts", {}).model_dump() == {
-        "lr": 6e-4,
+        "lr": None,
         "betas": (0.5, 0.999),
         "weight_decay": 1e-3,
         "warmup_epochs": None,

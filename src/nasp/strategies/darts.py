@@ -24,7 +24,7 @@ class DARTS:
         supernet: its alphas are drawn anew, from N(0, 1e-3²).
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes the first alphas, and how ties are broken in what is derived.
         penalty: η R, taken at softmax(A); 0 in the paper.
     """
@@ -38,8 +38,7 @@ class DARTS:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        del horizon
-        self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
+        self.relaxation = Relaxation(supernet, learner, config, horizon, seed, penalty)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas: A ← A − ε ∇_A [L_val(w, A) + η R]."""

@@ -39,7 +39,7 @@ class DARTSSecondOrder:
         supernet: its alphas are drawn anew, from N(0, 1e-3²).
         learner: its optimiser must be SGD, whose step is the one that is looked ahead.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes the first alphas, and how ties are broken in what is derived.
         penalty: η R, taken at softmax(A); 0 in the paper.
 

@@ -40,7 +40,7 @@ class DrNAS:
         supernet: its alphas are drawn anew, from N(0, 1e-3²), so β is 1 at first.
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes the first alphas, and how ties are broken in what is derived.
         penalty: η R, taken at the sample.
     """
@@ -54,9 +54,8 @@ class DrNAS:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        del horizon
         self.config = config
-        self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
+        self.relaxation = Relaxation(supernet, learner, config, horizon, seed, penalty)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas along the gradient through a sample."""

@@ -33,7 +33,7 @@ class GDAS:
         supernet: its alphas are drawn anew, from N(0, 1e-3²).
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: lays out the temperature.
+        horizon: gives the alphas' step size, and lays out the temperature.
         seed: fixes the first alphas, the samples, and how ties are broken in what is derived.
         penalty: η R, taken at the sample.
     """
@@ -47,7 +47,7 @@ class GDAS:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        self.relaxation = Relaxation(supernet, learner, config, seed, penalty)
+        self.relaxation = Relaxation(supernet, learner, config, horizon, seed, penalty)
         self.sampler = ConcreteSampler(self.relaxation, config, horizon)
 
     def arch_step(self, batch: Batch) -> Metrics:

@@ -17,10 +17,6 @@ from nasp.strategies.strategy import Horizon
 from nasp.supernet import Alphas, Supernet
 from nasp.tasks.task import Batch, Metrics
 
-AUTHORS_TRAVEL = 3e-4 * 50 * 390
-"""How far the authors' code lets an alpha go in all: step size, epochs, steps an epoch."""
-LARGEST_STEP = 0.02
-"""The longest step that `NASPConfig.lr` takes by itself, in however short a search."""
 TIE = 1e-6
 """What decides between alphas that are equal; too little to decide between others."""
 
@@ -97,8 +93,7 @@ class NASP:
         self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
         steps = horizon.epochs * horizon.steps_per_epoch
         self.resting_steps = max(self.warmup_steps, int(config.rest * steps))
-        moves = max(1, steps - self.resting_steps)
-        lr = config.lr or min(LARGEST_STEP, AUTHORS_TRAVEL / moves)
+        lr = config.lr or horizon.step_size(PAPER["lr"], self.resting_steps)
         self.optimizer = _alpha_optimizer(list(supernet.alphas.values()), config, lr)
         self.alpha_step = learner.fit_precision(self.optimizer).step
         self.weight_steps = 0

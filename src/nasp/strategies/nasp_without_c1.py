@@ -29,7 +29,7 @@ class NASPWithoutC1:
         supernet: its alphas start at 0.5 everywhere.
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes how ties are broken in what is derived.
         penalty: η R, taken at A.
     """
@@ -43,10 +43,9 @@ class NASPWithoutC1:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        del horizon
         self.supernet = supernet
         self.relaxation = Relaxation(
-            supernet, learner, config, seed, penalty, mean=0.5, deviation=0.0
+            supernet, learner, config, horizon, seed, penalty, mean=0.5, deviation=0.0
         )
 
     def arch_step(self, batch: Batch) -> Metrics:

@@ -24,7 +24,7 @@ class NASPWithoutC2:
         supernet: its alphas start at 0.5 everywhere.
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes how ties are broken.
         penalty: η R, taken at the discrete point.
     """
@@ -38,12 +38,11 @@ class NASPWithoutC2:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        del horizon
         self.supernet = supernet
         self.learner = learner
         self.penalty = penalty
         self.relaxation = Relaxation(
-            supernet, learner, config, seed, penalty, mean=0.5, deviation=0.0
+            supernet, learner, config, horizon, seed, penalty, mean=0.5, deviation=0.0
         )
         self.path = supernet.discretise(supernet.alphas, self.relaxation.generator)
 

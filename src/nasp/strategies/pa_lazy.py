@@ -36,7 +36,7 @@ class PALazy:
         supernet: its alphas start at 0.5 everywhere.
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes how ties are broken.
         penalty: η R, taken at A.
     """

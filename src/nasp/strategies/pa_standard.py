@@ -30,7 +30,7 @@ class PAStandard:
         supernet: its alphas start at 0.5 everywhere.
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: not needed.
+        horizon: gives the alphas' step size.
         seed: fixes how ties are broken.
         penalty: η R, taken at A.
     """
@@ -44,10 +44,9 @@ class PAStandard:
         seed: int,
         penalty: Penalty,
     ) -> None:
-        del horizon
         self.supernet = supernet
         self.relaxation = Relaxation(
-            supernet, learner, config, seed, penalty, mean=0.5, deviation=0.0
+            supernet, learner, config, horizon, seed, penalty, mean=0.5, deviation=0.0
         )
         self.path: Alphas | None = None
 

@@ -6,7 +6,7 @@ That candidates see a part of the channels is a property of the supernet: see
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -28,13 +28,14 @@ class PCDARTSConfig(AlphaAdam):
     """Settings of PC-DARTS; the defaults are those of the authors' code.
 
     Attributes:
-        lr: the step size (Adam) of the alphas and of the edges' own strengths.
+        lr: the step size (Adam) of the alphas and of the edges' own strengths; None as in DARTS.
         weight_decay: on the same.
         warmup_epochs: epochs at the start in which the weights train and the alphas rest;
             None: three tenths of all, 15 of the authors' 50.
     """
 
-    lr: float = Field(6e-4, gt=0)
+    AUTHORS_LR: ClassVar[float] = 6e-4
+
     warmup_epochs: int | None = Field(None, ge=0)
 
 
@@ -45,7 +46,7 @@ class PCDARTS:
         supernet: its alphas are drawn anew, from N(0, 1e-3²).
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: turns epochs into steps.
+        horizon: gives the alphas' step size, and turns epochs into steps.
         seed: fixes the first alphas and β, and how ties are broken in what is derived.
         penalty: η R, taken at the mixture's weights.
 
@@ -64,9 +65,11 @@ class PCDARTS:
     ) -> None:
         like = next(iter(supernet.alphas.values())).detach()
         self.betas = [nn.Parameter(like.new_zeros(len(group.edges))) for group in supernet.groups]
-        self.relaxation = Relaxation(supernet, learner, config, seed, penalty, others=self.betas)
         warmup = config.warmup_epochs
         epochs = round(0.3 * horizon.epochs) if warmup is None else warmup
+        self.relaxation = Relaxation(
+            supernet, learner, config, horizon, seed, penalty, others=self.betas
+        )
         self.warmup_steps = epochs * horizon.steps_per_epoch
         self.weight_steps = 0
 

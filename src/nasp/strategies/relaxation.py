@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nasp.architecture import Architecture
 from nasp.complexity import Penalty
 from nasp.learner import Learner, gradient_of
+from nasp.strategies.strategy import Horizon
 from nasp.supernet import Alphas, Supernet
 from nasp.tasks.task import Batch, Metrics
 
@@ -25,14 +26,17 @@ class AlphaAdam(BaseModel):
     """Settings of the alphas' optimiser; the defaults are those of DARTS's authors' code.
 
     Attributes:
-        lr: the alphas' step size (Adam).
+        lr: the alphas' step size (Adam); None: that of the authors, `AUTHORS_LR`, where the search
+            is as long as theirs, and so much more where it is shorter (`Horizon.step_size`).
         betas: Adam's, for the alphas.
         weight_decay: on the alphas.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lr: float = Field(3e-4, gt=0)
+    AUTHORS_LR: ClassVar[float] = 3e-4
+
+    lr: float | None = Field(None, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(1e-3, ge=0)
 
@@ -46,6 +50,7 @@ class Relaxation:
         supernet: its alphas are drawn anew.
         learner: takes the gradients and the weight steps.
         config: of the alphas' optimiser.
+        horizon: gives the step size where the settings give none.
         seed: fixes the first alphas, what is drawn later, and how ties are broken.
         penalty: taken at the mixture's weights.
         mean: of the first alphas; default 0.
@@ -58,6 +63,7 @@ class Relaxation:
         supernet: Supernet,
         learner: Learner,
         config: AlphaAdam,
+        horizon: Horizon,
         seed: int,
         penalty: Penalty,
         mean: float = 0.0,
@@ -74,7 +80,10 @@ class Relaxation:
                 noise = torch.randn(parameter.shape, generator=self.generator)
                 parameter.copy_(mean + deviation * noise)
         self.optimizer = torch.optim.Adam(
-            self.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+            self.parameters,
+            lr=config.lr or horizon.step_size(config.AUTHORS_LR),
+            betas=config.betas,
+            weight_decay=config.weight_decay,
         )
         self._stepper = learner.fit_precision(self.optimizer)
 

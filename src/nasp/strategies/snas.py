@@ -33,7 +33,7 @@ class SNAS:
         supernet: its alphas, log α in the paper, are drawn anew, from N(1, 0.01²).
         learner: takes the gradients and the weight steps.
         config: settings.
-        horizon: lays out the temperature.
+        horizon: gives the alphas' step size, and lays out the temperature.
         seed: fixes the first alphas, the samples, and how ties are broken in what is derived.
         penalty: η R, taken at the sample.
     """
@@ -48,7 +48,7 @@ class SNAS:
         penalty: Penalty,
     ) -> None:
         self.relaxation = Relaxation(
-            supernet, learner, config, seed, penalty, mean=MEAN, deviation=DEVIATION
+            supernet, learner, config, horizon, seed, penalty, mean=MEAN, deviation=DEVIATION
         )
         self.sampler = ConcreteSampler(self.relaxation, config, horizon)
 

@@ -8,6 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 from nasp.architecture import Architecture
 from nasp.tasks.task import Batch, Metrics
 
+AUTHORS_STEPS = 50 * 390
+"""Architecture steps of NASP's and DARTS's authors' CIFAR-10 search: epochs, steps an epoch."""
+LARGEST_STEP = 0.02
+"""The longest step that `Horizon.step_size` gives, to however short a search."""
+
 
 @dataclass(frozen=True)
 class Horizon:
@@ -26,6 +31,16 @@ class Horizon:
         It stands still within an epoch and moves as far between any two that follow.
         """
         return start + (end - start) * self.epoch(steps) / max(self.epochs - 1, 1)
+
+    def step_size(self, authors: float, resting_steps: int = 0) -> float:
+        """Return the alphas' step size by which they can travel as far in all as at the authors'.
+
+        Args:
+            authors: the step size in a search of `AUTHORS_STEPS`.
+            resting_steps: in which the alphas do not move.
+        """
+        steps = max(1, self.epochs * self.steps_per_epoch - resting_steps)
+        return min(LARGEST_STEP, authors * AUTHORS_STEPS / steps)
 
 
 class Strategy(Protocol):
