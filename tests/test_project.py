@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bilevel", "train"}),
     frozenset({"baseline", "defaults", "jobs", "plans", "report"}),
     frozenset({"bench"}),
+    frozenset({"sweep"}),
     frozenset({"nasp"}),  # __init__.py, the public names
     frozenset({"cli"}),
 )

@@ -70,7 +70,7 @@ def search_job(
     if configured.at_most:
         trained = train_defaults(data["name"], chosen_space)
         usual = {name: trained[name] for name in ("channels", "cells")}
-        sizes["bound_at"] = {**usual, **_size(bound_at)}
+        sizes["bound_at"] = {**usual, **named_size("--bound-at", bound_at)}
     elif bound_at is not None:
         raise UsageError("--bound-at says where a bound holds: give one, --at-most NAME=AMOUNT.")
     return validated(
@@ -192,13 +192,17 @@ def _result_of(run: RunFolder) -> Architecture:
     )
 
 
-def _size(text: str | None) -> dict[str, int]:
-    """Read ``channels=36,cells=20``, or one of the two."""
+def named_size(option: str, text: str | None) -> dict[str, int]:
+    """Return what an option's ``channels=36,cells=20`` says, or one of the two.
+
+    Raises:
+        UsageError: it says something else.
+    """
     size = {}
     for part in text.split(",") if text else []:
         name, _, value = part.strip().partition("=")
         if name not in ("channels", "cells") or not value.isdigit():
-            raise UsageError(f"--bound-at takes channels=N,cells=N, not '{text}'.")
+            raise UsageError(f"{option} takes channels=N,cells=N, not '{text}'.")
         size[name] = int(value)
     return size
 

@@ -14,6 +14,7 @@ from nasp.cli.bench_table import table
 from nasp.cli.resume import resume
 from nasp.cli.search import search
 from nasp.cli.show import show
+from nasp.cli.sweep import sweep
 from nasp.cli.train import train
 from nasp.cli.version import print_version
 
@@ -30,6 +31,7 @@ app.command()(search)
 app.command()(resume)
 app.command()(train)
 app.command()(show)
+app.command()(sweep)
 bench.command()(quality)
 bench.command()(table)
 app.add_typer(bench)

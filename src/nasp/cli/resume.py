@@ -15,6 +15,8 @@ Examples:
   nasp resume runs/first              a search
 
   nasp resume runs/first/train        a training
+
+  nasp resume runs/sweep              all searches of a sweep that are not done
 """
 
 
@@ -22,14 +24,20 @@ def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of what was stopped.")],
     as_json: o.AsJson = False,
 ) -> None:
-    """Go on with a search or a training that was stopped; it ends as if it never had been."""
+    """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
     from nasp.cli.reports import search_summary, show_search, show_training, training_summary
     from nasp.cli.selections import show_selection
+    from nasp.cli.sweep import run_and_show
     from nasp.cli.watch import Watch
     from nasp.jobs import SearchJob, job_of, run_search_job, run_train_job
     from nasp.runs import RunFolder
+    from nasp.sweep.run import sweep_of
 
     folder = RunFolder.open(run)
+    plan = sweep_of(folder)
+    if plan is not None:
+        run_and_show(plan, folder, as_json)
+        return
     job = job_of(folder)
     with Watch(quiet=as_json) as watch:
         if isinstance(job, SearchJob):

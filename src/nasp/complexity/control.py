@@ -15,6 +15,7 @@ from nasp.complexity.quantity import find_quantity
 from nasp.complexity.regulariser import Regulariser
 from nasp.complexity.repair import architecture_of, cheapest, leaning, nearest_within
 from nasp.complexity.store import Store
+from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge, Target
 from nasp.errors import UsageError
 from nasp.supernet import Supernet
@@ -115,7 +116,7 @@ class Complexity:
             picks = nearest_within(alphas, tables, limits)
             if picks is None:
                 worst = max(range(len(reached)), key=lambda i: reached[i].reached / limits[i])
-                return self._cheapest(self.bounds[worst])
+                return cheapest_of(self.bounds[worst].gauge, tables[worst])
             architecture = architecture_of(self.supernet, alphas, picks)
         return architecture
 
@@ -145,14 +146,7 @@ class Complexity:
 
     def _check_possible(self) -> None:
         for bound in self.bounds:
-            quantity, network = bound.gauge.quantity, bound.gauge.target.name
-            smallest = bound.reached(self._cheapest(bound)).reached
-            if smallest > bound.limit:
-                raise UsageError(
-                    f"No architecture keeps the bound of {quantity.written(bound.limit)}"
-                    f" {quantity.label}: the smallest possible is"
-                    f" {quantity.written(smallest)} ({network})."
-                )
+            check_possible(bound.gauge, bound.table, bound.limit)
         exact = [bound for bound in self.bounds if bound.gauge.quantity.adds_up]
         tables, limits = [b.table for b in exact], [b.limit for b in exact]
         if exact and nearest_within(self.supernet.alphas, tables, limits) is None:
@@ -162,9 +156,6 @@ class Complexity:
                 " each can be kept alone: raise one of them."
             )
 
-    def _cheapest(self, bound: Bound) -> Architecture:
-        return architecture_of(self.supernet, self.supernet.alphas, cheapest(bound.table))
-
     def state_dict(self) -> dict[str, Any]:
         """Return the multipliers."""
         return {"multipliers": [bound.multiplier for bound in self.bounds]}
@@ -173,6 +164,31 @@ class Complexity:
         """Take up a state that `state_dict` returned."""
         for bound, multiplier in zip(self.bounds, state["multipliers"], strict=True):
             bound.multiplier = multiplier
+
+
+def check_possible(gauge: Gauge, table: CostTable, limit: float) -> None:
+    """Raise where no architecture keeps a bound.
+
+    Args:
+        gauge: the bounded cost.
+        table: what the candidates cost.
+        limit: the bound.
+
+    Raises:
+        UsageError: even the cheapest network breaks it.
+    """
+    quantity, smallest = gauge.quantity, gauge.of(cheapest_of(gauge, table)).value
+    if smallest > limit:
+        raise UsageError(
+            f"No architecture keeps the bound of {quantity.written(limit)} {quantity.label}: the"
+            f" smallest possible is {quantity.written(smallest)} ({gauge.target.name})."
+        )
+
+
+def cheapest_of(gauge: Gauge, table: CostTable) -> Architecture:
+    """Return the architecture whose candidates cost least."""
+    supernet = gauge.target.supernet
+    return architecture_of(supernet, supernet.alphas, cheapest(table))
 
 
 def _tighter(limit: float, paid: float, reached: Reached) -> float:

@@ -38,10 +38,14 @@ class Quantity:
     needs_inputs: bool = True
     adds_up: bool = False
 
+    def unit(self, value: float) -> tuple[str, float]:
+        """Return the unit in which people write an amount, and its size."""
+        sizes = list(self.units.items())
+        return next(((u, s) for u, s in reversed(sizes) if s <= abs(value)), sizes[0])
+
     def written(self, value: float) -> str:
         """Return an amount as people write it, such as ``3.3M`` or ``5 ms``."""
-        sizes = list(self.units.items())
-        unit, size = next(((u, s) for u, s in reversed(sizes) if s <= abs(value)), sizes[0])
+        unit, size = self.unit(value)
         space = "" if self.units is _COUNTS else " "
         return f"{value / size:.4g}{space}{unit}".rstrip()
 

@@ -1,0 +1,159 @@
+"""``nasp sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nasp.cli import options as o
+from nasp.cli.search_options import asked_search
+from nasp.cli.sharing import sharing
+
+if TYPE_CHECKING:
+    from nasp.jobs import SearchJob
+
+EXAMPLES = """
+Examples:
+
+  nasp sweep --complexities 0,0.1,0.3,1 --seeds 3            on embedded images
+
+  nasp sweep --data cifar10 --complexities 0,0.1,0.3 --cost macs --epochs 10 --subset 5000
+
+  nasp sweep --data cifar10 --at-most params=2M --at-most params=3M --error train --train-epochs 5
+
+  nasp sweep --data cifar10 --space nasbench201 --complexities 0,0.1,1 --error table --table t.csv
+
+  nasp resume runs/sweep                                     after Ctrl-C
+"""
+
+
+@sharing(asked_search, types=["SearchJob"], leave_out=["complexity", "at_most", "bound_at"])
+def sweep(
+    job: SearchJob,
+    complexities: Annotated[
+        str | None, typer.Option(help="Comma-separated weights η, one search each and seed.")
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=AMOUNT", help="A bound, one search each and seed; repeat it for more."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Searches of each, from --seed on.")] = 1,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="channels=N,cells=N",
+            help="The size of the networks that are compared; default as nasp train builds them.",
+        ),
+    ] = None,
+    error: Annotated[
+        str,
+        typer.Option(
+            help="Errors by shared weights (validation), after a short train(ing), or from a table."
+        ),
+    ] = "shared",
+    train_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of --error train; default 3.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="File of --error table: CSV, or of nasp bench table; default embedded."),
+    ] = None,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Random architectures beside them; default 50, to train 6, of a table 500.",
+        ),
+    ] = None,
+    out: o.Out = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Search with several weights or bounds, and draw error against cost."""
+    from nasp.errors import NaspError
+    from nasp.plans import named_size
+    from nasp.sweep.job import sweep_job
+    from nasp.sweep.run import begin_sweep
+
+    plan = sweep_job(
+        job,
+        _numbers(complexities),
+        at_most or [],
+        seeds,
+        named_size("--size", size),
+        error,
+        random,
+        table,
+        train_epochs,
+    )
+    folder = begin_sweep(out or o.new_folder("sweep", job.space), plan)
+    try:
+        run_and_show(plan, folder, as_json)
+    except NaspError:
+        folder.discard_unless_under_way()
+        raise
+
+
+def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
+    """Run a sweep, or go on with it, and print its front."""
+    from nasp.cli.watch import Watch
+    from nasp.sweep.run import run_sweep
+
+    with Watch(quiet=as_json) as watch:
+        watch.say(f"{len(plan.settings)} settings, {len(plan.seeds)} seeds; folder {folder.path}")
+        report = run_sweep(plan, folder, watch, watch.say)
+    if as_json:
+        o.print_json(report)
+    else:
+        _show(report, folder.path)
+
+
+def _show(report: dict[str, Any], folder: Path) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from nasp.complexity.quantity import find_quantity
+
+    quantity = find_quantity(report["cost"])
+    heading = f"{quantity.label} ({report['network']}); {report['error']}"
+    table = Table(title=heading, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    table.add_column("setting", no_wrap=True)
+    for name in (quantity.label, "from", "to", "error", "from", "to", "on front", "better than"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in report["settings"]:
+        costs = [quantity.written(row["cost"][name]) for name in ("mean", "min", "max")]
+        errors = [f"{row['error'][name]:.2%}" for name in ("mean", "min", "max")]
+        better = "" if row["better_than"] is None else f"{row['better_than']:.0%}"
+        table.add_row(row["name"], *costs, *errors, str(row["on_front"]), better)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # a file has no edge at which figures must be cut
+    console.print(table)
+    if report["random"]:
+        console.print(
+            f"better than: of those of {len(report['random'])} random architectures that cost no"
+            f" more. One on the front beats {report['random_beaten']:.0%} of all of them in both.",
+            soft_wrap=True,
+        )
+    console.print(f"Folder: {folder} (sweep.json, front.png, runs/)", soft_wrap=True)
+
+
+def _numbers(text: str | None) -> list[float]:
+    from nasp.errors import UsageError
+
+    try:
+        values = [float(part) for part in o.names(text)]
+    except ValueError as error:
+        raise UsageError(
+            f"--complexities takes numbers such as 0,0.1,0.3, not '{text}'."
+        ) from error
+    if any(not 0 <= value < float("inf") for value in values):
+        raise UsageError("--complexities are weights: none is below 0.")
+    return values
+
+
+sweep.__doc__ = f"{sweep.__doc__}\n{EXAMPLES}"

@@ -1,0 +1,1 @@
+"""Several weights or bounds in one go: error against cost."""
