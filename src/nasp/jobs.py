@@ -127,6 +127,21 @@ def new_run(path: str | Path, job: SearchJob | TrainJob) -> Iterator[RunFolder]:
         raise
 
 
+def inner_run(outer: RunFolder, name: str, job: SearchJob | TrainJob) -> RunFolder:
+    """Return the run of a job that is a part of another, begun where it was not yet.
+
+    Args:
+        outer: the run that it is a part of, and with which it goes on.
+        name: its path inside the outer's folder.
+        job: what the run is made for.
+    """
+    path = outer.path / name
+    is_new = not (path / "config.json").is_file()
+    run = begin(path, job) if is_new else RunFolder.open(path)
+    run.go_on = outer.go_on
+    return run
+
+
 def job_of(run: RunFolder) -> SearchJob | TrainJob:
     """Return the job a run folder was made for.
 
@@ -185,10 +200,7 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
         results = [found]
         for name in job.beside:
             rival = _rival(job, name, space, found.parameters)
-            folder = run.path / "beside" / name
-            is_new = not (folder / "config.json").is_file()
-            rival_run = begin(folder, rival) if is_new else RunFolder.open(folder)
-            rival_run.go_on = run.go_on
+            rival_run = inner_run(run, f"beside/{name}", rival)
             results.append(_train_one(rival, name, rival_run, images, observe))
     return results
 

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasp.bench.memory import PeakMemory
+from nasp.bench.process import answer
 from nasp.bench.rows import Iteration, make_iteration
 from nasp.bench.settings import BenchSettings
-from nasp.errors import NaspError, UsageError
 from nasp.timing import timed
 
 
@@ -154,13 +154,7 @@ def _cpu_model() -> str:
 
 def main(request: str) -> int:
     """Measure, write the sample as JSON to standard output; return the exit code."""
-    try:
-        sample = measure(Request.model_validate_json(request))
-    except NaspError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2 if isinstance(error, UsageError) else 1
-    sys.stdout.write(f"{sample.model_dump_json()}\n")
-    return 0
+    return answer(request, Request, measure)
 
 
 if __name__ == "__main__":

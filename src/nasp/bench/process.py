@@ -1,4 +1,7 @@
-"""One measurement in a fresh process: what ran before it, or beside it, leaves no trace in it."""
+"""One measurement in a fresh process: what ran before it, or beside it, leaves no trace in it.
+
+`run_module` is the parent's side, `answer` the child's.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from nasp.errors import NaspError, UsageError
 from nasp.interruption import Interrupted, Interruption
 
+RequestT = TypeVar("RequestT", bound=BaseModel)
 POLL_SECONDS = 0.2
 """How often the parent looks whether it was asked to stop."""
 
@@ -57,6 +65,23 @@ def run_module(
     if not lines:
         raise NaspError("The process gave no result.")
     return lines[-1]
+
+
+def answer(text: str, request: type[RequestT], run: Callable[[RequestT], BaseModel]) -> int:
+    """Run what a parent asks for, write the result as a line of JSON; return the exit code.
+
+    Args:
+        text: the request, JSON.
+        request: its model.
+        run: what is asked for.
+    """
+    try:
+        result = run(request.model_validate_json(text))
+    except NaspError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, UsageError) else 1
+    sys.stdout.write(f"{result.model_dump_json()}\n")
+    return 0
 
 
 def _communicate(process: subprocess.Popen[str], interruption: Interruption) -> tuple[str, str]:

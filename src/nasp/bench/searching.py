@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.measure import machine
 from nasp.bench.memory import PeakMemory
+from nasp.bench.process import answer
 from nasp.derive import derive
-from nasp.errors import NaspError, UsageError
 from nasp.events import EpochEnded, Event, Started, Stepped
 from nasp.feed import read_images, search_loaders, selection_loader
 from nasp.found import Found
@@ -233,13 +233,7 @@ def _step(ends: list[Seconds], begun: Seconds) -> Seconds:
 
 def main(request: str) -> int:
     """Run, write the sample as JSON to standard output; return the exit code."""
-    try:
-        sample = run(SearchRequest.model_validate_json(request))
-    except NaspError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2 if isinstance(error, UsageError) else 1
-    sys.stdout.write(f"{sample.model_dump_json()}\n")
-    return 0
+    return answer(request, SearchRequest, run)
 
 
 if __name__ == "__main__":

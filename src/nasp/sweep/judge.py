@@ -10,7 +10,7 @@ from nasp.bench.truth import open_truth
 from nasp.errors import NaspError
 from nasp.events import Observer
 from nasp.feed import read_images, selection_loader
-from nasp.jobs import begin, run_search_job, run_train_job
+from nasp.jobs import inner_run, run_search_job, run_train_job
 from nasp.plans import train_job_for
 from nasp.runs import RunFolder
 from nasp.selection import SelectConfig
@@ -45,15 +45,6 @@ def described(job: SweepJob) -> str:
     }[job.judge]
 
 
-def opened(folder: RunFolder, name: str, job: object) -> RunFolder:
-    """Return the run of a job inside a folder, begun where it was not yet."""
-    path = folder.path / name
-    is_new = not (path / "config.json").is_file()
-    run = begin(path, job) if is_new else RunFolder.open(path)  # type: ignore[arg-type]
-    run.go_on = folder.go_on
-    return run
-
-
 def _by_shared_weights(
     job: SweepJob, architectures: Sequence[Architecture], folder: RunFolder, observe: Observer
 ) -> list[float]:
@@ -72,7 +63,7 @@ def _by_shared_weights(
         }
     )
     search = job.search.model_copy(update={"search": impartial, "partial_channels": 1})
-    run = opened(folder, "judge", search)
+    run = inner_run(folder, "judge", search)
     found = run_search_job(search, run, observe)
     images = read_images(job.search.data, observe)
     loader = selection_loader(images, job.search.data, job.seeds[0])
@@ -104,7 +95,7 @@ def _by_training(
         plan = train_job_for(architecture, fed, job.size.model_dump(), training)
         notation = find_space(job.search.space).notation(architecture)
         key = hashlib.blake2b(notation.encode(), digest_size=6).hexdigest()
-        run = opened(folder, f"trained/{key}", plan)
+        run = inner_run(folder, f"trained/{key}", plan)
         lines = run.metrics() if run.metrics_path.is_file() else []
         if len(lines) < job.train_epochs:
             lines = run_train_job(plan, run, observe)[0].trained.metrics

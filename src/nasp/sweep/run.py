@@ -17,14 +17,14 @@ from nasp.complexity.target import Gauge
 from nasp.errors import validated
 from nasp.events import Observer, nobody
 from nasp.feed import network_config, read_images
-from nasp.jobs import SearchJob, run_search_job
+from nasp.jobs import SearchJob, inner_run, run_search_job
 from nasp.report.pareto import Picture, Point, beaten, better_than, draw, front
 from nasp.runs import RunFolder
 from nasp.spaces import find_space
 from nasp.spaces.target import space_target
 from nasp.strategies.random_search import draw as draw_random
 from nasp.sweep.job import Setting, SweepJob
-from nasp.sweep.judge import check_table, described, errors_of, opened
+from nasp.sweep.judge import check_table, described, errors_of
 
 REPORT, PICTURE = "sweep.json", "front.png"
 Say = Callable[[str], None]
@@ -113,7 +113,7 @@ def _found(
     found = {}
     for number, (setting, seed) in enumerate(plan, 1):
         search = search_of(job, setting, seed)
-        run = opened(folder, f"runs/{setting.name}/seed-{seed}", search)
+        run = inner_run(folder, f"runs/{setting.name}/seed-{seed}", search)
         if run.architecture_path.is_file():
             architecture = Architecture.load(run.architecture_path)
         else:
