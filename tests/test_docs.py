@@ -127,6 +127,7 @@ COMMANDS = [
 @pytest.mark.parametrize("name", [name for name, found in PYTHON.items() if found])
 def test_python_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as the folder of a script is
     namespace = {"__name__": "__main__"}
     for block in PYTHON[name]:
         # Empty lines in front, so that a traceback tells the line of the page.

@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"selection"}),
     frozenset({"found"}),
     frozenset({"bilevel", "train"}),
-    frozenset({"baseline", "defaults", "jobs", "plans", "report"}),
+    frozenset({"baseline", "defaults", "jobs", "plans", "rebuild", "report", "exporters"}),
     frozenset({"bench"}),
     frozenset({"sweep"}),
     frozenset({"nasp"}),  # __init__.py, the public names

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nasp.bilevel import SearchConfig, search
     from nasp.choice import Choice, Node, Zero
     from nasp.errors import NaspError, UsageError
+    from nasp.exporters import export
     from nasp.found import Found
     from nasp.partial_channels import PartialChannels
     from nasp.supernet import Supernet
@@ -31,6 +32,7 @@ __all__ = [
     "Task",
     "UsageError",
     "Zero",
+    "export",
     "search",
 ]
 
@@ -49,6 +51,7 @@ _HOMES = {
     "Task": "nasp.tasks.task",
     "UsageError": "nasp.errors",
     "Zero": "nasp.choice",
+    "export": "nasp.exporters",
     "search": "nasp.bilevel",
 }
 

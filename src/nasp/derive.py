@@ -68,7 +68,7 @@ def derive(
             plain = module.derived(lambda choice: chosen[id(choice)])
             memo[id(module)] = copy.deepcopy(plain, memo)
         elif type(module).__module__.partition(".")[0] == "nasp" and not isinstance(module, Plain):
-            memo[id(module)] = _traced(copy.deepcopy(module, memo), type(module).__name__)
+            memo[id(module)] = _traced(copy.deepcopy(module, memo))
     derived: nn.Module = copy.deepcopy(network, memo)
     return derived
 
@@ -132,23 +132,32 @@ def _plain_sum(node: Node, memo: dict[int, Any]) -> fx.GraphModule:
         output = graph.call_module(f"edges.{index}", tuple(arguments))
         total = output if total is None else graph.call_function(torch.add, (total, output))
     graph.output(total)
-    return fx.GraphModule(root, graph, class_name="Sum")
+    plain = fx.GraphModule(root, graph, class_name="Sum")
+    type(plain).__doc__ = "The sum of a node's edges."  # fx makes each of them a class of its own
+    return plain
 
 
 def _item(graph: fx.Graph, sequence: fx.Node, index: int) -> fx.Node:
     return graph.call_function(operator.getitem, (sequence, index))
 
 
-def _traced(module: nn.Module, class_name: str) -> fx.GraphModule:
-    """Return the module as a graph of calls to its submodules."""
+def graph_of(module: nn.Module) -> fx.Graph:
+    """Return a module's forward as a graph of calls to its submodules."""
+    if isinstance(module, fx.GraphModule):
+        return module.graph
 
     # A class of this function: fx pickles a tracer it can find by name, and ours is in nasp.
     class Shallow(fx.Tracer):
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
             return True
 
+    return Shallow().trace(module)
+
+
+def _traced(module: nn.Module) -> fx.GraphModule:
+    """Return the module as its graph alone, with its class's name and docstring."""
     training = module.training
-    graph = Shallow().trace(module)
-    plain = fx.GraphModule(module, graph, class_name=class_name)
+    plain = fx.GraphModule(module, graph_of(module), class_name=type(module).__name__)
+    type(plain).__doc__ = type(module).__doc__
     plain.train(training)
     return plain

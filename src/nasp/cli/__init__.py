@@ -11,6 +11,7 @@ import typer
 from nasp.cli.bench import bench
 from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
+from nasp.cli.export import export
 from nasp.cli.resume import resume
 from nasp.cli.search import search
 from nasp.cli.show import show
@@ -32,6 +33,7 @@ app.command()(resume)
 app.command()(train)
 app.command()(show)
 app.command()(sweep)
+app.command()(export)
 bench.command()(quality)
 bench.command()(table)
 app.add_typer(bench)

@@ -115,6 +115,14 @@ class Cell(nn.Module):
         return torch.cat(states[INPUTS:], dim=1)
 
 
+class NormalCell(Cell):
+    """A cell that keeps the resolution."""
+
+
+class ReductionCell(Cell):
+    """A cell that halves the resolution."""
+
+
 class CellNetwork(nn.Module):
     """Two stems, a chain of cells each of which sees the two before it, and a classifier.
 
@@ -198,13 +206,13 @@ def cell_network(config: NetworkConfig, affine: bool, make_node: MakeNode) -> Ce
         before = last = channels
     halve_first = config.stem == "imagenet"
 
-    cells = []
+    cells: list[Cell] = []
     reduction_cells = reductions(config.cells)
     for i in range(config.cells):
         reduces = i in reduction_cells
         channels *= 2 if reduces else 1
-        kind = "reduce" if reduces else "normal"
-        cells.append(Cell(kind, (before, last), channels, halve_first, affine, make_node))
+        make, kind = (ReductionCell, "reduce") if reduces else (NormalCell, "normal")
+        cells.append(make(kind, (before, last), channels, halve_first, affine, make_node))
         before, last = last, NODES * channels
         halve_first = reduces
     return CellNetwork(stem0, stem1, cells, classifier(last, config.classes))

@@ -1,0 +1,140 @@
+"""``nasp export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nasp.cli import options as o
+
+EXAMPLES = """
+Examples:
+
+  nasp export runs/first                          RUN/network.py and its weights
+
+  nasp export runs/first --to onnx --out digits.onnx
+
+  nasp export runs/first/train --to torch --weights last
+
+  nasp export architecture.json --channels 36 --cells 20 --out net.py
+"""
+
+
+def export(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|ARCH",
+            help="A run folder, an architecture.json, or a genotype's text.",
+        ),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(help="python, onnx or torch; default by the ending of --out, else python."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; default network.py, .onnx or .pt2 in the run folder."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="best or last (of a training), inherit (a search's own), fresh;"
+            " default the first of them that there is."
+        ),
+    ] = None,
+    channels: o.Channels = None,
+    cells: o.Cells = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=4, help="Height and width of an image; default 32.")
+    ] = None,
+    in_channels: Annotated[
+        int | None, typer.Option(min=1, help="Channels of an image; default 3.")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Number of classes; default 10.")
+    ] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=2, help="Tokens of a language model; default 10,000.")
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens a call of a language model; fixed in onnx and torch.")
+    ] = 35,
+    seed: Annotated[int, typer.Option(min=0, help="Of fresh weights.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Write a network to a file that needs nothing of nasp, and check what was written.
+
+    Sizes are for fresh weights: a run's own weights have the run's.
+    """
+    from nasp.architecture import Architecture
+    from nasp.cli.watch import Watch
+    from nasp.exporters import export as write
+    from nasp.exporters import format_of, refuse_existing, written_files
+    from nasp.plans import target_of
+    from nasp.rebuild import rebuild
+
+    found = target_of(target)
+    chosen = format_of(out, to)
+    folder = Path() if isinstance(found, Architecture) else found.path
+    file = out or written_files(folder / "network", chosen)[0]
+    refuse_existing(written_files(file, chosen), force)
+    size = o.given(
+        channels=channels,
+        cells=cells,
+        image_size=image_size,
+        in_channels=in_channels,
+        classes=classes,
+        vocabulary=vocabulary,
+    )
+    with Watch(quiet=as_json) as watch:
+        rebuilt = rebuild(found, weights, size, seed, tokens, watch)
+        watch.say(f"Writing {file} and checking it")
+        exported = write(
+            rebuilt.network,
+            file,
+            example=rebuilt.example,
+            to=chosen,
+            about=rebuilt.about,
+            force=force,
+        )
+    files = [str(path) for path in exported.files]
+    is_trained = rebuilt.weights in ("best", "last")
+    summary = {
+        "to": exported.to,
+        "files": files,
+        "weights": rebuilt.weights,
+        "run": None if rebuilt.run is None else str(rebuilt.run),
+        "trained": is_trained,
+        "max_difference": exported.difference,
+        "next": f"python {files[0]}" if exported.to == "python" else None,
+    }
+    if as_json:
+        o.print_json(summary)
+        return
+    typer.echo(f"Wrote {' and '.join(files)}")
+    typer.echo(_CHECKED[exported.to].format(exported.difference))
+    typer.echo(_WEIGHTS[rebuilt.weights].format(rebuilt.run))
+    if exported.to == "python":
+        typer.echo(f"Next: python {files[0]}")
+    if not is_trained:
+        typer.echo(f"To train it first: nasp train {target if len(target) < 60 else 'ARCH'}")
+
+
+_CHECKED = {
+    "python": "Its outputs equal the network's bit by bit, in evaluation and in training.",
+    "onnx": "Largest difference of its outputs in onnxruntime, batches of 1 and 5: {:.1e}",
+    "torch": "Largest difference of its outputs when loaded, batches of 1 and 5: {:.1e}",
+}
+_WEIGHTS = {
+    "best": "Weights: those of the best epoch of the training in {}.",
+    "last": "Weights: those of the last epoch of the training in {}.",
+    "inherit": "Weights: the supernet's of the search in {}, not trained on their own.",
+    "fresh": "Weights: newly drawn, not trained.",
+}
+
+
+export.__doc__ = f"{export.__doc__}\n{EXAMPLES}"

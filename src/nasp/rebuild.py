@@ -1,0 +1,230 @@
+"""From a run folder or an architecture back to its network, with weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from nasp.architecture import Architecture
+from nasp.baseline import residual_network
+from nasp.derive import derive
+from nasp.errors import NaspError, UsageError, unknown_name, validated
+from nasp.events import Observer, nobody
+from nasp.feed import DataConfig, network_config, read_images
+from nasp.jobs import SearchJob, TrainJob, job_of
+from nasp.plans import architecture_of
+from nasp.runs import RunFolder, load_tensors
+from nasp.spaces import DataKind, LanguageConfig, NetworkConfig, find_space
+from nasp.supernet import Supernet
+from nasp.tasks.image_set import SHAPES
+
+Weights = Literal["best", "last", "fresh", "inherit"]
+"""Of a training's best or last epoch, newly drawn, or the supernet's as the search left them."""
+
+IMAGENET_SIZE = 128
+"""Height and width of images from which on a network has ImageNet's stem; see `network_config`."""
+
+
+_CONFIGS: dict[DataKind, type[NetworkConfig] | type[LanguageConfig]] = {
+    "images": NetworkConfig,
+    "text": LanguageConfig,
+}
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A network, and how it came about.
+
+    Attributes:
+        network: plain, in training mode.
+        example: the arguments of a call, two images or texts.
+        weights: which weights it has.
+        run: the run that they are from; None for fresh ones.
+        about: the architecture in its space's notation.
+    """
+
+    network: nn.Module
+    example: tuple[Tensor, ...]
+    weights: Weights
+    run: Path | None
+    about: str
+
+
+def rebuild(
+    target: RunFolder | Architecture,
+    weights: str | None = None,
+    size: Mapping[str, int] | None = None,
+    seed: int = 0,
+    tokens: int = 35,
+    observe: Observer = nobody,
+) -> Rebuilt:
+    """Return the network of a training, of a search's result, or of an architecture.
+
+    Args:
+        target: a run or an architecture. A search whose result was trained in its folder
+            ``train`` stands for that training, unless its own weights are asked for.
+        weights: which; default a training's best, a search's own, an architecture's fresh ones.
+        size: fields of `NetworkConfig`; default the run's, or those of `NetworkConfig`. Only
+            fresh weights can have another size than the run's.
+        seed: of fresh weights.
+        tokens: of each text of a language model's example.
+        observe: is told how far the reading of images is, whose shape a run's folder needs.
+
+    Raises:
+        UsageError: the target does not have such weights, or the size does not fit.
+        NaspError: the weights are damaged.
+    """
+    if weights is not None and weights not in get_args(Weights):
+        raise unknown_name("weights", weights, list(get_args(Weights)))
+    given = dict(size or {})
+    if isinstance(target, Architecture):
+        if weights not in (None, "fresh"):
+            raise UsageError(
+                f"An architecture has no {weights} weights: give the folder of its training, or"
+                " --weights fresh."
+            )
+        return _fresh(target, {}, given, seed, tokens)
+    job = job_of(target)
+    if isinstance(job, SearchJob):
+        training = RunFolder(target.path / "train")
+        is_trained = (training.path / "best.safetensors").is_file()
+        if weights in ("best", "last") or (weights is None and is_trained):
+            if not is_trained:
+                raise UsageError(
+                    f"What {target.path} found is not trained: run 'nasp train {target.path}', or"
+                    " say --weights inherit."
+                )
+            return rebuild(training, weights, size, seed, tokens, observe)
+        architecture = architecture_of(target)
+        own = _own_size(job, given, observe)
+        if weights == "fresh":
+            return _fresh(architecture, own, given, seed, tokens)
+        _refuse(given)
+        return _inherited(target, architecture, validated(NetworkConfig, own, "the run"))
+    if weights == "inherit":
+        raise UsageError(f"{target.path} is a training: its weights are best, last or fresh.")
+    own = _own_size(job, given, observe)
+    if weights == "fresh":
+        return _fresh(architecture_of(target), own, given, seed, tokens)
+    _refuse(given)
+    return _trained(target, job, own, "best" if weights is None else weights)
+
+
+def _fresh(
+    architecture: Architecture,
+    own: dict[str, Any],
+    given: dict[str, int],
+    seed: int,
+    tokens: int,
+) -> Rebuilt:
+    if architecture.space is None:
+        raise UsageError(
+            "The architecture is of a network of your own, which Python alone knows: use"
+            " nasp.export(found.build(), ...) there."
+        )
+    space = find_space(architecture.space)
+    size = {**own, **given}
+    if space.data == "images":
+        size["stem"] = "imagenet" if size.get("image_size", 0) >= IMAGENET_SIZE else "cifar"
+    config = validated(_CONFIGS[space.data], size, f"a network of space '{space.name}'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = space.network(architecture, config)
+    example = example_of(network, config, tokens)
+    return Rebuilt(network, example, "fresh", None, _about(architecture))
+
+
+def _inherited(run: RunFolder, architecture: Architecture, config: NetworkConfig) -> Rebuilt:
+    space = find_space(architecture.space or "")
+    supernet = Supernet(space.supernet(config), space.name)
+    _load(supernet.network, run.path / "weights.safetensors")
+    network = derive(supernet, architecture)
+    return Rebuilt(network, example_of(network, config), "inherit", run.path, _about(architecture))
+
+
+def _trained(run: RunFolder, job: TrainJob, own: dict[str, Any], weights: str) -> Rebuilt:
+    config = validated(NetworkConfig, {**own, "drop_path": job.train.drop_path > 0}, "the run")
+    if job.architecture is None:
+        network = residual_network(config, job.parameters or 1)
+        about = f"A hand-made residual network beside the space {job.space}."
+    else:
+        architecture = Architecture(job.architecture, job.space)
+        network, about = find_space(job.space).network(architecture, config), _about(architecture)
+    best = weights == "best"
+    file = run.path / ("best.safetensors" if best else "weights.safetensors")
+    if not file.is_file():
+        raise UsageError(
+            f"The training in {run.path} is not that far: go on with 'nasp resume {run.path}'."
+        )
+    _load(network, file)
+    return Rebuilt(
+        network, example_of(network, config), "best" if best else "last", run.path, about
+    )
+
+
+def _own_size(
+    job: SearchJob | TrainJob, given: Mapping[str, int], observe: Observer
+) -> dict[str, Any]:
+    """Return the fields of a `NetworkConfig` that a job says, by its data set's images."""
+    partial = job.partial_channels if isinstance(job, SearchJob) else 1
+    shape = SHAPES.get(job.data.name)
+    if shape is None and {"in_channels", "image_size", "classes"} <= given.keys():
+        return {"channels": job.channels, "cells": job.cells}
+    if shape is None:
+        images = read_images(DataConfig(**{**job.data.model_dump(), "workers": 0}), observe)
+        return network_config(
+            images, job.channels, job.cells, partial_channels=partial
+        ).model_dump()
+    return {
+        **shape._asdict(),
+        "channels": job.channels,
+        "cells": job.cells,
+        "partial_channels": partial,
+    }
+
+
+def _refuse(given: Mapping[str, int]) -> None:
+    if given:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise UsageError(
+            f"The weights of a run have its size: leave out {option}, or say --weights fresh."
+        )
+
+
+def _load(network: nn.Module, file: Path) -> None:
+    try:
+        network.load_state_dict(load_tensors(file))
+    except RuntimeError as error:
+        raise NaspError(
+            f"The weights in {file} do not fit the network that its run describes: they are of"
+            " another version of nasp, or of another run."
+        ) from error
+
+
+def example_of(
+    network: nn.Module, config: NetworkConfig | LanguageConfig, tokens: int = 35
+) -> tuple[Tensor, ...]:
+    """Return arguments of a call of a space's network: two images, or two texts and states.
+
+    Args:
+        network: made for the config.
+        config: its size.
+        tokens: of each text; default as many as DARTS trains on at once.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(config, LanguageConfig):
+        texts = torch.randint(config.vocabulary, (2, tokens), generator=generator)
+        size: Any = network.state_size
+        return texts, torch.zeros(2, size)
+    side = config.image_size
+    return (torch.randn(2, config.in_channels, side, side, generator=generator),)
+
+
+def _about(architecture: Architecture) -> str:
+    space = find_space(architecture.space or "")
+    return f"Search space {space.name}. {space.notation(architecture)}"

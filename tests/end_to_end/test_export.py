@@ -1,0 +1,102 @@
+"""``nasp export``: from a search to a file that runs alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nasp.cli import main
+
+NASP = Path(sys.executable).with_name("nasp")
+SMALL = ["--channels", "4", "--cells", "1", "--epochs", "1", "--subset", "32"]
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+
+
+def nasp(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [NASP, *arguments], capture_output=True, text=True, cwd=folder, timeout=300
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.slow
+def test_search_train_and_export(tmp_path: Path) -> None:
+    nasp(tmp_path, "search", *SMALL, "--batch-size", "16", "--no-train", "--out", "run")
+    done = nasp(tmp_path, "export", "run")
+    assert "Wrote run/network.py and run/network.safetensors" in done.stdout
+    assert "not trained on their own" in done.stdout
+    assert "nasp train run" in done.stdout
+
+    refused = nasp(tmp_path, "export", "run", code=2)
+    assert refused.stderr.startswith("nasp: run/network.py is there already: say --force")
+
+    nasp(tmp_path, "train", "run", *SMALL, "--batch-size", "16")
+    done = nasp(tmp_path, "export", "run", "--force", "--json")
+    summary = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert summary == {
+        "to": "python",
+        "files": ["run/network.py", "run/network.safetensors"],
+        "weights": "best",
+        "run": "run/train",
+        "trained": True,
+        "max_difference": 0.0,
+        "next": "python run/network.py",
+    }
+    check = "import sys; sys.modules['nasp'] = None; import runpy;"
+    check += " runpy.run_path('run/network.py', run_name='__main__')"
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", check], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.endswith(" parameters\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((CELL, "--weights", "best"), "An architecture has no best weights"),
+        ((CELL, "--to", "onx"), "Unknown format 'onx'"),
+        ((CELL, "--out", "net.txt"), "Say the format of net.txt"),
+        ((CELL, "--vocabulary", "9"), "Setting 'vocabulary' of a network of space 'nasbench201'"),
+        ((CELL, "--out", "taken.py"), "taken.py is there already: say --force"),
+        (("nowhere",), "There is no run folder, file or architecture 'nowhere'"),
+    ],
+)
+def test_mistakes(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken.py").touch()
+    monkeypatch.setattr(sys, "argv", ["nasp", "export", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith(f"nasp: {message}")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.py"]
+
+
+def test_a_torch_program_of_an_architecture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = ["--channels", "2", "--cells", "1", "--image-size", "8", "--classes", "3"]
+    monkeypatch.setattr(sys, "argv", ["nasp", "export", CELL, *size, "--to", "torch"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    out = capsys.readouterr().out
+    assert "Wrote network.pt2\nLargest difference of its outputs when loaded" in out
+    assert "newly drawn, not trained" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["network.pt2"]

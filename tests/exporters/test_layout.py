@@ -1,0 +1,49 @@
+"""Source in the formatters' form: one line where it fits, else an item a line."""
+
+from __future__ import annotations
+
+import pytest
+
+from nasp.exporters.layout import WIDTH, Bracket, call, docstring, laid_out, prefixed, suffixed
+
+
+def test_what_fits_is_one_line() -> None:
+    code = prefixed("x = ", call("f", ["1", call("g", [], [("key", "2")])]))
+    assert list(laid_out(code, 1)) == ["    x = f(1, g(key=2))"]
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_the_limit_is_the_width_itself(spare: int) -> None:
+    name = "n" * (WIDTH - len("f(, 1)") + spare)
+    lines = list(laid_out(call("f", [name, "1"]), 0))
+    assert lines == ([f"f({name}, 1)"] if spare == 0 else ["f(", f"    {name},", "    1,", ")"])
+
+
+def test_brackets_break_from_outside_in() -> None:
+    inner = call("inner", ["a" * 40, "b" * 40])
+    code = suffixed(call("outer", ["1", inner]), "[0]")
+    assert list(laid_out(code, 0)) == [
+        "outer(",
+        "    1,",
+        "    inner(",
+        f"        {'a' * 40},",
+        f"        {'b' * 40},",
+        "    ),",
+        ")[0]",
+    ]
+
+
+def test_what_has_no_bracket_is_never_broken() -> None:
+    assert list(laid_out("a" * 200, 0)) == ["a" * 200]
+    assert list(laid_out(Bracket("f" * 200 + "(", (), ")"), 0)) == ["f" * 200 + "()"]
+
+
+def test_docstrings() -> None:
+    assert list(docstring(["One."], 1)) == ['    """One."""']
+    assert list(docstring(["One.", "Two.", "    code"], 0)) == [
+        '"""One.', "", "Two.", "", "    code", '"""',
+    ]  # fmt: skip
+    long = list(docstring(["word " * 30 + "end."], 1))
+    assert long[0] == '    """Compute the output.'
+    assert all(len(line) <= WIDTH for line in long)
+    assert " ".join(" ".join(long[2:-1]).split()) == "word " * 30 + "end."

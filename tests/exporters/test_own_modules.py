@@ -1,0 +1,263 @@
+"""Networks of a user's own classes: imported where that can be, else one clear sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nasp.choice import Choice, Node
+from nasp.derive import derive
+from nasp.errors import NaspError, UsageError
+from nasp.exporters import export
+from nasp.supernet import Supernet
+
+LAYERS = '''
+import torch
+from torch import nn
+
+
+class Gate(nn.Module):
+    """Holds a parameter, a buffer, a choice, and code that cannot be traced."""
+
+    def __init__(self, width, inner):
+        super().__init__()
+        self.width = width
+        self.inner = inner
+        self.linear = nn.Linear(width, width)
+        self.scale = nn.Parameter(torch.ones(width))
+        self.register_buffer("mask", torch.arange(width) % 2 == 0)
+        self.register_buffer("shift", torch.ones(()), persistent=False)
+
+    def forward(self, x, y=None):
+        if x.mean() > 100:
+            return x
+        x = self.inner(self.linear(x)) * self.scale * self.mask + self.shift
+        x = nn.functional.dropout(x, 0.3, self.training)
+        return x if y is None else x + y
+
+
+class Residual(nn.Module):
+    """Can be made by its constructor, which spoils what it is given."""
+
+    def __init__(self, body: nn.Module, weight: float = 1.0):
+        super().__init__()
+        self.body = body
+        self.weight = weight
+        for parameter in body.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x):
+        return x + self.weight * self.body(x)
+
+
+class Tied(nn.Module):
+    def __init__(self, words, width, node):
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.rnn = nn.LSTM(width, width, 2, dropout=0.1)
+        self.node = node
+        self.again = node
+        self.decoder = nn.Linear(width, words)
+        self.decoder.weight = self.embedding.weight
+
+    def forward(self, tokens, hidden=None):
+        x, hidden = self.rnn(self.embedding(tokens), hidden)
+        x = self.again(self.node(x))
+        return self.decoder(x), hidden
+
+
+class Fancy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.things = {1, 2}
+
+    def forward(self, x):
+        return x
+'''
+
+
+@pytest.fixture
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a module with the classes of `LAYERS`, as one that a user wrote."""
+    (tmp_path / "users_layers.py").write_text(LAYERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+
+    yield importlib.import_module("users_layers")
+    sys.modules.pop("users_layers")
+
+
+def loaded(path: Path) -> ModuleType:
+    """Return an exported file as a module."""
+    module = ModuleType("exported")
+    module.__file__ = str(path)
+    exec(compile(path.read_text(), path, "exec"), module.__dict__)
+    return module
+
+
+def assert_same(path: Path, network: nn.Module, *example: Tensor) -> Any:
+    """Check that an exported file computes what the network does, and return the file's network."""
+    written = loaded(path).load()
+    for training in (False, True, False):
+        results = []
+        for module in (network, written):
+            torch.manual_seed(0)
+            with torch.no_grad():
+                results.append(module.train(training)(*example))
+        torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+    return written
+
+
+def test_a_class_is_subclassed_without_its_constructor(layers: Any, tmp_path: Path) -> None:
+    inner = Choice({"tanh": nn.Tanh(), "seq": nn.Sequential(nn.Sigmoid(), nn.Dropout(0.2))})
+    merge = Choice({"gate": layers.Gate(6, inner), "skip": nn.Identity()})
+    supernet = Supernet(nn.Sequential(merge, nn.Linear(6, 2)))
+    architecture = supernet.architecture(
+        {"0": torch.tensor([[1.0, 0]]), "0.candidates.gate.inner": torch.tensor([[0, 1.0]])}
+    )
+    network = derive(supernet, architecture)
+    x = torch.randn(3, 6)
+    export(network, tmp_path / "net.py", example=x)
+    assert_same(tmp_path / "net.py", network, x)
+    text = (tmp_path / "net.py").read_text()
+    assert "from users_layers import Gate\n" in text
+    assert "class FoundGate(Gate):" in text
+    assert "nasp." not in text
+
+
+def test_a_constructor_is_called_and_spoils_nothing(layers: Any, tmp_path: Path) -> None:
+    network = nn.Sequential(
+        layers.Residual(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), 0.5),
+        layers.Residual(nn.Linear(4, 4)),
+    )
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    x = torch.randn(3, 4)
+    export(network, tmp_path / "net.py", example=x)
+    assert all(map(torch.equal, before, network.parameters()))
+    assert_same(tmp_path / "net.py", network, x)
+    text = (tmp_path / "net.py").read_text()
+    assert "weight=0.5" in text
+    assert "Residual(nn.Linear(4, 4))" in text
+
+
+def test_what_is_tied_stays_tied(layers: Any, tmp_path: Path) -> None:
+    shared = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1))
+    network = layers.Tied(20, 8, shared)
+    tokens = torch.randint(20, (5, 3))
+    exported = export(network, tmp_path / "net.py", example=tokens, batch_dim=1)
+    assert exported.difference == 0
+    written = assert_same(tmp_path / "net.py", network, tokens)
+    assert written.decoder.weight is written.embedding.weight
+    assert written.again is written.node
+    assert sum(p.numel() for p in written.parameters()) == sum(
+        p.numel() for p in network.parameters()
+    )
+
+
+def test_several_inputs_and_a_node(tmp_path: Path) -> None:
+    edges = [Choice({"lin": nn.Linear(4, 4), "skip": nn.Identity()}) for _ in range(3)]
+    supernet = Supernet(Node(edges, keep=2))
+    network = derive(supernet, supernet.architecture(supernet.random_path()))
+    example = tuple(torch.randn(2, 4) for _ in range(3))
+    export(network, tmp_path / "net.py", example=example)
+    assert_same(tmp_path / "net.py", network, *example)
+
+
+def test_double_precision(layers: Any, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).double()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    export(network, tmp_path / "net.py", example=x)
+    written = assert_same(tmp_path / "net.py", network, x)
+    assert next(written.parameters()).dtype is torch.float64
+    mixed = layers.Residual(nn.Linear(4, 4))
+    mixed.register_buffer("steps", torch.zeros(1, dtype=torch.float64))
+    with pytest.raises(UsageError, match=r"weights of several types .*float32, torch.float64"):
+        export(mixed, tmp_path / "mixed.py", example=x.float())
+
+
+def test_an_example_that_does_not_fit(tmp_path: Path) -> None:
+    network = nn.Linear(4, 4)
+    with pytest.raises(UsageError, match=r"cannot be run on the example.*: mat1 and mat2"):
+        export(network, tmp_path / "net.py", example=torch.randn(2, 5))
+    with pytest.raises(UsageError, match=r"agree in dimension 0.* have \[2, 3\] there"):
+        export(network, tmp_path / "net.py", example=(torch.randn(2, 4), torch.randn(3)))
+    with pytest.raises(UsageError, match="have none there"):
+        export(network, tmp_path / "net.py", example=(1,))
+    assert not list(tmp_path.iterdir())
+
+
+class Here(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def local() -> nn.Module:
+    class Local(Here):
+        pass
+
+    return Local()
+
+
+def main() -> nn.Module:
+    return type("Mine", (nn.Module,), {"__module__": "__main__", "forward": Here.forward})()
+
+
+def hooked() -> nn.Module:
+    layer = nn.Linear(4, 4)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (local, r"The Local at '1' needs .*Local of .* cannot import: put it at the top level"),
+        (main, r"The Mine at '1' needs Mine of __main__, which a file cannot import"),
+        (hooked, r"The Linear at '1' has hooks"),
+        (
+            lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+            r"The ParametrizedLinear at '1' has a re-parametrised weight",
+        ),
+    ],
+    ids=["function", "main", "hooks", "parametrised"],
+)
+def test_what_a_file_cannot_say(make: Any, message: str, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(4, 4), make())
+    with pytest.raises(UsageError, match=message):
+        export(network, tmp_path / "net.py", example=torch.randn(2, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_attribute_that_has_no_source(layers: Any, tmp_path: Path) -> None:
+    network = layers.Fancy()
+    network.things = object()
+    with pytest.raises(UsageError, match=r"Attribute 'things' of the Fancy at .* holds a object"):
+        export(network, tmp_path / "net.py", example=torch.randn(2, 4))
+
+
+class Drifting(nn.Module):
+    """Computes something else each time: no source equals it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        Drifting.calls = getattr(Drifting, "calls", 0) + 1
+        return x * Drifting.calls
+
+
+def test_what_does_not_compute_the_same_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or ModuleType(__name__))
+    monkeypatch.setattr(sys.modules[__name__], "Drifting", Drifting, raising=False)
+    for name in ("net.py", "net.pt2"):
+        with pytest.raises(NaspError, match=r"nothing was written|cannot export"):
+            export(Drifting(), tmp_path / name, example=torch.randn(2, 4))
+    assert not list(tmp_path.iterdir())
