@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from nasp.atomic import write_atomic
 
@@ -118,6 +119,10 @@ def draw(picture: Picture, path: Path, title: str) -> None:
         label="front",
     )
     axis.set(xlabel=f"{picture.cost}, {name}" if name else picture.cost, ylabel=picture.error)
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.suptitle(title)
