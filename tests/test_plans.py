@@ -42,6 +42,12 @@ def test_defaults_go_by_the_data() -> None:
     assert (cifar.space, cifar.channels, cifar.cells) == ("darts", 16, 8)
     assert (cifar.search.epochs, cifar.data.batch_size) == (50, 64)
     assert cifar.search.settings == {}
+    assert [
+        (s.epochs, s.first_rung) for s in (digits.search.selection, cifar.search.selection)
+    ] == [
+        (48, 4),
+        (12, 1),
+    ]
     assert planned(space="darts").cells == 3
 
 

@@ -15,6 +15,7 @@ _SEARCH_CELLS = {"nasbench201": 5, "nasbench201-3": 5}  # a stage; in all other 
 _SEARCH_CELLS_DIGITS = {"nasbench201": 1, "nasbench201-3": 1}
 _OTHER_CELLS, _OTHER_CELLS_DIGITS = 8, 3
 _DIGITS_SETTINGS: Defaults = {"lr": 3e-3}
+_DIGITS_SELECTION: Defaults = {"epochs": 48, "first_rung": 4}  # an epoch is some twenty steps
 
 _TRAIN_CELL: Defaults = {
     "channels": 36,
@@ -52,15 +53,17 @@ def default_space(data: str) -> str:
 
 
 def search_defaults(data: str, space: str) -> Defaults:
-    """Return channels, cells, epochs, batch_size and the strategy's settings of a search.
+    """Return channels, cells, epochs, batch_size, settings of the strategy, and of the selection.
 
     Source: NASP authors' code for the sizes; on digits, an image of 8×8, all is smaller, and the
     alphas step ten times farther, since there are fifty times fewer steps.
     """
     if data == "digits":
         cells = _SEARCH_CELLS_DIGITS.get(space, _OTHER_CELLS_DIGITS)
-        return {**_SEARCH_DIGITS, "cells": cells, "settings": dict(_DIGITS_SETTINGS)}
-    return {**_SEARCH, "cells": _SEARCH_CELLS.get(space, _OTHER_CELLS), "settings": {}}
+        own = {"settings": dict(_DIGITS_SETTINGS), "selection": dict(_DIGITS_SELECTION)}
+        return {**_SEARCH_DIGITS, "cells": cells, **own}
+    cells = _SEARCH_CELLS.get(space, _OTHER_CELLS)
+    return {**_SEARCH, "cells": cells, "settings": {}, "selection": {}}
 
 
 def train_defaults(data: str, space: str) -> Defaults:

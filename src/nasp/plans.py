@@ -57,7 +57,9 @@ def search_job(
     strategy_config(strategy, given)
     merged = {**_inherited(strategy, defaults["settings"]), **given}
     batch = {"batch_size": defaults["batch_size"], **data}
-    chosen = validated(SelectConfig, selection or {}, "the selection")
+    chosen = validated(
+        SelectConfig, {**defaults["selection"], **(selection or {})}, "the selection"
+    )
     loop = {"epochs": defaults["epochs"], **search, "settings": merged, "selection": chosen}
     sizes = {
         "channels": defaults["channels"],

@@ -159,7 +159,7 @@ def test_arguments_that_typer_refuses(run: Run, arguments: list[str], message: s
         (["search", "--select", "best"], "Setting 'select' of the search: .*'rerank' or 'train'"),
         (["search", "--set-select", "magic=1"], "Setting 'magic' of the selection: there is no"),
         (["search", "--set-select", "magic"], "--set-select takes NAME=VALUE, not 'magic'"),
-        (["search", "--set-select", "first_rung=9"], "do not train two networks"),
+        (["search", "--set-select", "first_rung=99"], "do not train two networks"),
         (["search", "--strategy", "random", "--select", "rerank"], "trains no shared weights"),
         (["search", "--alpha-lr", "-1"], "Setting 'lr' of strategy 'nasp'"),
         (["search", "--lr", "-1"], "Setting 'lr' of the search"),
@@ -258,6 +258,7 @@ def test_an_architecture_of_no_space(run: Run, tmp_path: Path) -> None:
 def test_a_selection_is_printed_shown_and_summed_up(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "run"
     select = ["--select", "train", "--select-epochs", "4", "--set-select", "candidates=5"]
+    select += ["--set-select", "first_rung=1"]
     done = run(*SEARCH, "--strategy", "random-sharing", *select, "--out", path)
     assert done.code == 0
     assert "\x1b" not in done.out + done.err

@@ -125,6 +125,7 @@ SELECT = [
     *("search", "--space", "nasbench201-3", "--channels", "4", "--cells", "1", "--epochs", "1"),
     *("--subset", "48", "--batch-size", "16", "--no-train", "--strategy", "random-sharing"),
     *("--select", "train", "--select-epochs", "8", "--set-select", "candidates=4"),
+    *("--set-select", "first_rung=1"),
 ]
 BESIDE = [
     *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),

@@ -89,7 +89,7 @@ def asked_search(
     ] = None,
     select_epochs: Annotated[
         int | None,
-        typer.Option(min=2, help="Epochs of all these short trainings together; default 12."),
+        typer.Option(min=2, help="Epochs of these trainings together; default 12, on digits 48."),
     ] = None,
     select_setting: Annotated[
         list[str] | None,
