@@ -49,6 +49,11 @@ def test_defaults_go_by_the_data() -> None:
         (12, 1),
     ]
     assert planned(space="darts").cells == 3
+    rungs = [
+        planned(selection=given).search.selection.first_rung
+        for given in ({"epochs": 2}, {"epochs": 6}, {"epochs": 9, "first_rung": 2})
+    ]
+    assert rungs == [1, 3, 2]
 
 
 @pytest.mark.parametrize(

@@ -37,5 +37,8 @@ def validated(model: type[Model], settings: Mapping[str, Any], what: str) -> Mod
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if not where:  # about several settings together
+            said = str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
+            raise UsageError(f"The settings of {what} do not fit: {said}.") from error
         reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise UsageError(f"Setting '{where}' of {what}: {reason}.") from error

@@ -57,9 +57,7 @@ def search_job(
     strategy_config(strategy, given)
     merged = {**_inherited(strategy, defaults["settings"]), **given}
     batch = {"batch_size": defaults["batch_size"], **data}
-    chosen = validated(
-        SelectConfig, {**defaults["selection"], **(selection or {})}, "the selection"
-    )
+    chosen = _selection(defaults["selection"], selection or {})
     loop = {"epochs": defaults["epochs"], **search, "settings": merged, "selection": chosen}
     sizes = {
         "channels": defaults["channels"],
@@ -238,6 +236,15 @@ def named_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             values[name] = value
     return values
+
+
+def _selection(defaults: Options, given: Options) -> SelectConfig:
+    merged = {**defaults, **given}
+    if isinstance(given.get("epochs"), int) and "first_rung" in defaults:
+        # Whoever gives few epochs alone wants networks trained shortly, not a refusal.
+        affordable = max(1, given["epochs"] // 2)
+        merged = {**merged, "first_rung": min(defaults["first_rung"], affordable), **given}
+    return validated(SelectConfig, merged, "the selection")
 
 
 def architecture_of(target: RunFolder | Architecture) -> Architecture:
