@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from nasp.bench import memory
-from nasp.bench.measure import Request, count_flops, main, measure
+from nasp.bench.measure import Request, count_flops, measure
 from nasp.bench.memory import PeakMemory
+from nasp.bench.process import answer
 from nasp.bench.settings import BenchSettings
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
@@ -71,7 +72,7 @@ def test_without_a_mark_that_can_be_set_back_the_processs_own_is_taken(
 
 def test_main_says_what_was_wrong_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     request = Request(row="floor", settings=TINY.model_copy(update={"space": "mars"}))
-    assert main(request.model_dump_json()) == 2
+    assert answer(request.model_dump_json(), Request, measure) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("Unknown search space 'mars'")

@@ -258,12 +258,12 @@ def test_a_share_of_the_data() -> None:
 
 def test_epochs_of_so_many_steps() -> None:
     (contender,) = contenders_of(["nasp"], [])
-    budget = Budget(epochs=3, epoch_steps=10)
-    job = TINY.model_copy(update={"budget": budget}).job(contender, 0, 3, 0)
+    budget = Budget(epochs=2, epoch_steps=5)
+    job = TINY.model_copy(update={"budget": budget}).job(contender, 0, 2, 0)
     found = run(SearchRequest(job=job, threads=1))
-    assert (found.steps_per_epoch, found.full_batches, len(found.derived)) == (10, 3, 3)
-    part = run(SearchRequest(job=job, share=0.5, threads=1))
-    assert (part.steps_per_epoch, part.full_steps_per_epoch) == (5, 10)
+    assert (found.steps_per_epoch, found.full_batches, len(found.derived)) == (5, 3, 2)
+    part = run(SearchRequest(job=job, share=0.8, threads=1))
+    assert (part.steps_per_epoch, part.full_steps_per_epoch) == (4, 5)
     assert "epoch_steps" not in TINY.shared()["budget"], "files of before have none"
 
 

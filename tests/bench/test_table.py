@@ -68,7 +68,7 @@ def test_a_stopped_table_is_a_fair_sample_and_goes_on(
         make_table(TINY, 2, path, nobody)
     monkeypatch.setattr(table, "train_cell", second)
     seen: list[Measuring] = []
-    report = make_table(TINY, 2, path, seen.append)  # type: ignore[arg-type]
+    report = make_table(TINY, 2, path, seen.append).report()  # type: ignore[arg-type]
     done = first.done + second.done
     cells = [name for name, _ in done]
     assert [seed for _, seed in done] == [0] * 10 + [1] * 10

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nasp.bench.results import Results
 from nasp.bilevel import SearchConfig
 from nasp.errors import UsageError, unknown_name
 from nasp.strategies import STRATEGIES
@@ -93,6 +94,22 @@ def parse_contender(text: str) -> Contender:
         else:
             search[field] = _value(value)
     return Contender(label=label or strategy, strategy=strategy, search=search, settings=settings)
+
+
+def check_same(results: Results, contenders: Sequence[Contender]) -> None:
+    """Refuse results of a contender that bears a label of these and has other settings.
+
+    Raises:
+        UsageError: there are such.
+    """
+    by_label = {contender.label: contender for contender in contenders}
+    for value in results.measurements.values():
+        there = Contender.model_validate(value["contender"])
+        if by_label.get(there.label, there) != there:
+            raise UsageError(
+                f"{results.path} holds a contender '{there.label}' with other settings: give this"
+                " one another label."
+            )
 
 
 def _value(text: str) -> Any:

@@ -152,10 +152,5 @@ def _cpu_model() -> str:
     return next(models, "") or platform.processor() or platform.machine()
 
 
-def main(request: str) -> int:
-    """Measure, write the sample as JSON to standard output; return the exit code."""
-    return answer(request, Request, measure)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(sys.argv[1], Request, measure))

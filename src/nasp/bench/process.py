@@ -1,7 +1,4 @@
-"""One measurement in a fresh process: what ran before it, or beside it, leaves no trace in it.
-
-`run_module` is the parent's side, `answer` the child's.
-"""
+"""One measurement in a fresh process: what ran before it, or beside it, leaves no trace in it."""
 
 from __future__ import annotations
 
@@ -12,32 +9,38 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from nasp.errors import NaspError, UsageError
 from nasp.interruption import Interrupted, Interruption
 
-RequestT = TypeVar("RequestT", bound=BaseModel)
+Request = TypeVar("Request", bound=BaseModel)
+Answer = TypeVar("Answer", bound=BaseModel)
 POLL_SECONDS = 0.2
 """How often the parent looks whether it was asked to stop."""
 
 
-def run_module(
-    module: str, request: str, threads: int | None, interruption: Interruption, advice: str
-) -> str:
-    """Run ``python -m MODULE REQUEST``; return the last line that it wrote.
+def ask(
+    module: str,
+    request: BaseModel,
+    answers: type[Answer],
+    threads: int | None,
+    interruption: Interruption,
+    advice: str,
+) -> Answer:
+    """Run ``python -m MODULE REQUEST`` and return what it answers.
 
     Args:
-        module: ends with code 2 for a user's mistake and with 1 for a failure, each with its
-            sentence as the last line of standard error.
-        request: JSON.
+        module: its other end is `answer`.
+        request: what it is asked.
+        answers: the type of what it answers.
         threads: of torch and OpenMP; None leaves it to them.
         interruption: asked for a stop, the process is ended.
         advice: what the user can do where it failed.
 
     Raises:
-        UsageError: exit code 2.
-        NaspError: the process failed.
+        UsageError: the process ended with exit code 2.
+        NaspError: it failed.
         Interrupted: a stop was asked for.
     """
     environment = dict(os.environ)
@@ -45,7 +48,7 @@ def run_module(
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(threads)
     with subprocess.Popen(
-        [sys.executable, "-m", module, request],
+        [sys.executable, "-m", module, request.model_dump_json()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,26 +64,29 @@ def run_module(
         last_words = "it was killed, most likely for want of memory"
     if process.returncode != 0:
         raise NaspError(f"The process failed ({last_words}); {advice}.")
-    lines = output.strip().splitlines()
-    if not lines:
-        raise NaspError("The process gave no result.")
-    return lines[-1]
+    try:
+        return answers.model_validate_json(output.strip().splitlines()[-1])
+    except (IndexError, ValidationError) as error:
+        raise NaspError("The process gave no result.") from error
 
 
-def answer(text: str, request: type[RequestT], run: Callable[[RequestT], BaseModel]) -> int:
-    """Run what a parent asks for, write the result as a line of JSON; return the exit code.
+def answer(text: str, request: type[Request], run: Callable[[Request], BaseModel]) -> int:
+    """Be the other end of `ask`: answer a request on standard output.
 
     Args:
-        text: the request, JSON.
-        request: its model.
-        run: what is asked for.
+        text: the request as JSON.
+        request: its type.
+        run: from the request to the answer.
+
+    Returns:
+        The exit code; where it is not 0, one sentence stands on standard error.
     """
     try:
-        result = run(request.model_validate_json(text))
+        found = run(request.model_validate_json(text))
     except NaspError as error:
         sys.stderr.write(f"{error}\n")
         return 2 if isinstance(error, UsageError) else 1
-    sys.stdout.write(f"{result.model_dump_json()}\n")
+    sys.stdout.write(f"{found.model_dump_json()}\n")
     return 0
 
 

@@ -11,19 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from nasp.bench.budget import Cost, cost_of
-from nasp.bench.contender import Contender
-from nasp.bench.process import run_module
+from nasp.bench.contender import Contender, check_same
+from nasp.bench.process import ask
 from nasp.bench.quality_rows import summary
 from nasp.bench.quality_settings import QualitySettings
 from nasp.bench.results import Results
 from nasp.bench.searching import SearchRequest, SearchSample
 from nasp.bench.truth import Truth
-from nasp.errors import NaspError, UsageError
-from nasp.events import Measuring, Observer
-from nasp.interruption import Interrupted, Interruption, interruptible
+from nasp.bench.turns import take_turns
+from nasp.events import Observer
+from nasp.interruption import Interruption
 from nasp.strategies import STRATEGIES
 
 DEFAULT_STRATEGIES = ("nasp", "darts", "random-sharing", "random")
@@ -69,28 +67,28 @@ def measure_quality(
         settings.job(contender, 0, 1, 0)
     shared = {**settings.shared(), "table": truth.digest}
     results = Results(path, "quality", shared, lambda found: summary(found, truth, reference))
-    _check_labels(results, by_label)
+    check_same(results, contenders)
     keys = [f"{c.label}{SEED}{seed}" for seed in seeds for c in contenders]
     if settings.budget.seconds is not None:
         keys = [f"{c.label}{CALIBRATION}" for c in contenders if _is_calibrated(c)] + keys
-    with interruptible() as interruption:
-        while missing := [key for key in results.missing(keys) if not _is_lost(key, results)]:
-            key = missing[0]
-            seconds_left = _seconds_left(missing, results.measurements)
-            observe(Measuring(key, len(keys) - len(missing), len(keys), seconds_left))
-            contender = by_label[_label(key)]
-            try:
-                if key.endswith(CALIBRATION):
-                    value = _calibrate(contender, settings, interruption)
-                else:
-                    seed = int(key.rpartition(SEED)[2])
-                    value = _search(contender, seed, settings, results.measurements, interruption)
-            except Interrupted as error:
-                raise Interrupted(results.stopped(len(missing))) from error
-            except NaspError as error:
-                results.fail(key, str(error))
-                continue
-            results.add(key, {"contender": contender.model_dump(mode="json"), **value})
+
+    def measure(key: str, interruption: Interruption) -> dict[str, Any]:
+        contender = by_label[_label(key)]
+        if key.endswith(CALIBRATION):
+            value = _calibrate(contender, settings, interruption)
+        else:
+            seed = int(key.rpartition(SEED)[2])
+            value = _search(contender, seed, settings, results.measurements, interruption)
+        return {"contender": contender.model_dump(mode="json"), **value}
+
+    take_turns(
+        keys,
+        measure,
+        results,
+        observe,
+        group=lambda key: CALIBRATION if key.endswith(CALIBRATION) else _label(key),
+        is_lost=lambda key: f"{_label(key)}{CALIBRATION}" in results.failed,
+    )
     return results
 
 
@@ -151,46 +149,15 @@ def _is_calibrated(contender: Contender) -> bool:
 
 
 def _in_process(request: SearchRequest, interruption: Interruption) -> SearchSample:
-    line = run_module(
+    return ask(
         "nasp.bench.searching",
-        request.model_dump_json(),
+        request,
+        SearchSample,
         request.threads,
         interruption,
         "the same command tries it again",
     )
-    try:
-        return SearchSample.model_validate_json(line)
-    except ValidationError as error:
-        raise NaspError("The process gave no result.") from error
-
-
-def _check_labels(results: Results, contenders: Mapping[str, Contender]) -> None:
-    for key, value in results.measurements.items():
-        contender = contenders.get(_label(key))
-        if contender is not None and value["contender"] != contender.model_dump(mode="json"):
-            raise UsageError(
-                f"{results.path} holds a contender '{contender.label}' with other settings: give"
-                " this one another label."
-            )
-
-
-def _is_lost(key: str, results: Results) -> bool:
-    """Tell whether a search lacks its calibration, since that failed."""
-    return f"{_label(key)}{CALIBRATION}" in results.failed
 
 
 def _label(key: str) -> str:
     return key.removesuffix(CALIBRATION).rpartition(SEED)[0] or key.removesuffix(CALIBRATION)
-
-
-def _seconds_left(missing: Sequence[str], measurements: Mapping[str, Any]) -> float | None:
-    """Estimate from what the same contenders, or else all, have taken; calibrations are short."""
-    taken: dict[str, float] = {
-        _label(key): value["sample"]["total"]["wall"]
-        for key, value in measurements.items()
-        if "sample" in value
-    }
-    if not taken:
-        return None
-    mean = sum(taken.values()) / len(taken)
-    return sum(taken.get(_label(key), mean) for key in missing)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.measure import Request, Sample
-from nasp.bench.process import run_module
+from nasp.bench.process import ask
 from nasp.bench.results import Measurements, Results
 from nasp.bench.rows import check_row, check_settings
 from nasp.bench.settings import BenchSettings
@@ -106,17 +106,14 @@ def measure_in_process(request: Request, interruption: Interruption) -> Sample:
         NaspError: the process failed.
         Interrupted: a stop was asked for; the process is ended.
     """
-    line = run_module(
+    return ask(
         "nasp.bench.measure",
-        request.model_dump_json(),
+        request,
+        Sample,
         request.settings.threads,
         interruption,
         "give a smaller --batch, or leave it out by --rows",
     )
-    try:
-        return Sample.model_validate_json(line)
-    except ValidationError as error:
-        raise NaspError("The process gave no result.") from error
 
 
 def samples_by_name(measurements: Measurements) -> dict[str, Sample]:

@@ -231,10 +231,5 @@ def _step(ends: list[Seconds], begun: Seconds) -> Seconds:
     return Seconds(wall=span.wall / count, cpu=span.cpu / count)
 
 
-def main(request: str) -> int:
-    """Run, write the sample as JSON to standard output; return the exit code."""
-    return answer(request, SearchRequest, run)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(sys.argv[1], SearchRequest, run))

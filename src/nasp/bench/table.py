@@ -20,10 +20,11 @@ from nasp.architecture import Architecture
 from nasp.bench.measure import machine
 from nasp.bench.results import Measurements, Results
 from nasp.bench.seeds import over_seeds
+from nasp.bench.turns import take_turns
 from nasp.complexity import parameter_count
-from nasp.events import Measuring, Observer
+from nasp.events import Observer
 from nasp.feed import DataConfig, fast_layout, network_config, read_images, training_loaders
-from nasp.interruption import Interrupted, interruptible
+from nasp.interruption import Interruption
 from nasp.learner import make_fabric
 from nasp.spaces import find_space
 from nasp.spaces.sampling import all_architectures
@@ -76,7 +77,7 @@ class TableSettings(BaseModel):
 
 def make_table(
     settings: TableSettings, seeds: int, path: Path | None, observe: Observer
-) -> dict[str, Any]:
+) -> Results:
     """Train every cell with seeds 0 to `seeds` - 1; what the file holds is not trained again.
 
     A cell that cuts its input from its output is trained like all others, and isomorphic cells
@@ -89,7 +90,8 @@ def make_table(
         observe: is told before each training.
 
     Returns:
-        ``rows`` in the order of the cells' notation, ``machine``, ``settings``, ``failed``.
+        The results. Their report has ``rows`` in the order of the cells' notation, ``machine``,
+        ``settings``, ``failed``.
 
     Raises:
         UsageError: an unknown space or data, or one in which not every edge survives; the file
@@ -108,24 +110,15 @@ def make_table(
     order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0)).tolist()
     shuffled = [list(cells)[index] for index in order]
     wanted = [_key(name, seed) for seed in range(seeds) for name in shuffled]
-    missing = results.missing(wanted)
-    images = read_images(settings.data, observe) if missing else None
-    start = time.monotonic()
-    with interruptible() as interruption:
-        for index, key in enumerate(missing):
-            left = len(missing) - index
-            name, _, seed = key.partition(" ")
-            remaining = (time.monotonic() - start) / index * left if index else None
-            observe(Measuring(f"{name} seed {seed}", len(wanted) - left, len(wanted), remaining))
-            try:
-                if interruption.asked:
-                    raise Interrupted
-                assert images is not None
-                value = train_cell(cells[name], settings, images, int(seed))
-            except Interrupted as stop:
-                raise Interrupted(results.stopped(left)) from stop
-            results.add(key, value)
-    return results.report()
+    images = read_images(settings.data, observe) if results.missing(wanted) else None
+
+    def measure(key: str, _: Interruption) -> dict[str, float]:
+        assert images is not None
+        name, seed = key.rsplit(" ", 1)
+        return train_cell(cells[name], settings, images, int(seed))
+
+    take_turns(wanted, measure, results, observe, group=lambda _: "cell")
+    return results
 
 
 def train_cell(

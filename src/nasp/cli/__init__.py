@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from nasp.cli.bench import bench
+from nasp.cli.bench_fidelity import fidelity
 from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
 from nasp.cli.export import export
@@ -35,6 +36,7 @@ app.command()(show)
 app.command()(sweep)
 app.command()(export)
 bench.command()(quality)
+bench.command()(fidelity)
 bench.command()(table)
 app.add_typer(bench)
 app.callback()(print_version)

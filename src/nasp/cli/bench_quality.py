@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
+from nasp.cli.contest_options import Contest, with_contest
 
 EXAMPLES = """
 Examples:
@@ -22,36 +23,9 @@ Examples:
 """
 
 
+@with_contest
 def quality(
-    strategies: Annotated[
-        str | None,
-        typer.Option(help="Comma-separated, with their default settings; see --contender."),
-    ] = None,
-    contender: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="'LABEL=STRATEGY key=value ...'",
-            help="A variant: keys are settings of a search (select=train, selection.epochs=8) or"
-            " of the strategy (settings.lr=0.01, exploration=0.2); repeatable.",
-        ),
-    ] = None,
-    table: Annotated[
-        str | None,
-        typer.Option(
-            help="Every cell's accuracy: a .csv with arch and test_accuracy, a .json of nasp bench"
-            " table, or nats:PATH; default embedded, for digits and fashion-mnist."
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="What is searched on; default the table's, where it says so."),
-    ] = None,
-    space: Annotated[
-        str | None, typer.Option(help="The space of a table in CSV; default nasbench201.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Searches of each contender.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="The seeds count from here.")] = 0,
-    epochs: o.Epochs = None,
+    contest: Contest,
     seconds: Annotated[
         float | None,
         typer.Option(min=0.1, help="Instead of --epochs: what search and selection may take."),
@@ -65,16 +39,6 @@ def quality(
     clock: Annotated[
         str, typer.Option(help="Which seconds: wall, or cpu (where a machine is shared).")
     ] = "wall",
-    channels: o.Channels = None,
-    cells: o.Cells = None,
-    batch_size: o.BatchSize = None,
-    subset: o.Subset = None,
-    cutout: o.Cutout = None,
-    data_dir: o.DataDir = None,
-    image_size: o.ImageSize = None,
-    workers: o.Workers = 2,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
-    device: o.Device = "auto",
     reference: Annotated[
         str, typer.Option(help="The contender that all others are compared with, seed by seed.")
     ] = "nasp",
@@ -93,36 +57,22 @@ def quality(
     All start from the same weights, halves and batches for a seed, with the same budget. The file
     of --json may grow: call again with more seeds or other contenders.
     """
-    from nasp.bench.contender import contenders_of
     from nasp.bench.quality import DEFAULT_STRATEGIES, measure_quality
     from nasp.bench.quality_plot import draw_quality
-    from nasp.bench.quality_settings import quality_settings
     from nasp.bench.scale_plot import check_plot
     from nasp.cli.quality_report import show_quality
     from nasp.cli.watch import Watch
 
     if plot is not None:
         check_plot(plot)
-    names = DEFAULT_STRATEGIES if strategies is None and not contender else o.names(strategies)
-    contenders = contenders_of(names, contender or [])
-    settings, truth = quality_settings(
-        table,
-        data,
-        space,
-        o.given(epochs=epochs, seconds=seconds, epoch_steps=epoch_steps, clock=clock),
-        o.given(channels=channels, cells=cells, threads=threads, device=device),
-        o.given(
-            batch_size=batch_size,
-            subset=subset,
-            cutout=cutout,
-            root=data_dir,
-            image_size=image_size,
-            workers=workers,
-        ),
+    contenders = contest.who(DEFAULT_STRATEGIES)
+    settings, truth = contest.where(
+        o.given(epochs=contest.epochs, seconds=seconds, epoch_steps=epoch_steps, clock=clock)
     )
     with Watch() as watch:
-        numbers = range(first_seed, first_seed + seeds)
-        results = measure_quality(settings, contenders, numbers, truth, reference, json_file, watch)
+        results = measure_quality(
+            settings, contenders, contest.seeds, truth, reference, json_file, watch
+        )
     report = results.report()
     if plot is not None and report["rows"]:
         draw_quality(report, settings.budget.clock, plot)

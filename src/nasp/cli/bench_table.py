@@ -88,14 +88,17 @@ def table(
     )
     with Watch() as watch:
         # Hundreds of short trainings: a line each is of use to nobody.
-        report = make_table(settings, seeds, json_file, watch if watch.live else nobody)
-    _show(report)
+        results = make_table(settings, seeds, json_file, watch if watch.live else nobody)
+    _show(results.report())
+    results.raise_failures()
 
 
 def _show(report: Mapping[str, Any]) -> None:
     from nasp.bench.seeds import over_seeds
 
     rows = sorted(report["rows"], key=lambda row: -row["test_accuracy"]["mean"])
+    if not rows:
+        return
     cells = over_seeds([row["test_accuracy"]["mean"] for row in rows])
     seeds = len(rows[0]["test_accuracy"]["seeds"])
     noise = (sum(row["test_accuracy"]["std"] ** 2 for row in rows) / len(rows)) ** 0.5

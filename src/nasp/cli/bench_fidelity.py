@@ -1,0 +1,94 @@
+"""``nasp bench fidelity``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasp.cli import options as o
+from nasp.cli.contest_options import Contest, with_contest
+from nasp.cli.tables import print_table
+
+EXAMPLES = """
+Examples:
+
+  nasp bench fidelity                             nasp and random-sharing, the embedded table
+
+  nasp bench fidelity --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
+  --samples 200 --json fidelity.json --plot fidelity.png
+"""
+
+
+@with_contest
+def fidelity(
+    contest: Contest,
+    samples: Annotated[
+        int, typer.Option(min=10, help="Cells, drawn uniformly; all of a space with fewer.")
+    ] = 200,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Keep all in this file; a call that was stopped goes on from it."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the cells into this .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Tell whether the weights that a search leaves know which cells are good.
+
+    Kendall's rank correlation of accuracy with the shared weights and accuracy in the table.
+    """
+    from nasp.bench.fidelity import DEFAULT_STRATEGIES, measure_fidelity
+    from nasp.bench.fidelity_plot import draw_fidelity
+    from nasp.bench.scale_plot import check_plot
+    from nasp.cli.watch import Watch
+
+    if plot is not None:
+        check_plot(plot)
+    contenders = contest.who(DEFAULT_STRATEGIES)
+    settings, truth = contest.where(o.given(epochs=contest.epochs))
+    with Watch() as watch:
+        results = measure_fidelity(
+            settings, contenders, contest.seeds, samples, truth, json_file, watch
+        )
+    report = results.report()
+    if plot is not None and report["rows"]:
+        draw_fidelity(report, plot)
+    _show(report)
+    results.raise_failures()
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    columns = ("contender", "seeds", "τ", "worst", "τ, upper half", "picked, %", "search s", "s")
+    print_table(
+        columns,
+        [
+            [
+                row["name"],
+                str(len(row["seeds"])),
+                _mean(row["kendall"]),
+                f"{row['kendall']['worst']:.2f}",
+                _mean(row["kendall_upper"]),
+                _mean(row["picked"]),
+                f"{row['seconds']:.1f}",
+                f"{row['ranking_seconds']:.1f}",
+            ]
+            for row in report["rows"]
+        ],
+    )
+    table = report["table"]
+    typer.echo(
+        f"Kendall's τ-b over {len(report['cells'])} cells of the table {table['name']} (best"
+        f" {table['best']:.2f} %); picked: the cell that the shared weights put first."
+    )
+
+
+def _mean(spread: Mapping[str, Any]) -> str:
+    return f"{spread['mean']:.2f} ± {spread['std']:.2f}"
+
+
+fidelity.__doc__ = f"{fidelity.__doc__}\n{EXAMPLES}"
