@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,10 +48,18 @@ def test_kendall_is_the_count_of_pairs(points: list[tuple[int, int]]) -> None:
     ]
     untied = [sum(v[i] != v[j] for i, j in pairs) for v in (first, second)]
     if 0 in untied:
-        assert kendall(first, second) == 0.0
+        assert kendall(first, second) == (0.0, 1.0)
     else:
         expected = sum(signs) / (untied[0] * untied[1]) ** 0.5
-        assert kendall(first, second) == pytest.approx(expected, abs=1e-6)
+        assert kendall(first, second)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_p_is_that_of_the_normal_approximation() -> None:
+    # Without ties the variance of concordant less discordant pairs is n (n - 1) (2 n + 5) / 18.
+    first, second = list(range(12)), [0, 2, 1, 3, 7, 4, 5, 6, 11, 8, 9, 10]
+    tau, p = kendall([float(a) for a in first], [float(b) for b in second])
+    assert tau == pytest.approx((66 - 2 * 7) / 66)
+    assert p == pytest.approx(math.erfc(52 / math.sqrt(12 * 11 * 29 / 18) / math.sqrt(2)), rel=1e-3)
 
 
 def test_agreement() -> None:
@@ -138,18 +148,62 @@ def test_who_trains_no_supernet_cannot_be_asked(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-def test_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "fidelity.json"
+def test_the_command_goes_on_from_its_file(tmp_path: Path) -> None:
+    first = fidelity_command(tmp_path, "--seeds 1")
+    assert first.returncode == 0, first.stderr
+    assert "over 20 cells of the table embedded digits" in first.stdout
+    kept = json.loads((tmp_path / "fidelity.json").read_text())
+    second = fidelity_command(tmp_path, "--seeds 2 --plot fidelity.png")
+    assert second.returncode == 0, second.stderr
+    assert second.stderr.splitlines()[0].startswith("2/2  random-sharing, seed 1")
+    report = json.loads((tmp_path / "fidelity.json").read_text())
+    ((before,), (row,)) = kept["rows"], report["rows"]
+    assert (before["seeds"], row["seeds"], row["shared"][0]) == ([0], [0, 1], before["shared"][0])
+    for seed, shared in enumerate(row["shared"]):
+        expected = agreement(shared, report["truth"])
+        assert row["kendall"]["seeds"][seed] == pytest.approx(expected.kendall)
+        assert row["p"][seed] == pytest.approx(expected.p)
+    assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")
+    other = fidelity_command(tmp_path, "--seeds 2 --samples 30")
+    assert other.returncode == 2
+    assert "holds results of other settings (samples 20, not 30)" in other.stderr
+
+
+def fidelity_command(folder: Path, more: str) -> subprocess.CompletedProcess[str]:
     arguments = (
-        "nasp bench fidelity --strategies random-sharing --seeds 1 --epochs 1 --subset 48"
-        f" --batch-size 16 --channels 2 --threads 1 --samples 20 --json {path}"
+        "bench fidelity --strategies random-sharing --epochs 1 --subset 48 --batch-size 16"
+        " --channels 2 --threads 1 --samples 20 --json fidelity.json"
     )
-    monkeypatch.setattr(sys, "argv", arguments.split())
+    return subprocess.run(
+        [Path(sys.executable).with_name("nasp"), *arguments.split(), *more.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        ("--strategies synflow", "'synflow' trains no supernet that could rank cells", 2),
+        ("--samples 3", "greater than or equal to 10", 2),
+        ("--strategies darst", "Unknown strategy 'darst'", 2),
+        ("--plot cells.txt", "cells.txt", 2),
+        ("--table no.csv", "Cannot read the table no.csv", 1),
+    ],
+)
+def test_mistakes(
+    arguments: str,
+    message: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nasp", "bench", "fidelity", *arguments.split()])
     with pytest.raises(SystemExit) as exit_:
         main()
-    assert exit_.value.code == 0
-    (row,) = json.loads(path.read_text())["rows"]
-    assert -1 <= row["kendall"]["mean"] <= 1
-    assert "over 20 cells of the table embedded digits" in capsys.readouterr().out
+    assert exit_.value.code == code
+    said = " ".join(capsys.readouterr().err.split())
+    assert message in said
+    assert "Traceback" not in said

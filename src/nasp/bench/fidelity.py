@@ -36,12 +36,14 @@ class Agreement(NamedTuple):
     """How well a supernet's weights rank cells.
 
     Attributes:
-        kendall: τ-b over all cells; 0 where all have the same accuracy.
-        kendall_upper: over those above the table's median.
+        kendall: τ-b over all cells.
+        p: two-sided, of the test that it is 0.
+        kendall_upper: τ-b over those above the table's median.
         picked: accuracy in the table of the cell that the shared weights put first, per cent.
     """
 
     kendall: float
+    p: float
     kendall_upper: float
     picked: float
 
@@ -122,21 +124,21 @@ def agreement(shared: Sequence[float | None], table: Sequence[float]) -> Agreeme
     middle = statistics.median(table)
     upper = [i for i, accuracy in enumerate(table) if accuracy > middle]
     first = max(range(len(known)), key=known.__getitem__)
-    return Agreement(
-        kendall(known, table),
-        kendall([known[i] for i in upper], [table[i] for i in upper]),
-        table[first],
-    )
+    tau, p = kendall(known, table)
+    tau_upper, _ = kendall([known[i] for i in upper], [table[i] for i in upper])
+    return Agreement(tau, p, tau_upper, table[first])
 
 
-def kendall(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return Kendall's τ-b, which heeds ties; 0 where it is not defined."""
+def kendall(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """Return Kendall's τ-b, which heeds ties, and the two-sided p of its normal approximation.
+
+    Where one of the two has a single value, nothing is ranked: 0 and 1.
+    """
     if len(set(first)) < 2 or len(set(second)) < 2:
-        return 0.0
+        return 0.0, 1.0
     one, other = (torch.tensor(values, dtype=torch.float64) for values in (first, second))
-    tau = kendall_rank_corrcoef(one, other, variant="b")
-    assert isinstance(tau, torch.Tensor)  # with a test, which is off by default, it is a pair
-    return tau.item()
+    tau, p = kendall_rank_corrcoef(one, other, variant="b", t_test=True, alternative="two-sided")
+    return tau.item(), p.item()
 
 
 def _summary(found: Measurements, cells: Sequence[str], truth: Truth) -> dict[str, Any]:
@@ -157,8 +159,9 @@ def _summary(found: Measurements, cells: Sequence[str], truth: Truth) -> dict[st
                 "seeds": seeds,
                 **{
                     name: over_seeds([getattr(found, name) for found in agreements])
-                    for name in Agreement._fields
+                    for name in ("kendall", "kendall_upper", "picked")
                 },
+                "p": [found.p for found in agreements],
                 "seconds": statistics.fmean(sample["search_seconds"] for sample in samples),
                 "ranking_seconds": statistics.fmean(s["ranking_seconds"] for s in samples),
                 "shared": [sample["shared"] for sample in samples],

@@ -63,7 +63,17 @@ def fidelity(
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    columns = ("contender", "seeds", "τ", "worst", "τ, upper half", "picked, %", "search s", "s")
+    columns = (
+        "contender",
+        "seeds",
+        "τ",
+        "worst",
+        "p",
+        "τ, upper half",
+        "picked, %",
+        "search s",
+        "s",
+    )
     print_table(
         columns,
         [
@@ -72,6 +82,7 @@ def _show(report: Mapping[str, Any]) -> None:
                 str(len(row["seeds"])),
                 _mean(row["kendall"]),
                 f"{row['kendall']['worst']:.2f}",
+                f"{max(row['p']):.2g}",
                 _mean(row["kendall_upper"]),
                 _mean(row["picked"]),
                 f"{row['seconds']:.1f}",
