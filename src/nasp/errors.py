@@ -37,8 +37,10 @@ def validated(model: type[Model], settings: Mapping[str, Any], what: str) -> Mod
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        reason = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else first["msg"]
+        if first["type"] == "extra_forbidden":
+            reason = "there is no such setting"
+        sentence = reason if reason.endswith((".", "?")) else f"{reason}."
         if not where:  # about several settings together
-            said = str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
-            raise UsageError(f"The settings of {what} do not fit: {said}.") from error
-        reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
-        raise UsageError(f"Setting '{where}' of {what}: {reason}.") from error
+            raise UsageError(f"The settings of {what} do not fit: {sentence}") from error
+        raise UsageError(f"Setting '{where}' of {what}: {sentence}") from error
