@@ -13,10 +13,10 @@ from nasp.bilevel import SearchConfig
 from nasp.errors import UsageError
 from nasp.events import Event, Stepped
 from nasp.feed import DataConfig, network_config
+from nasp.job_folders import begin
 from nasp.jobs import (
     SearchJob,
     TrainJob,
-    begin,
     job_of,
     parameter_count,
     random_architecture,

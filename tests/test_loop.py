@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+import nasp.loop
 from nasp.checkpointer import Checkpointer
 from nasp.events import EpochEnded, Event, Started, Stepped, Warned, nobody
 from nasp.interruption import Interrupted
 from nasp.loop import EpochReport, StepReport, run_epochs
 from nasp.meter import Meter
 from nasp.runs import RunFolder
+from nasp.timing import Clock
 
 
 class Count:
@@ -120,6 +122,26 @@ def test_a_stop_without_a_run() -> None:
     step = Count(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Interrupted, match="nothing was saved"):
         loop(step, None)
+
+
+@pytest.mark.parametrize("clock", ["wall", "cpu"])
+@pytest.mark.parametrize(("minutes", "epochs"), [(0.5, 1), (1.0, 2), (1.9, 3), (9.0, 4)])
+def test_no_epoch_begins_once_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, minutes: float, epochs: int
+) -> None:
+    step = Count()
+    monkeypatch.setattr(nasp.loop, "CLOCKS", {clock: lambda: 20.0 * step.steps})
+    run = RunFolder.create(tmp_path, {})
+    meter = Meter()
+    checkpointer = Checkpointer(run, {"step": step, "meter": meter}, 5)
+
+    def trained() -> int:
+        arguments = 4, 2, step, end, checkpointer, meter, run, nobody
+        return len(run_epochs(*arguments, minutes=minutes, clock=clock))
+
+    assert trained() == epochs
+    assert [line["seconds"] for line in run.timing()] == [40.0] * epochs
+    assert trained() == 0
 
 
 def test_the_meter_weighs_steps_alike_and_remembers() -> None:

@@ -12,7 +12,8 @@ from nasp.bilevel import SearchConfig
 from nasp.defaults import preset_settings
 from nasp.errors import NaspError, UsageError
 from nasp.feed import DataConfig
-from nasp.jobs import SearchJob, begin
+from nasp.job_folders import begin
+from nasp.jobs import SearchJob
 from nasp.plans import architecture_of, search_job, target_of, train_job_for
 from nasp.runs import RunFolder
 from nasp.spaces import find_space

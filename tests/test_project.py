@@ -25,13 +25,14 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"derive"}),
     frozenset({"spaces", "tasks", "learner", "strategies"})
     | frozenset({"events", "meter", "stream", "health", "history"}),
-    frozenset({"runs", "recipe", "feed", "auxiliary", "drop_path"}),
+    frozenset({"runs", "recipe", "feed", "text_feed", "auxiliary", "drop_path"}),
     frozenset({"checkpointer", "pricing"}),
     frozenset({"loop"}),
     frozenset({"selection"}),
     frozenset({"found"}),
-    frozenset({"bilevel", "train"}),
-    frozenset({"baseline", "defaults", "jobs", "plans", "rebuild", "report", "exporters"}),
+    frozenset({"bilevel", "train", "language_training"}),
+    frozenset({"baseline", "baseline_lstm", "defaults", "job_folders", "jobs", "language_jobs"})
+    | frozenset({"plans", "language_plans", "rebuild", "report", "exporters"}),
     frozenset({"bench"}),
     frozenset({"sweep"}),
     frozenset({"nasp"}),  # __init__.py, the public names

@@ -14,7 +14,8 @@ from torch import nn
 from nasp.architecture import Architecture
 from nasp.derive import derive
 from nasp.errors import NaspError, UsageError
-from nasp.jobs import begin, run_search_job, run_train_job
+from nasp.job_folders import begin
+from nasp.jobs import run_search_job, run_train_job
 from nasp.plans import search_job, train_job_for
 from nasp.rebuild import rebuild
 from nasp.runs import RunFolder

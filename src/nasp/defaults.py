@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nasp.errors import UsageError, unknown_name
+from nasp.spaces import find_space
 from nasp.strategies.nasp import PAPER
+from nasp.tasks.corpora import EMBEDDED, is_text
 
 Defaults = dict[str, Any]
 
@@ -46,9 +48,49 @@ _TRAIN_DIGITS: Defaults = {
     "cutout": 0,
 }
 
+_SEARCH_TEXT: Defaults = {
+    "channels": 300,
+    "cells": 1,
+    "epochs": 50,
+    "batch_size": 256,
+    "dropouts": {},
+    "settings": {"lr": 3e-3},
+    "selection": {},
+    "recipe": {"lr": 20.0, "momentum": 0.0, "weight_decay": 5e-7, "clip": 0.25},
+}
+_TRAIN_TEXT: Defaults = {"channels": 850, "cells": 1, "batch_size": 64, "varied": True}
+_LIGHT = {"output": 0.3, "hidden": 0.1, "input": 0.3, "embedding": 0.1}
+_SEARCH_PYDOC: Defaults = {
+    **_SEARCH_TEXT,
+    "channels": 64,
+    "epochs": 3,
+    "batch_size": 64,
+    "dropouts": _LIGHT,
+    "settings": {},
+}
+_TRAIN_PYDOC: Defaults = {
+    **_TRAIN_TEXT,
+    "channels": 64,
+    "batch_size": 32,
+    "epochs": 3,
+    "dropouts": _LIGHT,
+}
+
+
+def default_data(space: str | None) -> str:
+    """Return the data where none are named: embedded images, or for a space of text a text."""
+    return EMBEDDED if space is not None and find_space(space).data == "text" else "digits"
+
+
+def is_embedded(data: str) -> bool:
+    """Tell whether data come with what is installed, for a first try."""
+    return data in ("digits", EMBEDDED)
+
 
 def default_space(data: str) -> str:
     """Return the search space for a data set: the small one for the embedded digits."""
+    if is_text(data):
+        return "recurrent"
     return "nasbench201" if data == "digits" else "darts"
 
 
@@ -64,6 +106,22 @@ def search_defaults(data: str, space: str) -> Defaults:
         return {**_SEARCH_DIGITS, "cells": cells, **own}
     cells = _SEARCH_CELLS.get(space, _OTHER_CELLS)
     return {**_SEARCH, "cells": cells, "settings": {}, "selection": {}}
+
+
+def text_search_defaults(data: str) -> Defaults:
+    """Return the same of a search on text, and its `dropouts` and the weights' `recipe`.
+
+    Source: DARTS's and NASP's searches on the Penn Treebank; on the embedded text all is smaller.
+    """
+    return dict(_SEARCH_PYDOC if data == EMBEDDED else _SEARCH_TEXT)
+
+
+def text_train_defaults(data: str) -> Defaults:
+    """Return channels, cells, batch_size, ... of a training on text, where not those of its class.
+
+    Source: DARTS's evaluation on the Penn Treebank; on the embedded text all is smaller.
+    """
+    return dict(_TRAIN_PYDOC if data == EMBEDDED else _TRAIN_TEXT)
 
 
 def train_defaults(data: str, space: str) -> Defaults:

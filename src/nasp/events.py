@@ -27,6 +27,7 @@ class Started:
         steps_per_epoch: steps of one epoch.
         step: steps of the current epoch that are done already.
         phase: what an epoch of this loop is called.
+        seconds_left: until the time for the steps is over, where it is limited.
     """
 
     epoch: int
@@ -34,6 +35,7 @@ class Started:
     steps_per_epoch: int
     step: int = 0
     phase: str = "epoch"
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,20 @@ class Measuring:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that a person may want to know."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something a person should know."""
 
     message: str
 
 
-Event = Loading | Started | Stepped | EpochEnded | Measuring | Warned
+Event = Loading | Started | Stepped | EpochEnded | Measuring | Noted | Warned
 Observer = Callable[[Event], None]
 
 

@@ -29,7 +29,7 @@ class Health:
         margin_min: the same of the least decided edge.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
-            (skip, none, pooling).
+            (skip, none, pooling), while a rival of it has.
         free: those candidates, the most frequent first.
     """
 
@@ -128,7 +128,8 @@ class HealthMonitor:
                 candidate = self._latest[edge]
                 if candidate is None:
                     continue
-                if self._costs[name][row, table.candidates.index(candidate)] == 0:
+                costs = self._costs[name][row]
+                if costs[table.candidates.index(candidate)] == 0 and costs.any():
                     yield candidate
 
     def state_dict(self) -> dict[str, Any]:

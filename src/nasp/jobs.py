@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
+from typing import ClassVar
 
-import torch
 from lightning_fabric import seed_everything
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +11,7 @@ from nasp.architecture import Architecture
 from nasp.baseline import residual_network
 from nasp.bilevel import SearchConfig, run_search
 from nasp.complexity import parameter_count
-from nasp.errors import NaspError, UsageError, validated
+from nasp.errors import UsageError, validated
 from nasp.events import Observer, nobody
 from nasp.feed import (
     DataConfig,
@@ -30,6 +23,13 @@ from nasp.feed import (
     training_loaders,
 )
 from nasp.found import Found
+from nasp.job_folders import Job, Result, epoch_seconds, inner_run
+from nasp.language_jobs import (
+    LanguageSearchJob,
+    LanguageTrainJob,
+    run_language_search,
+    run_language_training,
+)
 from nasp.runs import RunFolder
 from nasp.spaces import Space, find_space
 from nasp.spaces.sampling import random_architecture
@@ -37,7 +37,7 @@ from nasp.spaces.target import space_target
 from nasp.supernet import Supernet
 from nasp.tasks.image import ImageClassification
 from nasp.tasks.image_set import ImageSet
-from nasp.train import TrainConfig, Trained, train
+from nasp.train import TrainConfig, train
 
 
 class Size(BaseModel):
@@ -49,7 +49,7 @@ class Size(BaseModel):
     cells: int = Field(ge=1)
 
 
-class SearchJob(BaseModel):
+class SearchJob(Job):
     """A search in a space that is known by name, its supernet as `NetworkConfig` sizes it.
 
     Attributes:
@@ -57,6 +57,7 @@ class SearchJob(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "search"
 
     data: DataConfig
     space: str
@@ -67,7 +68,7 @@ class SearchJob(BaseModel):
     search: SearchConfig = Field(default_factory=SearchConfig)
 
 
-class TrainJob(BaseModel):
+class TrainJob(Job):
     """The training of an architecture, and of others beside it under the same budget.
 
     Attributes:
@@ -79,6 +80,7 @@ class TrainJob(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "train"
 
     data: DataConfig
     space: str
@@ -90,79 +92,36 @@ class TrainJob(BaseModel):
     beside: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one network of a training reached."""
+AnySearchJob = SearchJob | LanguageSearchJob
+AnyTrainJob = TrainJob | LanguageTrainJob
 
-    name: str
-    parameters: int
-    trained: Trained
-    seconds: float
+_JOBS: dict[str, type[AnySearchJob] | type[AnyTrainJob]] = {
+    job.kind: job for job in (SearchJob, TrainJob, LanguageSearchJob, LanguageTrainJob)
+}
 
 
-def begin(path: str | Path, job: SearchJob | TrainJob) -> RunFolder:
-    """Make a run folder for a job; see `RunFolder.create`."""
-    kind = "search" if isinstance(job, SearchJob) else "train"
-    content = {
-        "kind": kind,
-        "job": job.model_dump(mode="json"),
-        "versions": {
-            "nasp": version("nasp"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "git": _git_hash(),
-    }
-    return RunFolder.create(path, content)
-
-
-@contextmanager
-def new_run(path: str | Path, job: SearchJob | TrainJob) -> Iterator[RunFolder]:
-    """Make a run folder for a job, and take it away again where the job cannot even begin."""
-    run = begin(path, job)
-    try:
-        yield run
-    except NaspError:
-        run.discard_unless_under_way()
-        raise
-
-
-def inner_run(outer: RunFolder, name: str, job: SearchJob | TrainJob) -> RunFolder:
-    """Return the run of a job that is a part of another, begun where it was not yet.
-
-    Args:
-        outer: the run that it is a part of, and with which it goes on.
-        name: its path inside the outer's folder.
-        job: what the run is made for.
-    """
-    path = outer.path / name
-    is_new = not (path / "config.json").is_file()
-    run = begin(path, job) if is_new else RunFolder.open(path)
-    run.go_on = outer.go_on
-    return run
-
-
-def job_of(run: RunFolder) -> SearchJob | TrainJob:
+def job_of(run: RunFolder) -> AnySearchJob | AnyTrainJob:
     """Return the job a run folder was made for.
 
     Raises:
         UsageError: the run was begun from Python, or its settings do not fit this version.
     """
     content = run.config()
-    models: dict[str, type[SearchJob] | type[TrainJob]] = {"search": SearchJob, "train": TrainJob}
     kind = content.get("kind")
     if kind == "python-search":
         raise UsageError(
             f"{run.path} was begun from Python, which alone knows its network: go on there with"
             f" nasp.search(..., run='{run.path}'), and train what found.build() returns."
         )
-    if kind not in models or not isinstance(content.get("job"), dict):
+    if kind not in _JOBS or not isinstance(content.get("job"), dict):
         raise UsageError(f"{run.config_path} is not the settings of a search or a training.")
-    return validated(models[kind], content["job"], str(run.config_path))
+    return validated(_JOBS[kind], content["job"], str(run.config_path))
 
 
-def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -> Found:
+def run_search_job(job: AnySearchJob, run: RunFolder, observe: Observer = nobody) -> Found:
     """Search, or go on with a search that was stopped."""
+    if isinstance(job, LanguageSearchJob):
+        return run_language_search(job, run, observe)
     with run.lock():
         return search_images(job, read_images(job.data, observe), run, observe)
 
@@ -191,8 +150,10 @@ def search_images(
     )
 
 
-def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:
+def run_train_job(job: AnyTrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:
     """Train the architecture and all beside it; finished ones are not trained again."""
+    if isinstance(job, LanguageTrainJob):
+        return run_language_training(job, run, observe)
     space = find_space(job.space)
     with run.lock():
         images = read_images(job.data, observe)
@@ -200,8 +161,8 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
         results = [found]
         for name in job.beside:
             rival = _rival(job, name, space, found.parameters)
-            rival_run = inner_run(run, f"beside/{name}", rival)
-            results.append(_train_one(rival, name, rival_run, images, observe))
+            folder = inner_run(run, f"beside/{name}", rival)
+            results.append(_train_one(rival, name, folder, images, observe))
     return results
 
 
@@ -224,8 +185,7 @@ def _train_one(
     trained = train(
         fast_layout(network), train_loader, test_loader, task, settings, auxiliary, run, observe
     )
-    seconds = sum(line["seconds"] for line in run.timing())
-    return Result(name, parameter_count(network), trained, seconds)
+    return Result(name, parameter_count(network), trained, epoch_seconds(run))
 
 
 def _rival(job: TrainJob, name: str, space: Space, parameters: int) -> TrainJob:
@@ -237,13 +197,3 @@ def _rival(job: TrainJob, name: str, space: Space, parameters: int) -> TrainJob:
     if name == "resnet":
         return job.model_copy(update={**alone, "architecture": None, "parameters": parameters})
     raise UsageError(f"Unknown rival '{name}': give random-N or resnet.")
-
-
-def _git_hash() -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from nasp.interruption import Interrupted, interruptible
 from nasp.meter import Meter
 from nasp.runs import RunFolder
 from nasp.tasks.task import Metrics
+from nasp.timing import CLOCKS, Clock
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def run_epochs(
     observe: Observer,
     minutes: float | None = None,
     phase: str = "epoch",
+    clock: Clock = "wall",
 ) -> list[dict[str, Any]]:
     """Run all epochs that are not done yet; return their lines of metrics.
 
@@ -66,20 +67,23 @@ def run_epochs(
         minutes: no epoch begins once the steps of those before it have taken so long, on this
             machine, pauses between resumes left out; default: all epochs are run.
         phase: what people are told that an epoch is called.
+        clock: by which these minutes, and the seconds of the steps, are counted.
 
     Raises:
         Interrupted: the user asked to stop, and a checkpoint was saved.
     """
+    now = CLOCKS[clock]
     progress = checkpointer.restore() or {"epoch": 0, "step": 0, "seconds": 0.0}
     first_epoch, first_step = progress["epoch"], progress["step"]
     lines: list[dict[str, Any]] = []
     spent = 0.0 if run is None else sum(line["seconds"] for line in run.timing())
-    observe(Started(first_epoch, epochs, steps_per_epoch, first_step, phase))
+    left = None if minutes is None else max(60 * minutes - spent - progress["seconds"], 0.0)
+    observe(Started(first_epoch, epochs, steps_per_epoch, first_step, phase, left))
     with interruptible() as interruption:
         for epoch in range(first_epoch, epochs):
             if minutes is not None and spent >= 60 * minutes:
                 break
-            started = time.monotonic() - progress["seconds"]
+            started = now() - progress["seconds"]
             for index in range(first_step, steps_per_epoch):
                 report = step()
                 meter.add(report.metrics)
@@ -98,12 +102,12 @@ def run_epochs(
                         {
                             "epoch": epoch,
                             "step": index + 1,
-                            "seconds": time.monotonic() - started,
+                            "seconds": now() - started,
                         },
                     )
                 if interruption.asked:
                     raise Interrupted(_farewell(run, phase, epoch + 1, index + 1))
-            seconds = time.monotonic() - started
+            seconds = now() - started
             spent += seconds
             ended = end_epoch(epoch + 1)
             line = {"epoch": epoch + 1, **meter.means(), **ended.line}

@@ -10,18 +10,27 @@ from typing import Any
 
 from nasp.architecture import Architecture
 from nasp.bilevel import SearchConfig, selecting
-from nasp.defaults import default_space, search_defaults, train_defaults
+from nasp.defaults import (
+    default_space,
+    search_defaults,
+    text_search_defaults,
+    train_defaults,
+)
 from nasp.errors import UsageError, validated
 from nasp.feed import DataConfig
-from nasp.jobs import SearchJob, TrainJob, job_of
+from nasp.jobs import AnySearchJob, AnyTrainJob, SearchJob, TrainJob, job_of
+from nasp.language_plans import language_search_job, language_train_job, refuse, text_options
 from nasp.runs import RunFolder
 from nasp.selection import SelectConfig
-from nasp.spaces import SPACES, DataKind, Space, find_space, spaces_of
+from nasp.spaces import SPACES, DataKind, NotationError, Space, find_space, spaces_of
 from nasp.strategies import STRATEGIES, strategy_config
 from nasp.tasks.corpora import is_text
 from nasp.train import TrainConfig
 
 Options = Mapping[str, Any]
+
+BY_HAND: dict[DataKind, str] = {"images": "resnet", "text": "lstm"}
+"""The hand-made network that a found one can be trained beside."""
 
 
 def search_job(
@@ -33,7 +42,8 @@ def search_job(
     pairs: Sequence[str] = (),
     selection: Options | None = None,
     bound_at: str | None = None,
-) -> SearchJob:
+    text: Options | None = None,
+) -> AnySearchJob:
     """Return the job of a search.
 
     Args:
@@ -46,19 +56,31 @@ def search_job(
         selection: fields of `SelectConfig` that were given.
         bound_at: the size at which bounds hold, ``channels=36,cells=20``; what is left out is
             that of a training.
+        text: for a text, what was given of `tokens`, `bptt`, `varied` and `dropouts`.
 
     Raises:
         UsageError: a name or a value does not fit.
     """
-    chosen_space = _fitting(find_space(space or default_space(data["name"])), data["name"])
-    defaults = search_defaults(data["name"], chosen_space)
+    of_text, name = text or {}, data["name"]
+    chosen_space = _fitting(find_space(space or default_space(name)), name)
+    defaults = text_search_defaults(name) if is_text(name) else search_defaults(name, chosen_space)
     strategy = search.get("strategy", "nasp")
     given = {**settings, **named_values("--set", pairs)}
     strategy_config(strategy, given)
     merged = {**_inherited(strategy, defaults["settings"]), **given}
-    batch = {"batch_size": defaults["batch_size"], **data}
     chosen = _selection(defaults["selection"], selection or {})
-    loop = {"epochs": defaults["epochs"], **search, "settings": merged, "selection": chosen}
+    loop = {**search, "settings": merged, "selection": chosen}
+    if is_text(name):
+        partial = size.get("partial_channels")
+        fed, dropouts = text_options(
+            data, of_text, {"partial_channels": partial, "bound_at": bound_at}
+        )
+        job = language_search_job(fed, chosen_space, size, dropouts, loop)
+        selecting(job.search)
+        return job
+    refuse(of_text, "text", name)
+    batch = {"batch_size": defaults["batch_size"], **data}
+    loop = {"epochs": defaults["epochs"], **loop}
     sizes = {
         "channels": defaults["channels"],
         "cells": defaults["cells"],
@@ -68,7 +90,7 @@ def search_job(
     configured = validated(SearchConfig, loop, "the search")
     selecting(configured)
     if configured.at_most:
-        trained = train_defaults(data["name"], chosen_space)
+        trained = train_defaults(name, chosen_space)
         usual = {name: trained[name] for name in ("channels", "cells")}
         sizes["bound_at"] = {**usual, **named_size("--bound-at", bound_at)}
     elif bound_at is not None:
@@ -113,15 +135,18 @@ def train_job_for(
     size: Options,
     training: Options,
     beside: Sequence[str] = (),
-) -> TrainJob:
+    text: Options | None = None,
+) -> AnyTrainJob:
     """Return the job that trains a run's result, or an architecture.
 
     Args:
         target: a finished search, whose data are the default, or an architecture.
         data: fields of `DataConfig` that were given.
         size: `channels` and `cells`, where given.
-        training: fields of `TrainConfig` that were given.
-        beside: ``random:N`` (N random architectures), ``random-K`` (number K), ``resnet``.
+        training: fields of `TrainConfig`, or for a text `LanguageTrainConfig`, that were given.
+        beside: ``random:N`` (N random architectures), ``random-K`` (number K), ``resnet`` or, for
+            a text, ``lstm``.
+        text: for a text, what was given of `tokens`, `bptt`, `varied` and `dropouts`.
 
     Raises:
         UsageError: there is no result yet, no data were named, or a value does not fit.
@@ -129,15 +154,26 @@ def train_job_for(
     if isinstance(target, RunFolder):
         architecture = _result_of(target)
         job = job_of(target)
-        searched = job.data.model_dump(include={"name", "root", "image_size", "workers"})
-        seed = job.search.seed if isinstance(job, SearchJob) else job.train.seed
-        data = {**searched, **data}
+        kept = (
+            {"name", "root", "image_size", "workers"}
+            if isinstance(job.data, DataConfig)
+            else ({"name", "root", "tokens", "bptt"})
+        )
+        seed = job.search.seed if isinstance(job, AnySearchJob) else job.train.seed
+        data = {**job.data.model_dump(include=kept), **data}
         training = {"seed": seed, **training}
     else:
         architecture = target
     if "name" not in data:
         raise UsageError("Say what to train on: --data NAME.")
     space = _fitting(find_space(architecture.space or ""), data["name"])
+    rivals = tuple(name for named in beside for name in _rivals(named, find_space(space)))
+    if is_text(data["name"]):
+        only_images = ("auxiliary", "drop_path", "label_smoothing")
+        fed, dropouts = text_options(data, text or {}, {n: training.get(n) for n in only_images})
+        return language_train_job(architecture, fed, size, dropouts, training, rivals)
+    only_text = {name: training.get(name) for name in ("activation", "slowness", "patience")}
+    refuse({**(text or {}), **only_text}, "text", data["name"])
     defaults = train_defaults(data["name"], space)
     fields = {name: defaults[name] for name in defaults if name in TrainConfig.model_fields} | dict(
         training
@@ -151,7 +187,7 @@ def train_job_for(
             "space": space,
             "architecture": dict(architecture.edges),
             "train": validated(TrainConfig, fields, "the training"),
-            "beside": tuple(name for text in beside for name in _rivals(text)),
+            "beside": rivals,
             **sizes,
         },
         "the training",
@@ -171,13 +207,15 @@ def target_of(text: str) -> RunFolder | Architecture:
     if os.path.isfile(path):
         return Architecture.load(path)
     if "(" in text or "|" in text:
-        reasons = []
+        reasons: list[UsageError] = []
         for space in SPACES.values():
             try:
                 return space.parse(text)
             except UsageError as error:
-                reasons.append(str(error))
-        raise UsageError(f"'{text}' is no architecture of any space: {reasons[0]}")
+                reasons.append(error)
+        # The space that it is meant for says best what is wrong.
+        reason = min(reasons, key=lambda error: isinstance(error, NotationError))
+        raise UsageError(f"'{text}' is no architecture of any space: {reason}")
     raise UsageError(f"There is no run folder, file or architecture '{text}'.")
 
 
@@ -185,7 +223,7 @@ def _result_of(run: RunFolder) -> Architecture:
     if run.architecture_path.is_file():
         return Architecture.load(run.architecture_path)
     job = job_of(run)
-    if isinstance(job, TrainJob) and job.architecture is not None:
+    if isinstance(job, AnyTrainJob) and job.architecture is not None:
         return Architecture(job.architecture, job.space)
     raise UsageError(
         f"The search in {run.path} is not finished: go on with 'nasp resume {run.path}'."
@@ -207,13 +245,14 @@ def named_size(option: str, text: str | None) -> dict[str, int]:
     return size
 
 
-def _rivals(text: str) -> list[str]:
+def _rivals(text: str, space: Space) -> list[str]:
     kind, _, count = text.partition(":")
     if kind == "random" and count.isdigit():
         return [f"random-{number}" for number in range(1, int(count) + 1)]
-    if text == "resnet" or (text.startswith("random-") and text[7:].isdigit()):
+    by_hand = BY_HAND[space.data]
+    if text == by_hand or (text.startswith("random-") and text[7:].isdigit()):
         return [text]
-    raise UsageError(f"Unknown --beside '{text}': give random:N, random-K or resnet.")
+    raise UsageError(f"Unknown --beside '{text}': give random:N, random-K or {by_hand}.")
 
 
 def named_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from nasp.derive import derive
 from nasp.errors import NaspError, UsageError, unknown_name, validated
 from nasp.events import Observer, nobody
 from nasp.feed import DataConfig, network_config, read_images
-from nasp.jobs import SearchJob, TrainJob, job_of
+from nasp.jobs import AnySearchJob, AnyTrainJob, SearchJob, job_of
+from nasp.language_jobs import LanguageSearchJob, LanguageTrainJob, trained_network
 from nasp.plans import architecture_of
 from nasp.runs import RunFolder, load_tensors
 from nasp.spaces import DataKind, LanguageConfig, NetworkConfig, find_space
 from nasp.supernet import Supernet
 from nasp.tasks.image_set import SHAPES
+from nasp.text_feed import vocabulary_size
 
 Weights = Literal["best", "last", "fresh", "inherit"]
 """Of a training's best or last epoch, newly drawn, or the supernet's as the search left them."""
@@ -90,7 +92,7 @@ def rebuild(
             )
         return _fresh(target, {}, given, seed, tokens)
     job = job_of(target)
-    if isinstance(job, SearchJob):
+    if isinstance(job, AnySearchJob):
         training = RunFolder(target.path / "train")
         is_trained = (training.path / "best.safetensors").is_file()
         if weights in ("best", "last") or (weights is None and is_trained):
@@ -101,14 +103,14 @@ def rebuild(
                 )
             return rebuild(training, weights, size, seed, tokens, observe)
         architecture = architecture_of(target)
-        own = _own_size(job, given, observe)
+        own = _own_size(target, job, given, observe)
         if weights == "fresh":
             return _fresh(architecture, own, given, seed, tokens)
         _refuse(given)
-        return _inherited(target, architecture, validated(NetworkConfig, own, "the run"))
+        return _inherited(target, architecture, own)
     if weights == "inherit":
         raise UsageError(f"{target.path} is a training: its weights are best, last or fresh.")
-    own = _own_size(job, given, observe)
+    own = _own_size(target, job, given, observe)
     if weights == "fresh":
         return _fresh(architecture_of(target), own, given, seed, tokens)
     _refuse(given)
@@ -139,53 +141,69 @@ def _fresh(
     return Rebuilt(network, example, "fresh", None, _about(architecture))
 
 
-def _inherited(run: RunFolder, architecture: Architecture, config: NetworkConfig) -> Rebuilt:
+def _inherited(run: RunFolder, architecture: Architecture, own: dict[str, Any]) -> Rebuilt:
     space = find_space(architecture.space or "")
+    config = validated(_CONFIGS[space.data], own, "the run")
     supernet = Supernet(space.supernet(config), space.name)
     _load(supernet.network, run.path / "weights.safetensors")
     network = derive(supernet, architecture)
     return Rebuilt(network, example_of(network, config), "inherit", run.path, _about(architecture))
 
 
-def _trained(run: RunFolder, job: TrainJob, own: dict[str, Any], weights: str) -> Rebuilt:
-    config = validated(NetworkConfig, {**own, "drop_path": job.train.drop_path > 0}, "the run")
-    if job.architecture is None:
-        network = residual_network(config, job.parameters or 1)
-        about = f"A hand-made residual network beside the space {job.space}."
-    else:
-        architecture = Architecture(job.architecture, job.space)
-        network, about = find_space(job.space).network(architecture, config), _about(architecture)
+def _trained(run: RunFolder, job: AnyTrainJob, own: dict[str, Any], weights: str) -> Rebuilt:
     best = weights == "best"
     file = run.path / ("best.safetensors" if best else "weights.safetensors")
     if not file.is_file():
         raise UsageError(
             f"The training in {run.path} is not that far: go on with 'nasp resume {run.path}'."
         )
+    network, config = _network_of(job, own)
     _load(network, file)
+    if job.architecture is None:
+        about = f"A hand-made network beside the space {job.space}."
+    else:
+        about = _about(Architecture(job.architecture, job.space))
     return Rebuilt(
         network, example_of(network, config), "best" if best else "last", run.path, about
     )
 
 
+def _network_of(
+    job: AnyTrainJob, own: dict[str, Any]
+) -> tuple[nn.Module, NetworkConfig | LanguageConfig]:
+    """Return the network of a training, with fresh weights, and its size."""
+    if isinstance(job, LanguageTrainJob):
+        text = validated(LanguageConfig, own, "the run")
+        return trained_network(job, text.vocabulary), text
+    config = validated(NetworkConfig, {**own, "drop_path": job.train.drop_path > 0}, "the run")
+    if job.architecture is None:
+        return residual_network(config, job.parameters or 1), config
+    architecture = Architecture(job.architecture, job.space)
+    return find_space(job.space).network(architecture, config), config
+
+
 def _own_size(
-    job: SearchJob | TrainJob, given: Mapping[str, int], observe: Observer
+    run: RunFolder, job: AnySearchJob | AnyTrainJob, given: Mapping[str, int], observe: Observer
 ) -> dict[str, Any]:
-    """Return the fields of a `NetworkConfig` that a job says, by its data set's images."""
+    """Return the fields of a `NetworkConfig` or `LanguageConfig` that a run and its data say."""
+    size: dict[str, Any] = {"channels": job.channels, "cells": job.cells}
+    if isinstance(job, LanguageSearchJob | LanguageTrainJob):
+        vocabulary = vocabulary_size(run.path)
+        if vocabulary is None:
+            raise UsageError(
+                f"{run.path} has not read its text yet: go on with 'nasp resume {run.path}'."
+            )
+        return {**size, "vocabulary": vocabulary}
     partial = job.partial_channels if isinstance(job, SearchJob) else 1
     shape = SHAPES.get(job.data.name)
     if shape is None and {"in_channels", "image_size", "classes"} <= given.keys():
-        return {"channels": job.channels, "cells": job.cells}
+        return size
     if shape is None:
         images = read_images(DataConfig(**{**job.data.model_dump(), "workers": 0}), observe)
         return network_config(
             images, job.channels, job.cells, partial_channels=partial
         ).model_dump()
-    return {
-        **shape._asdict(),
-        "channels": job.channels,
-        "cells": job.cells,
-        "partial_channels": partial,
-    }
+    return {**shape._asdict(), **size, "partial_channels": partial}
 
 
 def _refuse(given: Mapping[str, int]) -> None:

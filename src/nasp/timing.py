@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
+
+Clock = Literal["wall", "cpu"]
+"""By the wall, or the time that the process's threads spent on a processor."""
+
+CLOCKS: Mapping[Clock, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
+"""What tells the seconds of each clock, from an instant of its own."""
 
 
 def timed(step: Callable[[], object], device: torch.device) -> float:

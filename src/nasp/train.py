@@ -23,6 +23,7 @@ from nasp.runs import RunFolder
 from nasp.stream import Stream, epoch_length
 from nasp.tasks.image import ACCURACY, ImageClassification
 from nasp.tasks.task import Batch, Figure, MeasuredTask, Task
+from nasp.timing import Clock
 
 
 class Plan(Protocol):
@@ -66,6 +67,11 @@ class Training(Protocol):
         ...
 
     @property
+    def clock(self) -> Clock:
+        """By which that time, and the seconds of each epoch, are counted."""
+        ...
+
+    @property
     def seed(self) -> int:
         """Fixes the run."""
         ...
@@ -95,6 +101,7 @@ class TrainConfig(Recipe):
 
     Attributes:
         minutes: no epoch begins once the epochs before it have taken so long.
+        clock: by which time is counted: ``"wall"``, or ``"cpu"``, the processor's.
         label_smoothing: of the cross entropy.
         auxiliary: weight of the auxiliary head's loss; 0 trains without the head.
         drop_path: probability, at the last epoch, that an edge is dropped for an example; it
@@ -105,6 +112,7 @@ class TrainConfig(Recipe):
 
     epochs: int = Field(600, ge=1)
     minutes: float | None = Field(None, gt=0)
+    clock: Clock = "wall"
     lr_min: float = Field(0.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     auxiliary: float = Field(0.4, ge=0)
@@ -228,6 +236,7 @@ def train(
         run,
         observe,
         minutes=config.minutes,
+        clock=config.clock,
     )
     if run is not None:
         run.save_tensors("weights.safetensors", plan.kept().state_dict())

@@ -18,7 +18,8 @@ import pytest
 import nasp
 from nasp.architecture import Architecture
 from nasp.cli import main
-from nasp.jobs import begin, run_search_job
+from nasp.job_folders import begin
+from nasp.jobs import run_search_job
 from nasp.plans import search_job
 from nasp.spaces import find_space
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nasp.choice import Choice, Node
+from nasp.random_state import random_states
 from nasp.strategies.descent import REST, Descent
 from nasp.supernet import Alphas, Supernet
 
@@ -60,7 +61,7 @@ def step(supernet: Supernet, it: Descent, path: Tensor, proposal: Tensor) -> Ten
     state: Alphas = {"t": path}
     supernet.single(state)
     batch = torch.zeros(())
-    return it.step(state, {"t": proposal}, batch, float(supernet(batch)))["t"]
+    return it.step(state, {"t": proposal}, batch, float(supernet(batch)), random_states())["t"]
 
 
 def test_downhill_is_taken_and_uphill_is_not() -> None:
@@ -116,3 +117,23 @@ def test_the_edges_of_a_node_change_together(keep: int) -> None:
     assert changed is not None
     assert torch.equal(changed["t"], torch.cat([proposal[:3], path[3:]]))
     assert it.foremost_change({"t": path}, {"t": path}) is None
+
+
+@pytest.mark.parametrize(("to", "is_taken"), [(2, True), (1, False)])
+def test_a_change_is_measured_with_the_random_state_of_the_path(to: int, is_taken: bool) -> None:
+    class Noisy(Table):
+        def loss(self, batch: Tensor) -> float:
+            return super().loss(batch) + 100 * float(torch.randn(()))
+
+    supernet, _ = setting()
+    learner: Any = Noisy(supernet)
+    it = Descent(supernet, learner, free, lr=0.01)
+    path, proposal = {"t": one_hot(0, 0)}, {"t": one_hot(to, 0)}
+    for _ in range(5):
+        supernet.single(path)
+        drawn = random_states()
+        loss = learner.loss(torch.zeros(()))
+        before = torch.get_rng_state()
+        taken = it.step(path, proposal, torch.zeros(()), loss, drawn)["t"]
+        assert torch.equal(taken, (proposal if is_taken else path)["t"])
+        assert torch.equal(torch.get_rng_state(), before)

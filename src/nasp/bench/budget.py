@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nasp.bench.searching import TRAINING, Phase, SearchSample
 from nasp.bilevel import SearchConfig
-
-Clock = Literal["wall", "cpu"]
+from nasp.timing import Clock
 
 
 class Budget(BaseModel):

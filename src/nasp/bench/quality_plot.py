@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasp.atomic import write_atomic
-from nasp.bench.budget import Clock
 from nasp.bench.scale_plot import check_plot
+from nasp.timing import Clock
 
 CLOCKS = {"wall": "seconds", "cpu": "cpu_seconds"}
 """Clock -> the entry of a row."""

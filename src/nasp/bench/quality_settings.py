@@ -49,13 +49,13 @@ class QualitySettings(BaseModel):
             selection_epochs: of its selection's stand-alone training; 0 leaves its own.
 
         Raises:
-            UsageError: a setting does not fit.
+            UsageError: a setting does not fit, or the space is not for images.
         """
         search = dict(contender.search)
         selection = dict(search.pop("selection", {}))
         if selection_epochs:
             selection["epochs"] = selection_epochs
-        return search_job(
+        job = search_job(
             data=self.data,
             space=self.space,
             size={"channels": self.channels, "cells": self.cells},
@@ -70,6 +70,9 @@ class QualitySettings(BaseModel):
             settings=contender.settings,
             selection=selection,
         )
+        if not isinstance(job, SearchJob):
+            raise UsageError(f"No table knows the cells of space '{self.space}': choose another.")
+        return job
 
     def shared(self) -> dict[str, Any]:
         """Return what another measurement must have too, to stand beside this one."""

@@ -9,9 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Images a step.")]
-Channels = Annotated[int | None, typer.Option(min=1, help="Channels of the first cell.")]
+TEXT = "Options for text"
+
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training data.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images a step; of a text, columns.")]
+Channels = Annotated[
+    int | None, typer.Option(min=1, help="Channels of the first cell; of recurrent, its units.")
+]
 Cells = Annotated[
     int | None, typer.Option(min=1, help="Cells in all; in nasbench201 cells a stage, of three.")
 ]
@@ -42,6 +46,30 @@ Minutes = Annotated[
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that read images which do not fit in memory.")
 ]
+Tokens = Annotated[
+    str | None, typer.Option(rich_help_panel=TEXT, help="words or char; default words.")
+]
+Bptt = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=TEXT, help="Tokens of a column in a step; default 35."),
+]
+Varied = Annotated[
+    bool | None,
+    typer.Option(
+        "--varied-bptt/--fixed-bptt",
+        rich_help_panel=TEXT,
+        help="Let that length vary; default in training.",
+    ),
+]
+DropoutRates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dropout",
+        metavar="NAME=P",
+        rich_help_panel=TEXT,
+        help="output, hidden, input, embedding or word; repeatable.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="The run folder; default one under runs/.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")
@@ -56,6 +84,16 @@ def given(**options: Any) -> dict[str, Any]:
 def names(text: str | None) -> list[str]:
     """Return the names of a comma-separated list."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def of_text(
+    tokens: str | None, bptt: int | None, varied: bool | None, dropout: list[str] | None
+) -> dict[str, Any]:
+    """Return the options for text that the user gave."""
+    from nasp.plans import named_values
+
+    rates = named_values("--dropout", dropout) if dropout else None
+    return given(tokens=tokens, bptt=bptt, varied=varied, dropouts=rates)
 
 
 def print_json(value: Any) -> None:

@@ -12,18 +12,19 @@ from nasp.architecture import Architecture
 from nasp.complexity import parameter_count
 from nasp.complexity.bound import Reached
 from nasp.errors import UsageError
-from nasp.jobs import Result, SearchJob, job_of
+from nasp.jobs import AnySearchJob, job_of
 from nasp.pricing import bounds_of
 from nasp.runs import RunFolder
-from nasp.spaces import SPACES, NetworkConfig, find_space
+from nasp.spaces import SPACES, LanguageConfig, NetworkConfig, find_space
 from nasp.spaces.sampling import candidates_of
 from nasp.tasks.image_set import SHAPES
+from nasp.text_feed import TextConfig, vocabulary_size
 
 HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
 
 
 def architecture_summary(
-    architecture: Architecture, config: NetworkConfig | None = None
+    architecture: Architecture, config: NetworkConfig | LanguageConfig | None = None
 ) -> dict[str, Any]:
     """Return an architecture with its notation, wiring and, at a size, parameters."""
     summary: dict[str, Any] = {"space": architecture.space, "edges": dict(architecture.edges)}
@@ -31,7 +32,7 @@ def architecture_summary(
         space = find_space(architecture.space)
         summary["notation"] = space.notation(architecture)
         summary["wiring"] = [wire._asdict() for wire in space.wiring(architecture)]
-        if config is not None and space.data == "images":
+        if config is not None:
             summary["network"] = config.model_dump()
             summary["parameters"] = parameter_count(space.network(architecture, config))
     return summary
@@ -54,22 +55,6 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
     }
 
 
-def training_summary(results: list[Result]) -> list[dict[str, Any]]:
-    """Return what a training has to say, a row a network."""
-    return [
-        {
-            "name": result.name,
-            "parameters": result.parameters,
-            "test_accuracy": result.trained.last["test_accuracy"],
-            "best_test_accuracy": result.trained.best["test_accuracy"],
-            "best_epoch": result.trained.best["epoch"],
-            "epochs": result.trained.last["epoch"],
-            "seconds": round(result.seconds, 1),
-        }
-        for result in results
-    ]
-
-
 def show_architecture(summary: dict[str, Any]) -> None:
     """Print an architecture as a table of edges."""
     console = _console()
@@ -90,10 +75,14 @@ def show_architecture(summary: dict[str, Any]) -> None:
     console.print(summary["notation"], soft_wrap=True)
     if "parameters" in summary:
         size = summary["network"]
+        reads = (
+            f"a vocabulary of {size['vocabulary']:,}"
+            if "vocabulary" in size
+            else f"images {size['in_channels']}×{size['image_size']}², {size['classes']} classes"
+        )
+        cells = f"{size['cells']} cell{'s' * (size['cells'] > 1)}"
         console.print(
-            f"{summary['parameters']:,} parameters at {size['channels']} channels,"
-            f" {size['cells']} cells, images {size['in_channels']}×{size['image_size']}²,"
-            f" {size['classes']} classes"
+            f"{summary['parameters']:,} parameters at {size['channels']} channels, {cells}, {reads}"
         )
 
 
@@ -102,35 +91,16 @@ def show_search(summary: dict[str, Any]) -> None:
     show_architecture(summary["architecture"])
     console = _console()
     health = summary["health"]
+    # In a space of operations that have none, parameters say nothing.
+    has_parameters = find_space(summary["architecture"]["space"]).data == "images"
+    free = f" {health['parameterless']:.0%} of the edges without parameters;" * has_parameters
     console.print(
-        f"Searched {summary['epochs']} epochs in {summary['seconds']} s;"
-        f" {health['parameterless']:.0%} of the edges without parameters;"
+        f"Searched {summary['epochs']} epochs in {summary['seconds']} s;{free}"
         f" smallest margin {health['margin_min']:.4f}"
     )
     for bound in summary["bounds"]:
         console.print(Reached.from_dict(bound).sentence())
     console.print(f"Run folder: {summary['run']}\nNext: {summary['next']}", soft_wrap=True)
-
-
-def show_training(results: list[Result], folder: Path) -> None:
-    """Print what the trained networks reached."""
-    rows = training_summary(results)
-    table = Table(title=f"Test accuracy after {rows[0]['epochs']} epochs")
-    table.add_column("network")
-    for name in ("parameters", "last", "best (epoch)", "seconds"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            _named(row["name"]),
-            f"{row['parameters']:,}",
-            f"{row['test_accuracy']:.2%}",
-            f"{row['best_test_accuracy']:.2%} ({row['best_epoch']})",
-            f"{row['seconds']:.1f}",
-        )
-    console = _console()
-    console.print(table)
-    console.print("best is picked on the test images themselves: compare by last.")
-    console.print(f"Training folder: {folder} (weights.safetensors, best.safetensors)")
 
 
 def draw_run(target: RunFolder | Architecture, path: Path) -> None:
@@ -145,7 +115,7 @@ def draw_run(target: RunFolder | Architecture, path: Path) -> None:
         raise UsageError("An architecture has no curves: give --plot with a run folder.")
     job = job_of(target)
     candidates: dict[str, list[str]] = {}
-    if isinstance(job, SearchJob):
+    if isinstance(job, AnySearchJob):
         candidates = candidates_of(find_space(job.space))
     data = job.data.name.rpartition("/")[2]
     draw(curves_of(target, candidates), path, f"{target.path.name}: {job.space} on {data}")
@@ -161,7 +131,7 @@ def show_progress(run: RunFolder) -> None:
     names = [
         name
         for name in lines[-1]
-        if name.endswith(("_loss", "_accuracy")) or name in ("epoch", *HEALTH)
+        if name.endswith(("_loss", "_accuracy", "_perplexity")) or name in ("epoch", *HEALTH)
     ]
     table = Table(*(name.replace("_", " ") for name in names))
     for line in lines:
@@ -172,21 +142,24 @@ def show_progress(run: RunFolder) -> None:
 
 
 def own_size(run: RunFolder) -> dict[str, int]:
-    """Return the fields of a `NetworkConfig` that a run's settings and data set say."""
+    """Return the fields of a `NetworkConfig` or `LanguageConfig` that a run and its data say."""
     job = job_of(run)
+    size = {"channels": job.channels, "cells": job.cells}
+    if isinstance(job.data, TextConfig):
+        vocabulary = vocabulary_size(run.path)
+        return size | ({} if vocabulary is None else {"vocabulary": vocabulary})
     known = SHAPES.get(job.data.name)
-    shape = {} if known is None else known._asdict()
-    return {"channels": job.channels, "cells": job.cells, **shape}
+    return size | ({} if known is None else known._asdict())
 
 
 def run_summary(run: RunFolder) -> dict[str, Any]:
     """Return the state of a run, finished or not."""
     job = job_of(run)
-    epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
+    epochs = job.search.epochs if isinstance(job, AnySearchJob) else job.train.epochs
     lines = run.metrics()
     return {
         "run": str(run.path),
-        "kind": "search" if isinstance(job, SearchJob) else "train",
+        "kind": "search" if isinstance(job, AnySearchJob) else "train",
         "job": job.model_dump(mode="json"),
         "epochs": epochs,
         "epochs_done": len(lines),
@@ -194,12 +167,6 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "metrics": lines,
         "selection": run.selection(),
     }
-
-
-def _named(name: str) -> str:
-    if name == "resnet":
-        return "hand-made residual network"
-    return name.replace("random-", "random cell ")
 
 
 def _cell(value: object) -> str:

@@ -25,11 +25,12 @@ def resume(
     as_json: o.AsJson = False,
 ) -> None:
     """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
-    from nasp.cli.reports import search_summary, show_search, show_training, training_summary
+    from nasp.cli.reports import search_summary, show_search
     from nasp.cli.selections import show_selection
     from nasp.cli.sweep import run_and_show
+    from nasp.cli.trainings import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs import SearchJob, job_of, run_search_job, run_train_job
+    from nasp.jobs import AnySearchJob, job_of, run_search_job, run_train_job
     from nasp.runs import RunFolder
     from nasp.sweep.run import sweep_of
 
@@ -40,7 +41,7 @@ def resume(
         return
     job = job_of(folder)
     with Watch(quiet=as_json) as watch:
-        if isinstance(job, SearchJob):
+        if isinstance(job, AnySearchJob):
             found = run_search_job(job, folder, watch)
             summary = search_summary(folder, found.architecture)
             if as_json:

@@ -11,7 +11,7 @@ from nasp.cli.search_options import asked_search
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.jobs import SearchJob
+    from nasp.jobs import AnySearchJob
 
 EXAMPLES = """
 Examples:
@@ -24,30 +24,39 @@ Examples:
 
   nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
 
+  nasp search --space recurrent                   a language model's cell, on embedded text
+
+  nasp search --data text:wikitext-2 --channels 300 --batch-size 256
+
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
 
   nasp search --data fashion-mnist --space nasbench201 --exploration 0.3 --seed 1 --out runs/f1
 """
 
 
-@sharing(asked_search, types=["SearchJob"])
+@sharing(asked_search, types=["AnySearchJob"])
 def search(
-    job: SearchJob,
+    job: AnySearchJob,
     out: o.Out = None,
     then_train: Annotated[
         bool | None,
         typer.Option(
-            "--train/--no-train", help="Train what was found afterwards; default: on digits only."
+            "--train/--no-train",
+            help="Train what was found afterwards; default: on digits and pydoc only.",
         ),
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Search for an architecture; what is found lies in the run folder."""
-    from nasp.cli.reports import search_summary, show_search, show_training, training_summary
+    from nasp.cli.reports import search_summary, show_search
     from nasp.cli.selections import show_selection
+    from nasp.cli.trainings import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs import new_run, run_search_job, run_train_job
-    from nasp.plans import train_job_for
+    from nasp.defaults import is_embedded
+    from nasp.job_folders import new_run
+    from nasp.jobs import run_search_job, run_train_job
+    from nasp.plans import BY_HAND, train_job_for
+    from nasp.spaces import find_space
 
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:
@@ -58,8 +67,9 @@ def search(
         if not as_json:
             show_selection(run)
             show_search(summary)
-        if then_train if then_train is not None else job.data.name == "digits":
-            training = train_job_for(run, {}, {}, {}, beside=["random:1", "resnet"])
+        if then_train if then_train is not None else is_embedded(job.data.name):
+            by_hand = BY_HAND[find_space(job.space).data]
+            training = train_job_for(run, {}, {}, {}, beside=["random:1", by_hand])
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
             with new_run(run.path / "train", training) as train_run:
                 results = run_train_job(training, train_run, watch)

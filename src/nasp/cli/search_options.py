@@ -11,12 +11,17 @@ from nasp.cli import options as o
 
 def asked_search(
     data: Annotated[
-        str, typer.Option(help="digits, cifar10, cifar100, fashion-mnist or folder:DIR.")
-    ] = "digits",
+        str | None,
+        typer.Option(
+            help="digits, cifar10, cifar100, fashion-mnist, folder:DIR; of text pydoc, ptb,"
+            " wikitext-2, text:DIR; default digits, with --space recurrent pydoc."
+        ),
+    ] = None,
     space: Annotated[
         str | None,
         typer.Option(
-            help="darts, nasp12, nasbench201, nasbench201-3; default darts, on digits nasbench201."
+            help="darts, nasp12, nasbench201, nasbench201-3, recurrent; default darts, on digits"
+            " nasbench201, on text recurrent."
         ),
     ] = None,
     strategy: Annotated[
@@ -102,6 +107,10 @@ def asked_search(
     data_dir: o.DataDir = None,
     image_size: o.ImageSize = None,
     workers: o.Workers = 2,
+    tokens: o.Tokens = None,
+    bptt: o.Bptt = None,
+    varied: o.Varied = None,
+    dropout: o.DropoutRates = None,
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,
     accumulate: o.Accumulate = 1,
@@ -111,12 +120,12 @@ def asked_search(
     minutes: o.Minutes = 5.0,
 ) -> dict[str, Any]:
     """Return what these options ask for: `job`."""
-    from nasp.defaults import preset_settings
+    from nasp.defaults import default_data, preset_settings
     from nasp.plans import named_values, search_job
 
     job = search_job(
         data=o.given(
-            name=data,
+            name=data or default_data(space),
             root=data_dir,
             subset=subset,
             image_size=image_size,
@@ -152,5 +161,6 @@ def asked_search(
             **o.given(epochs=select_epochs),
         },
         bound_at=bound_at,
+        text=o.of_text(tokens, bptt, varied, dropout),
     )
     return {"job": job}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nasp.architecture import Architecture
-from nasp.jobs import SearchJob, job_of
+from nasp.jobs import AnySearchJob, job_of
 from nasp.runs import RunFolder
 from nasp.spaces import find_space
 
@@ -27,7 +27,7 @@ def show_selection(run: RunFolder) -> None:
     if not console.is_terminal:
         console.width = 160  # a file has no edge at which cells must be folded
     job = job_of(run)
-    space = find_space(job.space) if isinstance(job, SearchJob) else None
+    space = find_space(job.space) if isinstance(job, AnySearchJob) else None
     table = Table(title=_title(selection), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("", "visits", "epochs", "shared", *_rung_names(selection)):
         table.add_column(name, justify="right")

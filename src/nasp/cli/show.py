@@ -43,6 +43,12 @@ def show(
     classes: Annotated[
         int | None, typer.Option(min=2, help="Number of classes; default 10.")
     ] = None,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(
+            min=2, rich_help_panel=o.TEXT, help="Number of tokens; default a run's own, or 10,000."
+        ),
+    ] = None,
     latency: Annotated[
         bool, typer.Option(help="Measure how long an image takes, on this machine.")
     ] = True,
@@ -67,21 +73,13 @@ def show(
     )
     from nasp.cli.selections import show_selection
     from nasp.cli.standings import show_standings
+    from nasp.language_plans import refuse
     from nasp.plans import target_of
     from nasp.report.standing import COUNTED, TIMED, standings
-    from nasp.spaces import SPACES, NetworkConfig
+    from nasp.spaces import SPACES, LanguageConfig, NetworkConfig
     from nasp.spaces.target import space_target
 
     found = target_of(target)
-    own = {} if isinstance(found, Architecture) else own_size(found)
-    given = o.given(
-        channels=channels,
-        cells=cells,
-        image_size=image_size,
-        in_channels=in_channels,
-        classes=classes,
-    )
-    config = NetworkConfig(**{**own, **given})
     if plot is not None:
         draw_run(found, plot)
     summary = {} if isinstance(found, Architecture) else run_summary(found)
@@ -89,13 +87,22 @@ def show(
     if not isinstance(found, Architecture) and found.architecture_path.is_file():
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
-        summary["architecture"] = architecture_summary(architecture, config)
+        size = {"channels": channels, "cells": cells}
+        image = {"image_size": image_size, "in_channels": in_channels, "classes": classes}
+        own = {} if isinstance(found, Architecture) else own_size(found)
         space = SPACES.get(architecture.space or "")
-        if space is not None and space.data == "images":
-            networks = space_target(space, config)
-            names = (*COUNTED, *TIMED) if latency else COUNTED
-            rows = standings(networks, architecture, names)
-            summary["costs"] = [row._asdict() for row in rows]
+        if space is not None and space.data == "text":
+            refuse(image, "images", space.name)
+            text = LanguageConfig(**{**own, **o.given(**size, vocabulary=vocabulary)})
+            summary["architecture"] = architecture_summary(architecture, text)
+        else:
+            refuse({"vocabulary": vocabulary}, "text", architecture.space or "this architecture")
+            config = NetworkConfig(**{**own, **o.given(**size, **image)})
+            summary["architecture"] = architecture_summary(architecture, config)
+            if space is not None:
+                names = (*COUNTED, *TIMED) if latency else COUNTED
+                rows = standings(space_target(space, config), architecture, names)
+                summary["costs"] = [row._asdict() for row in rows]
     if as_json:
         o.print_json(summary)
         return

@@ -12,7 +12,7 @@ from nasp.cli.search_options import asked_search
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.jobs import SearchJob
+    from nasp.jobs import AnySearchJob
 
 EXAMPLES = """
 Examples:
@@ -29,9 +29,9 @@ Examples:
 """
 
 
-@sharing(asked_search, types=["SearchJob"], leave_out=["complexity", "at_most", "bound_at"])
+@sharing(asked_search, types=["AnySearchJob"], leave_out=["complexity", "at_most", "bound_at"])
 def sweep(
-    job: SearchJob,
+    job: AnySearchJob,
     complexities: Annotated[
         str | None, typer.Option(help="Comma-separated weights η, one search each and seed.")
     ] = None,

@@ -17,6 +17,8 @@ Examples:
 
   nasp train architecture.json --data cifar10     by the paper's recipe, 600 epochs
 
+  nasp train runs/cell --beside random:2 --beside lstm --budget-minutes 30 --clock cpu
+
   nasp train '|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|' --data digits
 """
 
@@ -33,6 +35,17 @@ def train(
         str | None, typer.Option(help="What to train on; default what was searched on.")
     ] = None,
     epochs: o.Epochs = None,
+    budget_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Begin no epoch once each network has trained so long; --epochs still holds.",
+        ),
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option(help="What counts that time: wall (the default), or cpu, the processor's."),
+    ] = None,
     batch_size: o.BatchSize = None,
     channels: o.Channels = None,
     cells: o.Cells = None,
@@ -48,13 +61,33 @@ def train(
     ] = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option(help="Train beside it, alike: random:N (N random cells) or resnet."),
+        typer.Option(
+            help="Train beside it, alike: random:N (N random cells), resnet or, on text, lstm."
+        ),
     ] = None,
     subset: o.Subset = None,
     data_dir: o.DataDir = None,
     image_size: o.ImageSize = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read images from disk.")
+    ] = None,
+    tokens: o.Tokens = None,
+    bptt: o.Bptt = None,
+    varied: o.Varied = None,
+    dropout: o.DropoutRates = None,
+    activation: Annotated[
+        float | None,
+        typer.Option(min=0, rich_help_panel=o.TEXT, help="Weight of activations squared (AR)."),
+    ] = None,
+    slowness: Annotated[
+        float | None,
+        typer.Option(min=0, rich_help_panel=o.TEXT, help="Weight of their change squared (TAR)."),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1, rich_help_panel=o.TEXT, help="Epochs without progress before weights average."
+        ),
     ] = None,
     lr: o.Lr = None,
     weight_decay: o.WeightDecay = None,
@@ -70,9 +103,10 @@ def train(
 ) -> None:
     """Train a network from scratch; the defaults are the paper's recipe."""
     from nasp.architecture import Architecture
-    from nasp.cli.reports import show_training, training_summary
+    from nasp.cli.trainings import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs import new_run, run_train_job
+    from nasp.job_folders import new_run
+    from nasp.jobs import run_train_job
     from nasp.plans import target_of, train_job_for
 
     found = target_of(target)
@@ -90,6 +124,11 @@ def train(
         size=o.given(channels=channels, cells=cells),
         training=o.given(
             epochs=epochs,
+            minutes=budget_minutes,
+            clock=clock,
+            activation=activation,
+            slowness=slowness,
+            patience=patience,
             lr=lr,
             weight_decay=weight_decay,
             auxiliary=auxiliary,
@@ -102,6 +141,7 @@ def train(
             checkpoint_minutes=minutes,
         ),
         beside=beside or [],
+        text=o.of_text(tokens, bptt, varied, dropout),
     )
     in_run = o.new_folder("train") if isinstance(found, Architecture) else found.path / "train"
     folder = out or in_run

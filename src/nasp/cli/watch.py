@@ -17,7 +17,13 @@ from rich.progress import (
 )
 
 from nasp.architecture import Architecture
-from nasp.events import EpochEnded, Event, Loading, Measuring, Started, Stepped, Warned
+from nasp.events import EpochEnded, Event, Loading, Measuring, Noted, Started, Stepped, Warned
+
+SHOWN = (
+    *("train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    *("test_loss", "test_accuracy", "test_top5", "valid_loss", "valid_perplexity"),
+)
+"""What is printed of an epoch's metrics."""
 
 
 class Watch:
@@ -65,19 +71,14 @@ class Watch:
                 self._start(event)
             case Stepped():
                 if self.live:
-                    done = (event.epoch - 1) * self.started.steps_per_epoch + event.step
-                    total = self.started.epochs * self.started.steps_per_epoch
-                    self._advance(
-                        f"{self.started.phase} {event.epoch}/{self.started.epochs}",
-                        done,
-                        total,
-                        _figures(event),
-                    )
+                    self._advance(self._epoch(event.epoch), *self._progress(event), _figures(event))
             case EpochEnded():
                 if not self.quiet:
                     self._print_epoch(event)
             case Measuring():
                 self._show_measuring(event)
+            case Noted(message):
+                self.say(message)
             case Warned(message):
                 self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
 
@@ -110,22 +111,34 @@ class Watch:
 
     def _print_epoch(self, event: EpochEnded) -> None:
         metrics = event.metrics
-        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss")
-        parts = [f"{self.started.phase} {event.epoch}/{self.started.epochs}"]
-        parts += [
-            _figure(name, metrics[name])
-            for name in (*names, "test_accuracy", "test_top5")
-            if name in metrics
-        ]
+        parts = [self._epoch(event.epoch)]
+        parts += [_figure(name, metrics[name]) for name in SHOWN if name in metrics]
         if "changed_edges" in metrics:
             parts.append(f"edges changed {metrics['changed_edges']}/{metrics['edges']}")
             parts.append(f"margin {metrics['margin_mean']:.3f}")
-        epochs_done = event.epoch - self.started.epoch
-        left = (time.monotonic() - self.began) / epochs_done * (self.started.epochs - event.epoch)
-        parts += [f"{event.seconds:.1f} s", f"ETA {_duration(left)}"]
+        parts += [f"{event.seconds:.1f} s", f"ETA {_duration(self._seconds_left(event))}"]
         self.console.print("  ".join(parts))
         if event.architecture is not None:
             self.console.print(f"  [dim]{escape(_compact(event.architecture))}[/dim]")
+
+    def _epoch(self, epoch: int) -> str:
+        # Where the time is limited, the number of epochs seldom is what ends a training.
+        of_all = f"/{self.started.epochs}" if self.started.seconds_left is None else ""
+        return f"{self.started.phase} {epoch}{of_all}"
+
+    def _progress(self, event: Stepped) -> tuple[int, int]:
+        if self.started.seconds_left is not None:
+            total = max(round(self.started.seconds_left), 1)
+            return min(round(time.monotonic() - self.began), total), total
+        done = (event.epoch - 1) * self.started.steps_per_epoch + event.step
+        return done, self.started.epochs * self.started.steps_per_epoch
+
+    def _seconds_left(self, event: EpochEnded) -> float:
+        elapsed = time.monotonic() - self.began
+        epochs_done = event.epoch - self.started.epoch
+        left = elapsed / epochs_done * (self.started.epochs - event.epoch)
+        limit = self.started.seconds_left
+        return left if limit is None else min(left, max(limit - elapsed, 0.0))
 
 
 def _figures(event: Stepped) -> str:
@@ -141,6 +154,8 @@ def _figures(event: Stepped) -> str:
 
 def _figure(name: str, value: float) -> str:
     label = name.replace("_", " ")
+    if name.endswith("perplexity"):
+        return f"{label} {value:.2f}"
     return f"{label} {value:.3f}" if name.endswith("loss") else f"{label} {value:.1%}"
 
 

@@ -32,6 +32,7 @@ class Curves(NamedTuple):
     Attributes:
         epochs: 1 to the last that is done.
         accuracy: name -> fraction by epoch, where the run has it.
+        perplexity: name -> perplexity by epoch, where the run has it.
         loss: name -> loss by epoch.
         changed_edges: by epoch; empty for a training.
         margin: mean margin between the best and second candidate by epoch; empty likewise.
@@ -40,6 +41,7 @@ class Curves(NamedTuple):
 
     epochs: list[int]
     accuracy: dict[str, list[float]]
+    perplexity: dict[str, list[float]]
     loss: dict[str, list[float]]
     changed_edges: list[int]
     margin: list[float]
@@ -62,6 +64,7 @@ def curves_of(run: RunFolder, candidates: dict[str, list[str]] | None = None) ->
     return Curves(
         epochs=[line["epoch"] for line in lines],
         accuracy=_series(lines, "_accuracy"),
+        perplexity=_series(lines, "_perplexity"),
         loss=_series(lines, "_loss"),
         changed_edges=[line["changed_edges"] for line in lines if "changed_edges" in line],
         margin=[line["margin_mean"] for line in lines if "margin_mean" in line],
@@ -79,16 +82,22 @@ def draw(curves: Curves, path: Path, title: str) -> None:
     kind = path.suffix.lstrip(".")
     if kind not in Figure().canvas.get_supported_filetypes():
         raise UsageError(f"Cannot draw to {path}: give a file that ends in .png, .svg or .pdf.")
-    panels = 2 + bool(curves.margin) + len(curves.heats)
+    figures = {
+        "accuracy": curves.accuracy,
+        "perplexity": curves.perplexity,
+        "loss": curves.loss,
+    }
+    series = [(what, values) for what, values in figures.items() if values]
+    panels = len(series) + bool(curves.margin) + len(curves.heats)
     columns = -(-panels // 2)
     figure = Figure(figsize=(5.2 * columns, 8.0), layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False).flatten()
     for unused in axes[panels:]:
         unused.set_axis_off()
-    _draw_series(axes[0], curves.epochs, curves.accuracy, "accuracy")
-    _draw_series(axes[1], curves.epochs, curves.loss, "loss")
+    for axis, (what, values) in zip(axes, series, strict=False):
+        _draw_series(axis, curves.epochs, values, what)
     if curves.margin:
-        _draw_settling(axes[2], curves)
+        _draw_settling(axes[len(series)], curves)
     for axis, heat in zip(axes[panels - len(curves.heats) : panels], curves.heats, strict=True):
         _draw_heat(axis, heat)
     figure.suptitle(title)

@@ -7,13 +7,14 @@ from nasp.spaces.darts import DARTS
 from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
-from nasp.spaces.space import DataKind, NetworkConfig, Space, Wire
+from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Space, Wire
 
 __all__ = [
     "SPACES",
     "DataKind",
     "LanguageConfig",
     "NetworkConfig",
+    "NotationError",
     "Space",
     "Wire",
     "find_space",

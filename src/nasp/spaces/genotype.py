@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nasp.errors import UsageError
+from nasp.spaces.space import NotationError
 
 
 def genotype_fields(text: str, names: Sequence[str]) -> dict[str, Any]:
@@ -18,9 +19,11 @@ def genotype_fields(text: str, names: Sequence[str]) -> dict[str, Any]:
         names: of the fields, all of which must be there.
 
     Raises:
-        UsageError: it is no such text.
+        NotationError: it is no such text.
     """
-    expected = UsageError(f"The text is no genotype: write Genotype({'=..., '.join(names)}=...).")
+    expected = NotationError(
+        f"The text is no genotype: write Genotype({'=..., '.join(names)}=...)."
+    )
     try:
         match ast.parse(text.strip()).body:
             case [ast.Expr(value=call) | ast.Assign(value=call)]:

@@ -18,7 +18,7 @@ from nasp.choice import Choice
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import Candidate, derived, on_edge, pick, relu_conv_bn
-from nasp.spaces.space import DataKind, NetworkConfig, Wire
+from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Wire
 
 NODES = 4
 """Nodes of a cell of the benchmark, its input among them."""
@@ -149,7 +149,7 @@ class NASBench201:
         example = self._string(["op"] * len(dense_edges(self.nodes)))
         match = re.fullmatch(re.escape(example).replace("op", "([^|~+]+)"), text.strip())
         if match is None:
-            raise UsageError(
+            raise NotationError(
                 f"The text is no NAS-Bench-201 cell: write {example} with an operation for each op."
             )
         edges = {f"cell/{index}": name for index, name in enumerate(match.groups())}

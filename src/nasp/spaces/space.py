@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from nasp.architecture import Architecture
+from nasp.errors import UsageError
+
+
+class NotationError(UsageError):
+    """A text is not in the notation of a space at all."""
 
 
 class NetworkConfig(BaseModel):

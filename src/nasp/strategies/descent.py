@@ -8,12 +8,15 @@ proposed step is measured on the batch that proposed it, as monotone proximal gr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from nasp.complexity import Penalty
 from nasp.learner import Learner
 from nasp.proximal import prox_c2
+from nasp.random_state import random_states, restore_random_states
 from nasp.supernet import Alphas, Supernet
 from nasp.tasks.task import Batch
 
@@ -38,7 +41,9 @@ class Descent:
         self.setback = REST * lr
 
     @torch.no_grad()
-    def step(self, path: Alphas, proposal: Alphas, batch: Batch, loss: float) -> Alphas:
+    def step(
+        self, path: Alphas, proposal: Alphas, batch: Batch, loss: float, drawn: dict[str, Any]
+    ) -> Alphas:
         """Return `path` with the proposal's foremost change, or `path` where that goes uphill.
 
         Args:
@@ -46,12 +51,17 @@ class Descent:
             proposal: prox_C1 of the alphas.
             batch: the validation batch of this step.
             loss: of `path` on it.
+            drawn: the random states with which that was measured: the change is measured with the
+                same, for another mask of dropout would say more than one edge does.
         """
         changed = self.foremost_change(path, proposal)
         if changed is None:
             return path
         self.supernet.single(changed)
+        states = random_states()
+        restore_random_states(drawn)
         risen = self.learner.loss(batch) - loss
+        restore_random_states(states)
         if risen + float(self.penalty(changed) - self.penalty(path)) < 0:
             return changed
         for name, a in self.supernet.alphas.items():

@@ -12,6 +12,7 @@ from nasp.architecture import Architecture
 from nasp.complexity import Penalty, parameter_counts
 from nasp.learner import Learner, gradient_of
 from nasp.proximal import prox_c2
+from nasp.random_state import random_states
 from nasp.strategies.descent import Descent
 from nasp.strategies.strategy import Horizon
 from nasp.supernet import Alphas, Supernet
@@ -107,6 +108,7 @@ class NASP:
         alphas = self.supernet.alphas
         # 1.  Ā_t = prox_C1(A_t)
         discrete = self._discrete_point()
+        drawn = random_states()
         # 2.  A_{t+1} = prox_C2(A_t − ε ∇_Ā F(w_t, Ā_t)),  F = L_val + η R
         metrics = self.learner.gradients(
             batch,
@@ -125,7 +127,7 @@ class NASP:
         else:
             held = {name: a + TIE * self.path[name] for name, a in alphas.items()}
             proposal = self.supernet.discretise(held, self.generator)
-            self.path = self.descent.step(self.path, proposal, batch, metrics["loss"])
+            self.path = self.descent.step(self.path, proposal, batch, metrics["loss"], drawn)
         return metrics
 
     def weight_step(self, batch: Batch) -> Metrics:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nasp.complexity.quantity import find_quantity, read_bound
 from nasp.defaults import train_defaults
 from nasp.errors import UsageError, unknown_name, validated
-from nasp.jobs import SearchJob, Size
+from nasp.jobs import AnySearchJob, SearchJob, Size
 
 Judge = Literal["shared", "train", "table"]
 """Where errors come from: shared weights, short trainings, or a table of what is known."""
@@ -65,7 +65,7 @@ class SweepJob(BaseModel):
 
 
 def sweep_job(
-    search: SearchJob,
+    search: AnySearchJob,
     complexities: Sequence[float],
     bounds: Sequence[str],
     seeds: int,
@@ -90,9 +90,14 @@ def sweep_job(
         train_epochs: as in `SweepJob`; default 3.
 
     Raises:
-        UsageError: neither weights nor bounds, or both; bounds on different costs; options of
-            another judge.
+        UsageError: a search on text; neither weights nor bounds, or both; bounds on different
+            costs; options of another judge.
     """
+    if not isinstance(search, SearchJob):
+        raise UsageError(
+            f"The candidates of space '{search.space}' cost alike, so there is nothing to sweep:"
+            " choose a space for images."
+        )
     if bool(complexities) == bool(bounds):
         raise UsageError("Say what to sweep over: --complexities 0,0.1,... or --at-most, repeated.")
     amounts = [read_bound(text) for text in bounds]

@@ -10,7 +10,8 @@ from nasp.bench.truth import open_truth
 from nasp.errors import NaspError
 from nasp.events import Observer
 from nasp.feed import read_images, selection_loader
-from nasp.jobs import inner_run, run_search_job, run_train_job
+from nasp.job_folders import inner_run
+from nasp.jobs import run_search_job, run_train_job
 from nasp.plans import train_job_for
 from nasp.runs import RunFolder
 from nasp.selection import SelectConfig

@@ -17,7 +17,8 @@ from nasp.complexity.target import Gauge
 from nasp.errors import validated
 from nasp.events import Observer, nobody
 from nasp.feed import network_config, read_images
-from nasp.jobs import SearchJob, inner_run, run_search_job
+from nasp.job_folders import inner_run
+from nasp.jobs import SearchJob, run_search_job
 from nasp.report.pareto import Picture, Point, beaten, better_than, draw, front
 from nasp.runs import RunFolder
 from nasp.spaces import find_space

@@ -104,6 +104,11 @@ class TextLoader:
         """Return the batches of a whole pass."""
         return -(-self._rows // self._bptt)
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens a whole pass has."""
+        return self._tokens.numel()
+
     def __iter__(self) -> Iterator[TextBatch]:
         """Yield the batches from the state to the end of the pass."""
         number, start = (self._pass, self._position) if self._training else (0, 0)
