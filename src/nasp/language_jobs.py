@@ -189,8 +189,7 @@ def _test(
     """Return the figures of the best epoch's network on the test part; written down once."""
     path = run.path / "test.json"
     if path.is_file():
-        figures: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-        return figures
+        return json_object(path)
     network = trained_network(job, len(corpus.vocabulary))
     network.load_state_dict(load_tensors(run.path / "best.safetensors"))
     fabric = make_fabric(job.train.device, job.train.precision)

@@ -115,7 +115,7 @@ class RunFolder:
         Raises:
             NaspError: the file is damaged.
         """
-        return _json_object(self.config_path)
+        return json_object(self.config_path)
 
     def selection(self) -> dict[str, Any] | None:
         """Return the table of the selection; None where there is none (yet).
@@ -123,7 +123,7 @@ class RunFolder:
         Raises:
             NaspError: the file is damaged.
         """
-        return _json_object(self.selection_path) if self.selection_path.is_file() else None
+        return json_object(self.selection_path) if self.selection_path.is_file() else None
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl that are whole."""
@@ -203,7 +203,12 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        NaspError: it cannot be read, or is something else.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

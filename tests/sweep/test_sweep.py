@@ -151,9 +151,19 @@ def test_the_command(
     assert command(monkeypatch, "resume", folder, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in report["settings"]] == ["complexity=0", "complexity=1"]
-    # A folder that is taken, and bounds that nothing keeps.
+    assert command(monkeypatch, "show", folder) == 0
+    assert capsys.readouterr().out == printed.out
+    assert command(monkeypatch, "show", folder, "--plot", "front.svg") == 2
+    assert "The picture of a sweep is" in capsys.readouterr().err
+    # A folder that is taken, a report that is damaged or missing, and bounds that nothing keeps.
     assert command(monkeypatch, "sweep", *small, *swept, "--out", folder) == 2
     assert f"nasp resume {folder}" in capsys.readouterr().err
+    Path(folder, "sweep.json").write_text("{")
+    assert command(monkeypatch, "show", folder) == 1
+    assert "sweep.json is damaged" in capsys.readouterr().err
+    Path(folder, "sweep.json").unlink()
+    assert command(monkeypatch, "show", folder) == 2
+    assert f"not finished. Next: nasp resume {folder}" in capsys.readouterr().err
     impossible = ["--at-most", "params=1M", "--at-most", "params=10", "--out", folder + "2"]
     assert command(monkeypatch, "sweep", *small, *impossible) == 2
     assert "bound of 10 parameters: the smallest possible is" in capsys.readouterr().err

@@ -17,6 +17,8 @@ Examples:
   nasp show architecture.json --channels 36 --cells 20
 
   nasp show runs/first --plot curves.png          its curves and alphas as a picture
+
+  nasp show runs/sweep                            the front that a sweep found
 """
 
 
@@ -25,7 +27,7 @@ def show(
         str,
         typer.Argument(
             metavar="RUN|ARCH",
-            help="A run folder, an architecture.json, or a genotype's text.",
+            help="A run folder, a sweep's, an architecture.json, or a genotype's text.",
         ),
     ],
     channels: Annotated[
@@ -73,13 +75,21 @@ def show(
     )
     from nasp.cli.selections import show_selection
     from nasp.cli.standings import show_standings
+    from nasp.cli.sweep import show_sweep
+    from nasp.errors import UsageError
     from nasp.language_plans import refuse
     from nasp.plans import target_of
     from nasp.report.standing import COUNTED, TIMED, standings
     from nasp.spaces import SPACES, LanguageConfig, NetworkConfig
     from nasp.spaces.target import space_target
+    from nasp.sweep.run import PICTURE, sweep_of
 
     found = target_of(target)
+    if not isinstance(found, Architecture) and sweep_of(found) is not None:
+        if plot is not None:
+            raise UsageError(f"The picture of a sweep is {found.path / PICTURE}.")
+        show_sweep(found, as_json)
+        return
     if plot is not None:
         draw_run(found, plot)
     summary = {} if isinstance(found, Architecture) else run_summary(found)

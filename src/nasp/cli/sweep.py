@@ -111,6 +111,24 @@ def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
         _show(report, folder.path)
 
 
+def show_sweep(folder: Any, as_json: bool) -> None:
+    """Print the front of a sweep that is done.
+
+    Raises:
+        UsageError: it is not done yet.
+    """
+    from nasp.errors import UsageError
+    from nasp.sweep.run import report_of
+
+    report = report_of(folder)
+    if report is None:
+        raise UsageError(f"The sweep is not finished. Next: nasp resume {folder.path}")
+    if as_json:
+        o.print_json(report)
+    else:
+        _show(report, folder.path)
+
+
 def _show(report: dict[str, Any], folder: Path) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -20,7 +20,7 @@ from nasp.feed import network_config, read_images
 from nasp.job_folders import inner_run
 from nasp.jobs import SearchJob, run_search_job
 from nasp.report.pareto import Picture, Point, beaten, better_than, draw, front
-from nasp.runs import RunFolder
+from nasp.runs import RunFolder, json_object
 from nasp.spaces import find_space
 from nasp.spaces.target import space_target
 from nasp.strategies.random_search import draw as draw_random
@@ -92,6 +92,16 @@ def run_sweep(
         write_text_atomic(folder.path / REPORT, text)
         _draw(job, gauge, points, background, folder)
         return report
+
+
+def report_of(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what a sweep that is done wrote into ``sweep.json``; None before.
+
+    Raises:
+        NaspError: the file is damaged.
+    """
+    path = folder.path / REPORT
+    return json_object(path) if path.is_file() else None
 
 
 def _costs(job: SweepJob, folder: RunFolder, observe: Observer) -> tuple[Gauge, CostTable]:
