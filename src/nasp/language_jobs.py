@@ -20,7 +20,7 @@ from nasp.found import Found
 from nasp.job_folders import Job, Result, epoch_seconds, inner_run
 from nasp.language_training import LanguageTrainConfig
 from nasp.learner import make_fabric
-from nasp.runs import RunFolder, load_tensors
+from nasp.runs import RunFolder, json_object, load_tensors
 from nasp.spaces.language_model import Dropouts, LanguageModel
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
 from nasp.spaces.sampling import random_architecture

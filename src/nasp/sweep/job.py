@@ -99,7 +99,9 @@ def sweep_job(
             " choose a space for images."
         )
     if bool(complexities) == bool(bounds):
-        raise UsageError("Say what to sweep over: either --complexities 0,0.1,... or --at-most, repeated.")
+        raise UsageError(
+            "Say what to sweep over: either --complexities 0,0.1,... or --at-most, repeated."
+        )
     amounts = [read_bound(text) for text in bounds]
     names = {name for name, _ in amounts} or {search.search.cost}
     if len(names) > 1:
