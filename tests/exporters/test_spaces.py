@@ -187,9 +187,14 @@ def test_sources_hold_what_they_use_and_no_more(name: str, folder: Path) -> None
         modules = {str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         others = modules - {"pathlib", "safetensors.torch", "torch"}
         assert all(module.partition(".")[0] in sys.stdlib_module_names for module in others)
-        classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        assert classes <= used
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        assert {node.name for node in [*classes, *functions]} <= names
+        methods = [n for c in classes for n in c.body if isinstance(n, ast.FunctionDef)]
+        assert {method.name for method in methods} <= attributes | {"__init__", "forward"}
+        assert not any(isinstance(node, ast.If) for c in classes for node in ast.walk(c))
         weights = load_file(path.with_suffix(".safetensors"))
         assert all(tensor.isfinite().all() for tensor in weights.values())
 

@@ -10,14 +10,12 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
 from torch import Tensor, nn
 
-from nasp.derive import Plain
 from nasp.exporters.imports import Imports
 
 _KNOWN: dict[int, str] = {id(nn): "nn", id(Tensor): "Tensor"}
@@ -37,12 +35,12 @@ class Copied:
         helpers: the source of what the methods use, each part after those that it uses.
     """
 
-    def __init__(self, classes: set[type[nn.Module]], imports: Imports) -> None:
+    def __init__(self, classes: Iterable[type[nn.Module]], imports: Imports) -> None:
         self.helpers: list[list[str]] = []
         self._imports = imports
-        self._classes = classes
         self._seen: set[tuple[str, str]] = set()
-        self._methods = {kind: list(self._body(kind)) for kind in classes}
+        self._classes = tuple(dict.fromkeys(classes))
+        self._methods = {kind: list(self._body(kind)) for kind in self._classes}
 
     def methods(self, kind: type[nn.Module]) -> list[str]:
         """Return the lines of a class's methods, without its constructor."""
@@ -62,7 +60,7 @@ class Copied:
             if name not in vars(module):
                 continue  # a local one, or a builtin
             value = vars(module)[name]
-            if id(value) in _KNOWN or value is Plain or _is_written(value, self._classes):
+            if id(value) in _KNOWN or value in self._classes:
                 continue
             home = getattr(value, "__module__", None)
             is_constant = home is None or name not in vars(sys.modules.get(home, module))
@@ -84,25 +82,7 @@ class Copied:
         node = definitions[name]
         self._follow(node, module)
         self._imports.taken.add(name)
-        lines = _lines(module, node)
-        if isinstance(node, ast.ClassDef):
-            lines = _without_marks(lines, node)
-        self.helpers.append(lines)
-
-
-def _is_written(value: Any, classes: set[type[nn.Module]]) -> bool:
-    return isinstance(value, type) and value in classes
-
-
-def _without_marks(lines: list[str], node: ast.ClassDef) -> list[str]:
-    """Return the lines of a class without the base that says something to nasp alone."""
-    bases = [ast.unparse(base) for base in node.bases]
-    kept = [base for base in bases if base != Plain.__name__]
-    if len(kept) == len(bases):
-        return lines
-    heading = f"class {node.name}({', '.join(kept)}):" if kept else f"class {node.name}:"
-    first = node.lineno - min([node.lineno, *(d.lineno for d in node.decorator_list)])
-    return [*lines[:first], heading, *lines[first + node.body[0].lineno - node.lineno :]]
+        self.helpers.append(_lines(module, node))
 
 
 def _origin(module: ModuleType, name: str) -> ModuleType:

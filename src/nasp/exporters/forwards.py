@@ -35,6 +35,7 @@ _RESULTS = {
     "add": "total",
     "sub": "difference",
     "mul": "product",
+    "matmul": "product",
     "truediv": "quotient",
     "floordiv": "quotient",
     "getattr": "value",
@@ -182,7 +183,9 @@ class _Writer:
         if target in _BINARY and not node.kwargs:
             sign, binds = _BINARY[target]
             left, right = node.args
-            text = f"{self._operand(left, binds)} {sign} {self._operand(right, binds + 1)}"
+            # Both bind alike, which few readers know.
+            left_binds = binds + 1 if sign == "@" else binds
+            text = f"{self._operand(left, left_binds)} {sign} {self._operand(right, binds + 1)}"
             return Value(text, binds)
         if target is operator.neg:
             return Value(f"-{self._operand(node.args[0], _POSTFIX)}", _MULTIPLYING)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def python_source(network: nn.Module, example: Example, about: str = "") -> Sour
     """
     imports = Imports()
     root = blueprint(network, imports)
-    kept = {type(block.module) for _, block in root.walk() if block.kind == "copied"}
+    kept = [type(block.module) for _, block in root.walk() if block.kind == "copied"]
     copied = Copied(kept, imports)
     shapes = Shapes(network, example)
     renderer = Renderer(imports, shapes, copied)
@@ -212,15 +211,10 @@ def _compare(source: Source, network: nn.Module, example: Example) -> None:
 
 def _executed(source: Source, network: nn.Module) -> nn.Module:
     """Return the network that a source defines, of the type and on the device of another."""
-    name = f"{__name__}.executed"
-    file = types.ModuleType(name)
+    file = types.ModuleType("exported")
     file.__file__ = "exported.py"
-    sys.modules[name] = file  # dataclasses look for it there
-    try:
-        exec(compile(source.text, "the exported file", "exec"), file.__dict__)
-        written: nn.Module = file.Network()
-    finally:
-        del sys.modules[name]
+    exec(compile(source.text, "the exported file", "exec"), file.__dict__)
+    written: nn.Module = file.Network()
     device = next((tensor.device for tensor in network.parameters()), None)
     written = written.to(dtype=_float_type(network), device=device)
     written.load_state_dict(source.weights)

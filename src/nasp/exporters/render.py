@@ -148,8 +148,9 @@ class Renderer:
 
     def _return(self, statement: Return, result: str, parameters: list[str]) -> Iterator[str]:
         code = statement.code
-        is_typed = str(code).startswith(("torch.", "nn.functional.", "(", "[", "{"))
-        if is_typed or code in parameters:
+        is_torch = str(code).startswith(("torch.", "nn.functional."))
+        is_several = isinstance(code, Bracket) and code.opening in ("(", "[", "{")
+        if is_torch or is_several or code in parameters:
             if isinstance(code, Bracket) and code.opening == "(":
                 flat = ", ".join(map(str, code.items))
                 code = flat if fits(f"return {flat}", 2) else code

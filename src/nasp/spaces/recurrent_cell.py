@@ -23,7 +23,7 @@ from nasp.spaces.language_model import INIT_RANGE, Dropouts
 
 
 class Gated(Plain, nn.Module):
-    """A candidate operation: the state, drawn towards an activation as far as a gate is open.
+    """The state, drawn towards an activation as far as a gate is open: a candidate operation.
 
     Args:
         activation: works element by element.
@@ -64,32 +64,78 @@ class Read:
     operation: nn.Module
 
 
+Readers = Mapping[int, Sequence[int]]
+"""For each state that is projected, the nodes that read it."""
+
+
+def readers_of(reads: Sequence[Read]) -> dict[int, list[int]]:
+    """Return, for each state that is projected, the nodes that read it."""
+    readers: dict[int, list[int]] = {}
+    for node, read in enumerate(reads):
+        if not isinstance(read.operation, Nothing):
+            readers.setdefault(read.source, []).append(node)
+    return readers
+
+
+def joined(readers: Readers, weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return, for each state that is read, the weights of its readers side by side.
+
+    Args:
+        readers: state -> nodes.
+        weights: W_i of each node, ``[2C, C]``.
+    """
+    together = ([weights[node] for node in nodes] for nodes in readers.values())
+    return [torch.cat(some).t() for some in together]
+
+
 class Projections:
     """The products W_i s_j of a path, those that read one state in one matrix product.
 
     Args:
-        reads: what each node does.
-        weights: W_i of each node, ``[2C, C]``.
+        readers: see `readers_of`.
+        weights: as `joined` returns them.
     """
 
-    def __init__(self, reads: Sequence[Read], weights: Sequence[Tensor]) -> None:
-        readers: dict[int, list[int]] = {}
-        for node, read in enumerate(reads):
-            if not isinstance(read.operation, Nothing):
-                readers.setdefault(read.source, []).append(node)
+    def __init__(self, readers: Readers, weights: Sequence[Tensor]) -> None:
         self._readers = readers
-        self._joined = {
-            source: torch.cat([weights[node] for node in nodes]).t()
-            for source, nodes in readers.items()
-        }
+        self._weights = weights
+        self._places = {source: place for place, source in enumerate(readers)}
 
-    def of(self, source: int, masked: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
-        """Return node -> gate and value ``[B, C]`` of all nodes that read this (masked) state."""
-        if source not in self._readers:
-            return {}
-        nodes = self._readers[source]
-        parts = (masked @ self._joined[source]).chunk(2 * len(nodes), dim=1)
-        return {node: (parts[2 * i], parts[2 * i + 1]) for i, node in enumerate(nodes)}
+    @staticmethod
+    def along(reads: Sequence[Read], weights: Sequence[Tensor]) -> Projections:
+        """Return those of a path, of each node's W_i ``[2C, C]``."""
+        readers = readers_of(reads)
+        return Projections(readers, joined(readers, weights))
+
+    def of(self, source: int, masked: Tensor) -> Sequence[Tensor]:
+        """Return gates and values ``[B, C]``, in turn, of all that read this (masked) state."""
+        product = masked @ self._weights[self._places[source]]
+        return product.chunk(2 * len(self._readers[source]), dim=1)
+
+    def place(self, source: int, node: int) -> int:
+        """Return where among them a node's gate is; its value follows."""
+        return 2 * self._readers[source].index(node)
+
+
+class TimeStep(nn.Module):
+    """The nodes of a derived cell at a time step.
+
+    Args:
+        reads: what each node does.
+        norm: behind every state.
+    """
+
+    def __init__(self, reads: Sequence[Read], norm: nn.Module) -> None:
+        super().__init__()
+        self.sources = [read.source for read in reads]
+        self.operations = nn.ModuleList(read.operation for read in reads)
+        self.norm = norm
+
+    def forward(self, first: Tensor, mask: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Map s_0 and the mask, ``[B, C]``, and the `joined` weights to the state after it."""
+        reads = [Read(s, o) for s, o in zip(self.sources, self.operations, strict=True)]
+        projections = Projections(readers_of(reads), weights)
+        return mean(follow(reads, projections, self.norm(first), mask, self.norm))
 
 
 class RecurrentCell(Plain, nn.Module):
@@ -111,29 +157,23 @@ class RecurrentCell(Plain, nn.Module):
     ) -> None:
         super().__init__()
         self.state_size = width
+        self.readers = readers_of(reads)
         self.entry = Entry(width, dropouts)
         self.nodes = nn.ModuleList(nn.Linear(width, 2 * width, bias=False) for _ in reads)
-        self.operations = nn.ModuleList(read.operation for read in reads)
-        self.sources = [read.source for read in reads]
-        self.norm = nn.Identity() if norm is None else norm
-        for weight in self.weights():
-            nn.init.uniform_(weight, -INIT_RANGE, INIT_RANGE)
+        self.step = TimeStep(reads, nn.Identity() if norm is None else norm)
+        for node in self.nodes:
+            nn.init.uniform_(node.get_parameter("weight"), -INIT_RANGE, INIT_RANGE)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``[T, B, C]`` and the state ``[B, C]`` before it to the T states and the last."""
-        reads = [Read(s, o) for s, o in zip(self.sources, self.operations, strict=True)]
-        projections = Projections(reads, self.weights())
+        each = [node.get_parameter("weight") for node in self.nodes]
+        weights = joined(self.readers, each)
         entries, mask = self.entry(x, state)
         states = []
         for entry in entries.unbind():
-            first = self.norm(self.entry.first_state(entry, state, mask))
-            state = mean(follow(reads, projections, first, mask, self.norm))
+            state = self.step(self.entry.first_state(entry, state, mask), mask, weights)
             states.append(state)
         return torch.stack(states), state
-
-    def weights(self) -> list[Tensor]:
-        """Return W_i of each node, ``[2C, C]``."""
-        return [node.get_parameter("weight") for node in self.nodes]
 
 
 class Entry(Plain, nn.Module):
@@ -190,15 +230,16 @@ def follow(
         watch: is shown each node's value before the norm, and returns what goes on.
     """
     states = [first]
-    projected: dict[int, tuple[Tensor, Tensor]] = {}
+    projected: dict[int, Sequence[Tensor]] = {}
     for node, read in enumerate(reads):
         source = states[read.source]
         if isinstance(read.operation, Nothing):
             value = read.operation(source)
         else:
-            if node not in projected:
-                projected |= projections.of(read.source, source * mask)
-            value = read.operation(source, *projected.pop(node))
+            if read.source not in projected:
+                projected[read.source] = projections.of(read.source, source * mask)
+            parts, place = projected[read.source], projections.place(read.source, node)
+            value = read.operation(source, parts[place], parts[place + 1])
         states.append(norm(watch(node, value)))
     return states
 

@@ -109,7 +109,7 @@ class SearchCell(nn.Module):
             return self._mixed(choices, weights, state.dtype), state
         reads = _reads([[_chosen(choice) for choice in node] for node in choices])
         if reads is not None:
-            projections = Projections(reads, weights)
+            projections = Projections.along(reads, weights)
             if all(isinstance(run, Single) for run in runs) or not torch.is_grad_enabled():
                 return lambda first, mask: follow(reads, projections, first, mask, self.norm), state
             if CellProbe.takes(runs, state):
