@@ -62,7 +62,8 @@ def test_the_found_architecture_is_the_last_discrete_path(tmp_path: Path) -> Non
         if isinstance(event, Stepped):
             steps.append(event)
 
-    found = searched(run=tmp_path, observe=observe)
+    settings = {**ALPHA_LR, "descent": False}
+    found = searched(run=tmp_path, observe=observe, settings=settings)
     assert len(steps) == 15
     assert steps[-1].architecture == found.architecture
     assert len({step.architecture for step in steps}) > 1  # it did move

@@ -25,7 +25,7 @@ from nasp.pricing import Bounded, make_complexity
 from nasp.recipe import Recipe
 from nasp.runs import RunFolder
 from nasp.selection import SelectConfig, Selecting, Selector, Visits
-from nasp.strategies import STRATEGIES, Horizon, Proposes, make_strategy, strategy_config
+from nasp.strategies import STRATEGIES, Horizon, Problem, Proposes, make_strategy, strategy_config
 from nasp.stream import Stream, epoch_length
 from nasp.supernet import Supernet
 from nasp.tasks.supervised import Supervised
@@ -160,15 +160,8 @@ def run_search(
     complexity = make_complexity(
         supernet, config, learner, val_loader, steps, run, bounded, own_cost
     )
-    strategy = make_strategy(
-        config.strategy,
-        supernet,
-        learner,
-        config.settings,
-        Horizon(epochs, steps),
-        config.seed,
-        complexity.penalty,
-    )
+    problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
+    strategy = make_strategy(config.strategy, problem, config.settings)
     weight_batches = Stream(train_loader, "The training loader")
     arch_batches = Stream(val_loader, "The validation loader")
     monitor = HealthMonitor(supernet, strategy.derive())

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nasp.choice import Choice, Node, Zero
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.learner import Learner
-from nasp.strategies import Horizon, Strategy, make_strategy
+from nasp.strategies import Horizon, Problem, Strategy, make_strategy
 from nasp.supernet import Supernet
 
 Data = tuple[Tensor, Tensor]
@@ -82,9 +82,8 @@ class Small:
             clip=None,
         )
         self.penalty = Regulariser(parameter_counts(self.supernet), self.ETA)
-        strategy: Strategy = make_strategy(
-            name, self.supernet, self.learner, settings, Horizon(epochs, steps), seed, self.penalty
-        )
+        problem = Problem(self.supernet, self.learner, Horizon(epochs, steps), seed, self.penalty)
+        strategy: Strategy = make_strategy(name, problem, settings)
         return strategy
 
     def spread(self) -> None:

@@ -18,7 +18,7 @@ from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
 from nasp.errors import UsageError
 from nasp.learner import Learner
-from nasp.strategies import STRATEGIES, Horizon, Strategy, make_strategy
+from nasp.strategies import STRATEGIES, Horizon, Problem, Strategy, make_strategy
 from nasp.supernet import Supernet
 from nasp.tasks.task import Batch
 
@@ -83,15 +83,9 @@ class Search:
             self.supernet.weights(),
             lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9),
         )
-        self.strategy: Strategy = make_strategy(
-            name,
-            self.supernet,
-            self.learner,
-            settings,
-            horizon,
-            seed,
-            Regulariser(parameter_counts(self.supernet), weight=0.1),
-        )
+        penalty = Regulariser(parameter_counts(self.supernet), weight=0.1)
+        problem = Problem(self.supernet, self.learner, horizon, seed, penalty)
+        self.strategy: Strategy = make_strategy(name, problem, settings)
 
     def iterate(self, start: int, end: int) -> list[Any]:
         seen: list[Any] = []

@@ -17,7 +17,7 @@ from nasp.choice import Choice, Mixture, Node, Zero
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.errors import UsageError
 from nasp.learner import Learner
-from nasp.strategies import Horizon, make_strategy, strategy_config
+from nasp.strategies import Horizon, Problem, make_strategy, strategy_config
 from nasp.strategies import darts_second_order as second
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
@@ -94,7 +94,7 @@ def search(
         accumulate=accumulate,
     )
     penalty = Regulariser(parameter_counts(supernet), options.pop("complexity", 0.0))
-    strategy = make_strategy(name, supernet, learner, options, HORIZON, 4, penalty)
+    strategy = make_strategy(name, Problem(supernet, learner, HORIZON, 4, penalty), options)
     with torch.no_grad():  # far from uniform, so that the softmax's own gradient matters
         for a in supernet.alphas.values():
             a.mul_(1e3)
@@ -267,7 +267,7 @@ def test_alphas_start_small_and_are_the_seeds(name: str) -> None:
     for seed in (3, 3, 4):
         it = search(name)
         supernet = supernet_of(it)
-        make_strategy(name, supernet, learner_of(it), {}, HORIZON, seed, no_penalty)
+        make_strategy(name, Problem(supernet, learner_of(it), HORIZON, seed, no_penalty), {})
         alphas.append(torch.cat([a.detach().flatten() for a in supernet.alphas.values()]))
     assert torch.equal(alphas[0], alphas[1])
     assert not torch.equal(alphas[0], alphas[2])
@@ -299,7 +299,7 @@ def test_an_edge_of_none_alone_keeps_it() -> None:
     net = nn.Sequential(nn.Linear(1, 1), Choice({"none": Zero()}))
     supernet = Supernet(net)
     learner: Any = learner_of(search("darts"))
-    it = DARTS(supernet, learner, DARTSConfig(), HORIZON, 0, no_penalty)
+    it = DARTS(Problem(supernet, learner, HORIZON, 0, no_penalty), DARTSConfig())
     assert it.derive()["1"] == "none"
 
 
@@ -316,9 +316,9 @@ def test_ties_are_the_seeds_and_the_same_each_time() -> None:
 def test_second_order_refuses_an_optimiser_it_cannot_look_ahead_with() -> None:
     it = search("darts")
     learner_of(it).optimizer = torch.optim.Adam(learner_of(it).weights)
-    config = DARTSConfig()
+    problem = Problem(supernet_of(it), learner_of(it), HORIZON, 0, no_penalty)
     with pytest.raises(UsageError, match=r"one step of SGD ahead.*Adam"):
-        DARTSSecondOrder(supernet_of(it), learner_of(it), config, HORIZON, 0, no_penalty)
+        DARTSSecondOrder(problem, DARTSConfig())
 
 
 @pytest.mark.parametrize("settings", [{"lr": 0}, {"weight_decay": -1}])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nasp.choice import Choice, Node
 from nasp.random_state import random_states
 from nasp.strategies.descent import REST, Descent
+from nasp.strategies.strategy import Horizon, Problem
 from nasp.supernet import Alphas, Supernet
 
 
@@ -54,7 +55,7 @@ def one_hot(*chosen: int | None) -> Tensor:
 def setting() -> tuple[Supernet, Descent]:
     supernet = Supernet(nn.Sequential(pair("t/0"), pair("t/1")))
     learner: Any = Table(supernet)
-    return supernet, Descent(supernet, learner, free, lr=0.01)
+    return supernet, Descent(Problem(supernet, learner, Horizon(1, 1), 0, free), lr=0.01)
 
 
 def step(supernet: Supernet, it: Descent, path: Tensor, proposal: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ def test_the_edges_of_a_node_change_together(keep: int) -> None:
     edges = [pair(f"t/{k}") for k in range(3)]
     supernet = Supernet(nn.ModuleList([Node(edges, keep), pair("t/3")]))
     learner: Any = None
-    it = Descent(supernet, learner, free, lr=0.01)
+    it = Descent(Problem(supernet, learner, Horizon(1, 1), 0, free), lr=0.01)
     path = one_hot(0, 0 if keep == 2 else None, None, 0)
     proposal = one_hot(None, 0 if keep == 2 else None, 1, 1)
     with torch.no_grad():
@@ -127,7 +128,7 @@ def test_a_change_is_measured_with_the_random_state_of_the_path(to: int, is_take
 
     supernet, _ = setting()
     learner: Any = Noisy(supernet)
-    it = Descent(supernet, learner, free, lr=0.01)
+    it = Descent(Problem(supernet, learner, Horizon(1, 1), 0, free), lr=0.01)
     path, proposal = {"t": one_hot(0, 0)}, {"t": one_hot(to, 0)}
     for _ in range(5):
         supernet.single(path)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nasp.strategies import strategy_config
 from nasp.strategies.drnas import DrNAS, DrNASConfig
-from nasp.strategies.strategy import Horizon
+from nasp.strategies.strategy import Horizon, Problem
 
 
 def concentration(alphas: Tensor) -> Tensor:
@@ -53,7 +53,8 @@ def test_samples_have_the_dirichlets_mean_and_its_gradient() -> None:
     a = nn.Parameter(torch.empty(rows, 3))
     supernet: Any = SimpleNamespace(alphas={"t": a})
     learner: Any = SimpleNamespace(fit_precision=lambda optimizer: optimizer)
-    it = DrNAS(supernet, learner, DrNASConfig(), Horizon(1, 1), 0, lambda _: torch.zeros(()))
+    problem = Problem(supernet, learner, Horizon(1, 1), 0, lambda _: torch.zeros(()))
+    it = DrNAS(problem, DrNASConfig())
     with torch.no_grad():
         a.copy_(torch.tensor([0.5, -1.0, 0.0]).expand(rows, 3))
     drawn = it.sample()["t"]

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nasp.choice import Choice, Node, Single, Zero
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.learner import Learner
-from nasp.strategies import NASP, Horizon, NASPConfig
+from nasp.strategies import NASP, Horizon, NASPConfig, Problem
 from nasp.strategies.nasp import PAPER
 from nasp.supernet import Supernet
 from nasp.tasks.task import Batch
@@ -142,7 +142,7 @@ def strategy(
     )
     laid_out = Horizon(**({"epochs": 10, "steps_per_epoch": 2} | horizon))
     penalty = Regulariser(parameter_counts(supernet), complexity)
-    return NASP(supernet, learner, config, laid_out, seed, penalty)
+    return NASP(Problem(supernet, learner, laid_out, seed, penalty), config)
 
 
 class Naive:
@@ -383,7 +383,8 @@ def weight_paths(steps: int, **settings: Any) -> tuple[NASP, list[tuple[int | No
     edges = [Choice({str(k): nn.Identity() for k in range(3)}) for _ in range(3)]
     supernet = Supernet(nn.Sequential(Node(edges[:2], 1), edges[2]))
     learner: Any = StillLearner(supernet)
-    it = NASP(supernet, learner, authors(**settings), Horizon(2, steps), 5, Regulariser({}))
+    problem = Problem(supernet, learner, Horizon(2, steps), 5, Regulariser({}))
+    it = NASP(problem, authors(**settings))
     for _ in range(steps):
         it.weight_step(None)
     return it, learner.paths

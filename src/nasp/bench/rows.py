@@ -16,7 +16,7 @@ from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
 from nasp.errors import unknown_name
 from nasp.learner import Learner, make_fabric
-from nasp.strategies import STRATEGIES, Horizon, make_strategy
+from nasp.strategies import STRATEGIES, Horizon, Problem, make_strategy
 from nasp.strategies.nasp import PAPER
 from nasp.supernet import Supernet
 from nasp.tasks.supervised import Supervised
@@ -100,9 +100,8 @@ def make_iteration(row: str, settings: BenchSettings) -> Iteration:
     else:
         learner = _learner(supernet, supernet.weights(), settings)
         penalty = Regulariser(parameter_counts(supernet), weight=0.0)
-        strategy = make_strategy(
-            strategy_name, supernet, learner, options, HORIZON, settings.seed, penalty
-        )
+        problem = Problem(supernet, learner, HORIZON, settings.seed, penalty)
+        strategy = make_strategy(strategy_name, problem, options)
         arch_step, weight_step = strategy.arch_step, strategy.weight_step  # type: ignore[assignment]
     train, val = (learner.fabric.to_device(_batch(settings, part)) for part in range(2))
     del supernet

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
-from nasp.complexity import Penalty
 from nasp.errors import unknown_name, validated
-from nasp.learner import Learner
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
@@ -25,9 +23,8 @@ from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
 from nasp.strategies.random_search import Random, RandomConfig
 from nasp.strategies.random_sharing import RandomSharing
 from nasp.strategies.snas import SNAS, SNASConfig
-from nasp.strategies.strategy import Horizon, Proposes, Strategy
+from nasp.strategies.strategy import Horizon, Problem, Proposes, Strategy
 from nasp.strategies.synflow import SynflowConfig, synflow
-from nasp.supernet import Supernet
 
 __all__ = [
     "DARTS",
@@ -37,6 +34,7 @@ __all__ = [
     "DARTSSecondOrder",
     "Horizon",
     "NASPConfig",
+    "Problem",
     "Proposes",
     "Random",
     "RandomConfig",
@@ -46,29 +44,13 @@ __all__ = [
 ]
 
 
-class StrategyFactory(Protocol):
-    """Makes a strategy from its settings."""
-
-    def __call__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: Any,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> Strategy:
-        """Return a strategy that has not yet stepped."""
-        ...
-
-
 @dataclass(frozen=True)
 class Registration:
     """A strategy's settings and how it is made.
 
     Attributes:
         config: its settings.
-        make: from a supernet and the settings.
+        make: from a problem and the settings.
         partial_channels: K, where its supernet's candidates are to see 1/K of the channels,
             unless the user says otherwise.
         iterative: whether it trains the supernet's weights. One that does not has a search of a
@@ -77,7 +59,7 @@ class Registration:
     """
 
     config: type[BaseModel]
-    make: StrategyFactory
+    make: Callable[[Problem, Any], Strategy]
     partial_channels: int = 1
     iterative: bool = True
     ranks_by_weights: bool = False
@@ -113,19 +95,11 @@ def strategy_config(name: str, settings: Mapping[str, Any]) -> BaseModel:
     return validated(STRATEGIES[name].config, settings, f"strategy '{name}'")
 
 
-def make_strategy(
-    name: str,
-    supernet: Supernet,
-    learner: Learner,
-    settings: Mapping[str, Any],
-    horizon: Horizon,
-    seed: int,
-    penalty: Penalty,
-) -> Strategy:
-    """Return the named strategy.
+def make_strategy(name: str, problem: Problem, settings: Mapping[str, Any]) -> Strategy:
+    """Return the named strategy for a problem.
 
     Raises:
         UsageError: an unknown strategy, an unknown setting, or a value out of range.
     """
     config = strategy_config(name, settings)
-    return STRATEGIES[name].make(supernet, learner, config, horizon, seed, penalty)
+    return STRATEGIES[name].make(problem, config)

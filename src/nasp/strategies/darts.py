@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -21,24 +19,12 @@ class DARTS:
     """Algorithm 1 of the paper with ξ = 0; every step runs all candidates.
 
     Args:
-        supernet: its alphas are drawn anew, from N(0, 1e-3²).
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas are drawn anew, from N(0, 1e-3²); R is taken at softmax(A).
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes the first alphas, and how ties are broken in what is derived.
-        penalty: η R, taken at softmax(A); 0 in the paper.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: DARTSConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.relaxation = Relaxation(supernet, learner, config, horizon, seed, penalty)
+    def __init__(self, problem: Problem, config: DARTSConfig) -> None:
+        self.relaxation = Relaxation(problem, config)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas: A ← A − ε ∇_A [L_val(w, A) + η R]."""

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
 from nasp.errors import UsageError
-from nasp.learner import Learner, gradient_of
+from nasp.learner import gradient_of
 from nasp.strategies.darts import DARTS, DARTSConfig
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 RADIUS = 0.01
@@ -36,26 +35,16 @@ class DARTSSecondOrder:
     running statistics are what these passes make them; the weights come back to the bit.
 
     Args:
-        supernet: its alphas are drawn anew, from N(0, 1e-3²).
-        learner: its optimiser must be SGD, whose step is the one that is looked ahead.
+        problem: whose alphas are drawn anew, from N(0, 1e-3²); R is taken at softmax(A). The
+            weights' optimiser must be SGD, whose step is the one that is looked ahead.
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes the first alphas, and how ties are broken in what is derived.
-        penalty: η R, taken at softmax(A); 0 in the paper.
 
     Raises:
         UsageError: another optimiser, or a precision whose gradients are scaled.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: DARTSConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
+    def __init__(self, problem: Problem, config: DARTSConfig) -> None:
+        learner = problem.learner
         if not isinstance(learner.optimizer, torch.optim.SGD):
             raise UsageError(
                 "Strategy 'darts-second-order' looks one step of SGD ahead, but the weights'"
@@ -66,8 +55,8 @@ class DARTSSecondOrder:
                 "Strategy 'darts-second-order' needs gradients that are not scaled: use"
                 " precision bf16-mixed or 32-true instead of 16-mixed."
             )
-        self.first_order = DARTS(supernet, learner, config, horizon, seed, penalty)
-        self.learner = learner
+        self.first_order = DARTS(problem, config)
+        self.learner = problem.learner
         self.training_batch: Batch | None = None
 
     def arch_step(self, batch: Batch) -> Metrics | None:

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.proximal import prox_c2
 from nasp.random_state import random_states, restore_random_states
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch
 
 REST = 5
@@ -28,16 +27,14 @@ class Descent:
     """Takes one change of a proposed path where it lowers F = L_val + η R, else none.
 
     Args:
-        supernet: its alphas fall back where a change is refused.
-        learner: measures the loss.
-        penalty: η R(A), taken at the discrete point.
+        problem: whose alphas fall back where a change is refused; R is taken at the discrete point.
         lr: the alphas' step size ε.
     """
 
-    def __init__(self, supernet: Supernet, learner: Learner, penalty: Penalty, lr: float) -> None:
-        self.supernet = supernet
-        self.learner = learner
-        self.penalty = penalty
+    def __init__(self, problem: Problem, lr: float) -> None:
+        self.supernet = problem.supernet
+        self.learner = problem.learner
+        self.penalty = problem.penalty
         self.setback = REST * lr
 
     @torch.no_grad()

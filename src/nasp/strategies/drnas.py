@@ -11,11 +11,9 @@ from torch.distributions import Dirichlet, kl_divergence
 from torch.nn import functional as F
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -37,25 +35,14 @@ class DrNAS:
     global random state, as dropout does.
 
     Args:
-        supernet: its alphas are drawn anew, from N(0, 1e-3²), so β is 1 at first.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas are drawn anew, from N(0, 1e-3²), so β is 1 at first; R is taken at
+            the sample.
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes the first alphas, and how ties are broken in what is derived.
-        penalty: η R, taken at the sample.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: DrNASConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
+    def __init__(self, problem: Problem, config: DrNASConfig) -> None:
         self.config = config
-        self.relaxation = Relaxation(supernet, learner, config, horizon, seed, penalty)
+        self.relaxation = Relaxation(problem, config)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas along the gradient through a sample."""

@@ -8,12 +8,10 @@ import torch
 from pydantic import Field
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.concrete import ConcreteConfig, ConcreteSampler
 from nasp.strategies.relaxation import Relaxation, softmax
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -30,25 +28,13 @@ class GDAS:
     The alphas' gradient is that of the sampled candidates alone, as in the paper.
 
     Args:
-        supernet: its alphas are drawn anew, from N(0, 1e-3²).
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas are drawn anew, from N(0, 1e-3²); R is taken at the sample.
         config: settings.
-        horizon: gives the alphas' step size, and lays out the temperature.
-        seed: fixes the first alphas, the samples, and how ties are broken in what is derived.
-        penalty: η R, taken at the sample.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: GDASConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.relaxation = Relaxation(supernet, learner, config, horizon, seed, penalty)
-        self.sampler = ConcreteSampler(self.relaxation, config, horizon)
+    def __init__(self, problem: Problem, config: GDASConfig) -> None:
+        self.relaxation = Relaxation(problem, config)
+        self.sampler = ConcreteSampler(self.relaxation, config, problem.horizon)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas along the gradient through a sampled path."""

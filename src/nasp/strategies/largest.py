@@ -5,11 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty, parameter_counts
-from nasp.learner import Learner
+from nasp.complexity import parameter_counts
 from nasp.strategies.scored_sampling import ScoredSampling, path_parameters
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 
 
 class LargestConfig(BaseModel):
@@ -24,28 +22,17 @@ class LargestConfig(BaseModel):
     samples: int = Field(500, ge=1)
 
 
-def largest(
-    supernet: Supernet,
-    learner: Learner,
-    config: LargestConfig,
-    horizon: Horizon,
-    seed: int,
-    penalty: Penalty,
-) -> ScoredSampling:
+def largest(problem: Problem, config: LargestConfig) -> ScoredSampling:
     """Return the strategy that ranks by the number of parameters.
 
     The largest of all comes first: on every edge the largest candidate, of every node group the
     largest edges. Then come the samples.
 
     Args:
-        supernet: whose paths are counted.
-        learner: handed on.
+        problem: whose paths are counted.
         config: settings.
-        horizon: not needed.
-        seed: fixes the samples.
-        penalty: not needed.
     """
-    del horizon, penalty
+    supernet = problem.supernet
 
     def count(architecture: Architecture) -> float:
         supernet.single(supernet.path(architecture))
@@ -53,4 +40,4 @@ def largest(
         return float(sum(weight.numel() for weight in weights))
 
     first = supernet.architecture(supernet.discretise(parameter_counts(supernet)))
-    return ScoredSampling(supernet, learner, config.samples, seed, lambda _: count, [first])
+    return ScoredSampling(problem, config.samples, lambda _: count, [first])

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty, parameter_counts
-from nasp.learner import Learner, gradient_of
+from nasp.complexity import parameter_counts
+from nasp.learner import gradient_of
 from nasp.proximal import prox_c2
 from nasp.random_state import random_states
 from nasp.strategies.descent import Descent
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 TIE = 1e-6
@@ -69,37 +69,26 @@ class NASP:
     """The lazy proximal iteration (paper, Algorithm 2).
 
     Args:
-        supernet: its alphas start at 0.5 everywhere.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas start at 0.5 everywhere; R is taken at the discrete point.
         config: settings.
-        horizon: turns epochs into steps.
-        seed: fixes how ties are broken and which paths are drawn.
-        penalty: η R(A), taken at the discrete point.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: NASPConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.supernet = supernet
-        self.learner = learner
+    def __init__(self, problem: Problem, config: NASPConfig) -> None:
+        self.supernet = problem.supernet
+        self.learner = problem.learner
         self.config = config
-        self.generator = torch.Generator().manual_seed(seed)
-        self.penalty = penalty
+        self.generator = torch.Generator().manual_seed(problem.seed)
+        self.penalty = problem.penalty
+        horizon = problem.horizon
         self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
         steps = horizon.epochs * horizon.steps_per_epoch
         self.resting_steps = max(self.warmup_steps, int(config.rest * steps))
         lr = config.lr or horizon.step_size(PAPER["lr"], self.resting_steps)
-        self.optimizer = _alpha_optimizer(list(supernet.alphas.values()), config, lr)
-        self.alpha_step = learner.fit_precision(self.optimizer).step
+        self.optimizer = _alpha_optimizer(list(self.supernet.alphas.values()), config, lr)
+        self.alpha_step = self.learner.fit_precision(self.optimizer).step
         self.weight_steps = 0
         self.path = self._first_path()
-        self.descent = Descent(supernet, learner, penalty, lr) if config.descent else None
+        self.descent = Descent(problem, lr) if config.descent else None
 
     def arch_step(self, batch: Batch) -> Metrics | None:
         """Lines 1 to 3 of the iteration; None while the alphas rest."""

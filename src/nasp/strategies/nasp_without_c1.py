@@ -7,12 +7,9 @@ from typing import Any
 import torch
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.proximal import prox_c2
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -26,27 +23,13 @@ class NASPWithoutC1:
     A_{t+1} = prox_C2(A_t − ε ∇_A F(w_t, A_t)),  w_{t+1} = w_t − γ ∇_w L_train(w_t, A_{t+1}).
 
     Args:
-        supernet: its alphas start at 0.5 everywhere.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas start at 0.5 everywhere; R is taken at A.
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes how ties are broken in what is derived.
-        penalty: η R, taken at A.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: NASPWithoutC1Config,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.supernet = supernet
-        self.relaxation = Relaxation(
-            supernet, learner, config, horizon, seed, penalty, mean=0.5, deviation=0.0
-        )
+    def __init__(self, problem: Problem, config: NASPWithoutC1Config) -> None:
+        self.supernet = problem.supernet
+        self.relaxation = Relaxation(problem, config, mean=0.5, deviation=0.0)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas by the gradient at A, then into C2."""

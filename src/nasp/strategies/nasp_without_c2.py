@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner, gradient_of
+from nasp.learner import gradient_of
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -21,30 +19,16 @@ class NASPWithoutC2:
     """NASP's iteration, but for the clip of its second line.
 
     Args:
-        supernet: its alphas start at 0.5 everywhere.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas start at 0.5 everywhere; R is taken at the discrete point.
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes how ties are broken.
-        penalty: η R, taken at the discrete point.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: NASPWithoutC2Config,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.supernet = supernet
-        self.learner = learner
-        self.penalty = penalty
-        self.relaxation = Relaxation(
-            supernet, learner, config, horizon, seed, penalty, mean=0.5, deviation=0.0
-        )
-        self.path = supernet.discretise(supernet.alphas, self.relaxation.generator)
+    def __init__(self, problem: Problem, config: NASPWithoutC2Config) -> None:
+        self.supernet = problem.supernet
+        self.learner = problem.learner
+        self.penalty = problem.penalty
+        self.relaxation = Relaxation(problem, config, mean=0.5, deviation=0.0)
+        self.path = self.supernet.discretise(self.supernet.alphas, self.relaxation.generator)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Lines 1 to 3 of the iteration, the second without prox_C2."""

@@ -7,12 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.pa_standard import PAStandard
 from nasp.strategies.relaxation import AlphaAdam
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -33,25 +30,13 @@ class PALazy:
     Between projections all candidates run, each times its entry of A, in both steps.
 
     Args:
-        supernet: its alphas start at 0.5 everywhere.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas start at 0.5 everywhere; R is taken at A.
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes how ties are broken.
-        penalty: η R, taken at A.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: PALazyConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
+    def __init__(self, problem: Problem, config: PALazyConfig) -> None:
         self.period = config.period
-        self.standard = PAStandard(supernet, learner, config, horizon, seed, penalty)
+        self.standard = PAStandard(problem, config)
         self.arch_steps = 0
 
     def arch_step(self, batch: Batch) -> Metrics:

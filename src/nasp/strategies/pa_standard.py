@@ -10,12 +10,10 @@ from typing import Any
 import torch
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.proximal import prox_c2
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -27,27 +25,13 @@ class PAStandard:
     """A_{t+1} = prox_C(A_t − ε ∇_A F(w_t, A_t)),  w_{t+1} = w_t − γ ∇_w L_train(w_t, A_{t+1}).
 
     Args:
-        supernet: its alphas start at 0.5 everywhere.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas start at 0.5 everywhere; R is taken at A.
         config: settings.
-        horizon: gives the alphas' step size.
-        seed: fixes how ties are broken.
-        penalty: η R, taken at A.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: AlphaAdam,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.supernet = supernet
-        self.relaxation = Relaxation(
-            supernet, learner, config, horizon, seed, penalty, mean=0.5, deviation=0.0
-        )
+    def __init__(self, problem: Problem, config: AlphaAdam) -> None:
+        self.supernet = problem.supernet
+        self.relaxation = Relaxation(problem, config, mean=0.5, deviation=0.0)
         self.path: Alphas | None = None
 
     def arch_step(self, batch: Batch) -> Metrics:

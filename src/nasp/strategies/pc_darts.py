@@ -13,11 +13,9 @@ from pydantic import Field
 from torch import nn
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 PARTS = 4
@@ -43,33 +41,20 @@ class PCDARTS:
     """DARTS with a softmax over the edges of each node group on top of that over candidates.
 
     Args:
-        supernet: its alphas are drawn anew, from N(0, 1e-3²).
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas are drawn anew, from N(0, 1e-3²); R is taken at the mixture's weights.
         config: settings.
-        horizon: gives the alphas' step size, and turns epochs into steps.
-        seed: fixes the first alphas and β, and how ties are broken in what is derived.
-        penalty: η R, taken at the mixture's weights.
 
     Attributes:
         betas: β, one entry for each edge of each node group; an edge in no group has none.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: PCDARTSConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
+    def __init__(self, problem: Problem, config: PCDARTSConfig) -> None:
+        supernet, horizon = problem.supernet, problem.horizon
         like = next(iter(supernet.alphas.values())).detach()
         self.betas = [nn.Parameter(like.new_zeros(len(group.edges))) for group in supernet.groups]
         warmup = config.warmup_epochs
         epochs = round(0.3 * horizon.epochs) if warmup is None else warmup
-        self.relaxation = Relaxation(
-            supernet, learner, config, horizon, seed, penalty, others=self.betas
-        )
+        self.relaxation = Relaxation(problem, config, others=self.betas)
         self.warmup_steps = epochs * horizon.steps_per_epoch
         self.weight_steps = 0
 

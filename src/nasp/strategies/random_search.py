@@ -8,9 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
-from nasp.strategies.strategy import Horizon
+from nasp.strategies.strategy import Problem
 from nasp.supernet import Supernet
 from nasp.tasks.task import Batch, Metrics
 
@@ -28,27 +26,16 @@ class Random:
     """Draws architectures by the seed and looks at no data.
 
     Args:
-        supernet: of which they are paths; its alphas rest.
-        learner: takes the weight steps, of which the loop takes none.
+        problem: its seed fixes what is drawn; the alphas rest, and of weight steps the loop takes
+            none.
         config: not needed.
-        horizon: not needed.
-        seed: fixes what is drawn.
-        penalty: not needed.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: RandomConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        del config, horizon, penalty
-        self.supernet = supernet
-        self.learner = learner
-        self.seed = seed
+    def __init__(self, problem: Problem, config: RandomConfig) -> None:
+        del config
+        self.supernet = problem.supernet
+        self.learner = problem.learner
+        self.seed = problem.seed
 
     def arch_step(self, batch: Batch) -> None:
         """Move nothing."""

@@ -11,11 +11,8 @@ from typing import Any
 import torch
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.random_search import RandomConfig, draw
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 from nasp.tasks.task import Batch, Metrics
 
 
@@ -23,27 +20,15 @@ class RandomSharing:
     """Trains one random path a step.
 
     Args:
-        supernet: its alphas rest.
-        learner: takes the weight steps.
+        problem: its seed fixes the paths, and what is proposed; the alphas rest.
         config: not needed.
-        horizon: not needed.
-        seed: fixes the paths, and what is proposed.
-        penalty: not needed.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: RandomConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        del config, horizon, penalty
-        self.supernet = supernet
-        self.learner = learner
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, problem: Problem, config: RandomConfig) -> None:
+        del config
+        self.supernet = problem.supernet
+        self.learner = problem.learner
+        self.generator = torch.Generator().manual_seed(problem.seed)
         # Another seed than the paths': what is proposed must not be what was trained first.
         self.proposal_seed = int(torch.randint(2**31, (), generator=self.generator))
         self.first = self.propose(1)[0]

@@ -10,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner, gradient_of
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas, Supernet
+from nasp.learner import gradient_of
+from nasp.strategies.strategy import Problem
+from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
 
 START = 1e-3
@@ -47,12 +46,8 @@ class Relaxation:
     What function that is, a sampled one or not, is the strategy's.
 
     Args:
-        supernet: its alphas are drawn anew.
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas are drawn anew; R is taken at the mixture's weights.
         config: of the alphas' optimiser.
-        horizon: gives the step size where the settings give none.
-        seed: fixes the first alphas, what is drawn later, and how ties are broken.
-        penalty: taken at the mixture's weights.
         mean: of the first alphas; default 0.
         deviation: of the first alphas; default 1e-3.
         others: more parameters that move with the alphas; default none.
@@ -60,32 +55,28 @@ class Relaxation:
 
     def __init__(
         self,
-        supernet: Supernet,
-        learner: Learner,
+        problem: Problem,
         config: AlphaAdam,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
         mean: float = 0.0,
         deviation: float = START,
         others: Sequence[nn.Parameter] = (),
     ) -> None:
-        self.supernet = supernet
-        self.learner = learner
-        self.penalty = penalty
-        self.generator = torch.Generator().manual_seed(seed)
-        self.parameters = [*supernet.alphas.values(), *others]
+        self.supernet = problem.supernet
+        self.learner = problem.learner
+        self.penalty = problem.penalty
+        self.generator = torch.Generator().manual_seed(problem.seed)
+        self.parameters = [*self.supernet.alphas.values(), *others]
         with torch.no_grad():
             for parameter in self.parameters:
                 noise = torch.randn(parameter.shape, generator=self.generator)
                 parameter.copy_(mean + deviation * noise)
         self.optimizer = torch.optim.Adam(
             self.parameters,
-            lr=config.lr or horizon.step_size(config.AUTHORS_LR),
+            lr=config.lr or problem.horizon.step_size(config.AUTHORS_LR),
             betas=config.betas,
             weight_decay=config.weight_decay,
         )
-        self._stepper = learner.fit_precision(self.optimizer)
+        self._stepper = self.learner.fit_precision(self.optimizer)
 
     def arch_step(
         self,

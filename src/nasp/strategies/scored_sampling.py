@@ -9,9 +9,8 @@ from torch import nn
 
 from nasp.architecture import Architecture
 from nasp.choice import Choice, Single
-from nasp.learner import Learner
 from nasp.strategies.random_search import draw
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 from nasp.tasks.task import Batch, Metrics
 
 Score = Callable[[Architecture], float]
@@ -21,27 +20,24 @@ class ScoredSampling:
     """Ranks its samples in a single architecture step.
 
     Args:
-        supernet: of which they are paths; its weights and alphas rest.
-        learner: takes the weight steps, of which the loop takes none.
+        problem: whose weights and alphas rest: of weight steps the loop takes none.
         samples: how many architectures are drawn, uniformly and distinct.
-        seed: fixes what is drawn.
         scoring: from a batch to the score of an architecture; larger is better.
         besides: architectures that are scored beside those drawn.
     """
 
     def __init__(
         self,
-        supernet: Supernet,
-        learner: Learner,
+        problem: Problem,
         samples: int,
-        seed: int,
         scoring: Callable[[Batch], Score],
         besides: Sequence[Architecture] = (),
     ) -> None:
-        self.supernet = supernet
-        self.learner = learner
+        self.supernet = problem.supernet
+        self.learner = problem.learner
         self.scoring = scoring
-        self.ranked = list(dict.fromkeys([*besides, *draw(supernet, samples, seed)]))
+        drawn = draw(problem.supernet, samples, problem.seed)
+        self.ranked = list(dict.fromkeys([*besides, *drawn]))
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Score all samples and rank them; return the best score."""

@@ -7,12 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.concrete import ConcreteConfig, ConcreteSampler
 from nasp.strategies.relaxation import Relaxation, softmax
-from nasp.strategies.strategy import Horizon
-from nasp.supernet import Supernet
+from nasp.strategies.strategy import Problem
 from nasp.tasks.task import Batch, Metrics
 
 MEAN, DEVIATION = 1.0, 0.01
@@ -30,27 +27,14 @@ class SNAS:
     """Every step draws a relaxed one-hot row for each edge, and runs all candidates by it.
 
     Args:
-        supernet: its alphas, log α in the paper, are drawn anew, from N(1, 0.01²).
-        learner: takes the gradients and the weight steps.
+        problem: whose alphas, log α in the paper, are drawn anew, from N(1, 0.01²); R is taken at
+            the sample.
         config: settings.
-        horizon: gives the alphas' step size, and lays out the temperature.
-        seed: fixes the first alphas, the samples, and how ties are broken in what is derived.
-        penalty: η R, taken at the sample.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        learner: Learner,
-        config: SNASConfig,
-        horizon: Horizon,
-        seed: int,
-        penalty: Penalty,
-    ) -> None:
-        self.relaxation = Relaxation(
-            supernet, learner, config, horizon, seed, penalty, mean=MEAN, deviation=DEVIATION
-        )
-        self.sampler = ConcreteSampler(self.relaxation, config, horizon)
+    def __init__(self, problem: Problem, config: SNASConfig) -> None:
+        self.relaxation = Relaxation(problem, config, mean=MEAN, deviation=DEVIATION)
+        self.sampler = ConcreteSampler(self.relaxation, config, problem.horizon)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Move the alphas along the gradient through z_k = softmax((log α_k + G_k) / λ)."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from nasp.architecture import Architecture
+from nasp.complexity import Penalty
+from nasp.learner import Learner
+from nasp.supernet import Supernet
 from nasp.tasks.task import Batch, Metrics
 
 AUTHORS_STEPS = 50 * 390
@@ -43,10 +46,29 @@ class Horizon:
         return min(LARGEST_STEP, authors * AUTHORS_STEPS / steps)
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What every strategy works on: min F(w, A) over A, w = argmin L_train(w, A).
+
+    Attributes:
+        supernet: has the alphas A, and is told how its edges are run.
+        learner: has the weights w; takes their steps, and the gradients of the loss.
+        horizon: how long the search will be.
+        seed: fixes what is drawn, and how ties are broken.
+        penalty: η R, which F adds to L_val.
+    """
+
+    supernet: Supernet
+    learner: Learner
+    horizon: Horizon
+    seed: int
+    penalty: Penalty
+
+
 class Strategy(Protocol):
     """One search algorithm: how edges are run, how the alphas and the weights move.
 
-    A strategy holds its supernet and learner; the loop calls the two steps in turn, each on
+    A strategy is made of a problem and its settings; the loop calls the two steps in turn, each on
     batches of its own half of the data, and never asks which strategy it has.
     """
 

@@ -16,10 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from nasp.architecture import Architecture
-from nasp.complexity import Penalty
-from nasp.learner import Learner
 from nasp.strategies.scored_sampling import Score, ScoredSampling, path_parameters
-from nasp.strategies.strategy import Horizon
+from nasp.strategies.strategy import Problem
 from nasp.supernet import Supernet
 from nasp.tasks.task import Batch, Task
 
@@ -36,30 +34,18 @@ class SynflowConfig(BaseModel):
     samples: int = Field(200, ge=1)
 
 
-def synflow(
-    supernet: Supernet,
-    learner: Learner,
-    config: SynflowConfig,
-    horizon: Horizon,
-    seed: int,
-    penalty: Penalty,
-) -> ScoredSampling:
+def synflow(problem: Problem, config: SynflowConfig) -> ScoredSampling:
     """Return the strategy that ranks its samples by SynFlow.
 
     Args:
-        supernet: whose paths are scored.
-        learner: says the task.
+        problem: whose paths are scored.
         config: settings.
-        horizon: not needed.
-        seed: fixes the samples.
-        penalty: not needed.
     """
-    del horizon, penalty
 
     def scoring(batch: Batch) -> Score:
-        return synflow_score(supernet, learner.task, batch)
+        return synflow_score(problem.supernet, problem.learner.task, batch)
 
-    return ScoredSampling(supernet, learner, config.samples, seed, scoring)
+    return ScoredSampling(problem, config.samples, scoring)
 
 
 def synflow_score(supernet: Supernet, task: Task, batch: Batch) -> Score:
