@@ -89,6 +89,14 @@ def test_a_supernet_is_asked() -> None:
     assert len(found.shared) == 10
     assert len(set(found.shared)) > 2
     assert all(accuracy is not None and 0 <= accuracy <= 1 for accuracy in found.shared)
+    on_one_batch = run(request.model_copy(update={"batches": 1}))
+    assert all_of_sixteen(on_one_batch)
+    assert not all_of_sixteen(found)
+
+
+def all_of_sixteen(sample: FidelitySample) -> bool:
+    """Tell whether each accuracy can be that of 16 images, the size of a batch."""
+    return all(accuracy is not None and 16 * accuracy % 1 == 0 for accuracy in sample.shared)
 
 
 class Process:
@@ -99,6 +107,7 @@ class Process:
 
     def __call__(self, request: FidelityRequest, interruption: object) -> FidelitySample:
         search = request.job.search
+        assert request.batches == 7
         self.asked.append((search.strategy, search.seed, search.select))
         sign = 1 if search.strategy == "nasp" else -1
         return FidelitySample(
@@ -114,7 +123,7 @@ def measured(
 ) -> dict[str, Any]:
     monkeypatch.setattr(fidelity, "_in_process", process)
     found = contenders_of([], texts)
-    return measure_fidelity(TINY, found, range(2), 30, TRUTH, path, nobody).report()
+    return measure_fidelity(TINY, found, range(2), 30, 7, TRUTH, path, nobody).report()
 
 
 def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def measure_fidelity(
     contenders: Sequence[Contender],
     seeds: Sequence[int],
     samples: int,
+    batches: int | None,
     truth: Truth,
     path: Path | None,
     observe: Observer,
@@ -64,6 +65,7 @@ def measure_fidelity(
         contenders: of strategies that train a supernet.
         seeds: one search each.
         samples: cells, drawn uniformly, the same for all; all of a space that has fewer.
+        batches: of the alphas' half, on which each cell is measured; None for all.
         truth: the table.
         path: the results' file, which is taken up where it exists; its other rows stay.
         observe: told before each search.
@@ -85,7 +87,7 @@ def measure_fidelity(
                 " leave it out."
             )
         settings.job(contender, 0, 1, 0)
-    shared = {**settings.shared(), "table": truth.digest, "samples": len(cells)}
+    shared = {**settings.shared(), "table": truth.digest, "samples": len(cells), "batches": batches}
     results = Results(path, "fidelity", shared, lambda found: _summary(found, cells, truth))
     check_same(results, contenders)
 
@@ -95,7 +97,10 @@ def measure_fidelity(
         # The supernet as the search leaves it; who wins a selection is not asked.
         search = job.search.model_copy(update={"select": "none"})
         request = FidelityRequest(
-            job=job.model_copy(update={"search": search}), cells=cells, threads=settings.threads
+            job=job.model_copy(update={"search": search}),
+            cells=cells,
+            batches=batches,
+            threads=settings.threads,
         )
         sample = _in_process(request, interruption)
         contender = by_label[label].model_dump(mode="json")

@@ -27,6 +27,7 @@ class FidelityRequest(BaseModel):
     Attributes:
         job: the search.
         cells: notations of the cells to measure with the weights that it leaves.
+        batches: of the alphas' half, on which each cell is measured; None for all.
         threads: of torch; None leaves them to it.
     """
 
@@ -34,6 +35,7 @@ class FidelityRequest(BaseModel):
 
     job: SearchJob
     cells: list[str]
+    batches: int | None = Field(None, ge=1)
     threads: int | None = Field(None, ge=1)
 
 
@@ -77,7 +79,7 @@ def run(request: FidelityRequest) -> FidelitySample:
     metrics = rerank(
         found.supernet,
         [space.parse(cell) for cell in request.cells],
-        SamePass(loader, config.seed),
+        SamePass(loader, config.seed, request.batches),
         ImageClassification(len(images.classes)),
         config,
         None,

@@ -18,7 +18,7 @@ Examples:
   nasp bench fidelity                             nasp and random-sharing, the embedded table
 
   nasp bench fidelity --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
-  --samples 200 --json fidelity.json --plot fidelity.png
+  --samples 200 --batches 16 --json fidelity.json --plot fidelity.png
 """
 
 
@@ -28,6 +28,10 @@ def fidelity(
     samples: Annotated[
         int, typer.Option(min=10, help="Cells, drawn uniformly; all of a space with fewer.")
     ] = 200,
+    batches: Annotated[
+        int | None,
+        typer.Option(min=1, help="Validation batches that a cell is measured on; default all."),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +57,7 @@ def fidelity(
     settings, truth = contest.where(o.given(epochs=contest.epochs))
     with Watch() as watch:
         results = measure_fidelity(
-            settings, contenders, contest.seeds, samples, truth, json_file, watch
+            settings, contenders, contest.seeds, samples, batches, truth, json_file, watch
         )
     report = results.report()
     if plot is not None and report["rows"]:
