@@ -156,3 +156,12 @@ def test_a_tie_is_said(margin: float, warns: bool) -> None:
     warning = health(margin_min=margin).tie_warning()
     assert (warning is not None) == warns
     assert warning is None or "chance" in warning
+
+
+def test_a_margin_is_between_candidates_that_can_survive() -> None:
+    candidates = {name: nn.Linear(1, 1) for name in "abc"}
+    supernet = Supernet(nasp.Choice(candidates, search_only=["b"]))
+    with torch.no_grad():
+        supernet.alphas["network"].copy_(torch.tensor([[0.75, 0.75, 0.25]]))
+    architecture = supernet.architecture(supernet.discretise(supernet.alphas))
+    assert HealthMonitor(supernet, architecture).end_epoch().margin_min == 0.5

@@ -269,3 +269,43 @@ def test_an_architecture_of_another_network() -> None:
     off = {f"normal/{k}": None for k in range(3)}
     with pytest.raises(UsageError, match=r"every edge of a Node \(normal/0, normal/1, normal/2\)"):
         supernet.path(Architecture({**good.edges, **off}))
+
+
+def searched_only(share: str | None = None, names: tuple[str, ...] = ("b",)) -> Choice:
+    return Choice({name: nn.Linear(2, 2) for name in "abc"}, share, search_only=names)
+
+
+def test_what_is_there_for_the_search_only_never_survives() -> None:
+    node = Node([searched_only(f"t/{row}") for row in range(2)], keep=1)
+    supernet = Supernet(node)
+    assert supernet.tables["t"].surviving == [0, 2]
+    # b is the largest of both edges; without it the second edge is the stronger.
+    alphas = {"t": torch.tensor([[0.1, 0.9, 0.2], [0.4, 0.8, 0.3]])}
+    path = supernet.discretise(alphas)
+    assert path["t"].tolist() == [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    generator = torch.Generator().manual_seed(0)
+    drawn = Counter(
+        name
+        for _ in range(200)
+        for name in supernet.architecture(supernet.random_path(generator)).edges.values()
+        if name is not None
+    )
+    assert drawn.keys() == {"a", "c"}
+    assert min(drawn.values()) > 60
+    leaves = supernet.probe(path)
+    x = torch.ones(3, 2)
+    supernet(x, x).sum().backward()
+    assert leaves["t"].grad is not None
+    assert (leaves["t"].grad != 0).all()  # the probe still tells what it would do
+
+
+def test_edges_of_a_table_agree_on_what_never_survives() -> None:
+    with pytest.raises(UsageError, match="'t/1' and 't/0', which share the table 't', must have"):
+        Supernet(nn.Sequential(searched_only("t/0"), searched_only("t/1", ("c",))))
+
+
+def test_something_must_be_able_to_survive() -> None:
+    with pytest.raises(UsageError, match="at least one candidate that is not search_only"):
+        searched_only(names=("a", "b", "c"))
+    with pytest.raises(UsageError, match="Unknown candidate 'd': choose one of a, b, c"):
+        searched_only(names=("d",))

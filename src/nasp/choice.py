@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasp.errors import UsageError
+from nasp.errors import UsageError, unknown_name
 from nasp.fused import FusedCandidates, FusedEdge
 from nasp.partial_channels import alike_frames
 from nasp.probe import attach_probe, same_shapes, tensors_of, with_tensors
@@ -63,14 +63,21 @@ class Choice(nn.Module):
         candidates: name -> candidate operation; names without dots.
         share: ties the edge to a row of alphas: all choices with the same `share`, such as
             ``"normal/0"`` (table ``normal``), choose alike. Default: a row of its own.
+        search_only: candidates that can have a share in a mixture, but never survive.
 
     Raises:
-        UsageError: fewer than one candidate, or a name that cannot be a submodule's.
+        UsageError: fewer than one candidate that can survive, or a name that cannot be a
+            submodule's.
     """
 
     run: Run
 
-    def __init__(self, candidates: Mapping[str, nn.Module], share: str | None = None) -> None:
+    def __init__(
+        self,
+        candidates: Mapping[str, nn.Module],
+        share: str | None = None,
+        search_only: Iterable[str] = (),
+    ) -> None:
         super().__init__()
         if not candidates:
             raise UsageError("A Choice needs at least one candidate operation.")
@@ -82,6 +89,11 @@ class Choice(nn.Module):
             ) from error
         self.names = tuple(candidates)
         self.share = share
+        self.search_only = frozenset(search_only)
+        if unknown := sorted(self.search_only.difference(self.names)):
+            raise unknown_name("candidate", unknown[0], self.names)
+        if self.search_only.issuperset(self.names):
+            raise UsageError("A Choice needs at least one candidate that is not search_only.")
         self.run = Single(0)
 
     @property

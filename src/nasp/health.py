@@ -104,7 +104,8 @@ class HealthMonitor:
 
     def end_epoch(self) -> Health:
         """Return the epoch's figures and begin the next."""
-        margins = [_margins(a.detach()) for a in self.supernet.alphas.values()]
+        alphas, tables = self.supernet.alphas, self.supernet.tables
+        margins = [_margins(a.detach()[:, tables[n].surviving]) for n, a in alphas.items()]
         margin = torch.cat(margins)
         held = [name for name in self._latest.edges.values() if name is not None]
         free = Counter(self._free())

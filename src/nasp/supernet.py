@@ -20,11 +20,21 @@ Alphas = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Table:
-    """One tensor of alphas ``[edges, candidates]``: which edges, which candidate operations."""
+    """One tensor of alphas ``[edges, candidates]``: which edges, which candidate operations.
+
+    Attributes:
+        search_only: the numbers of the candidates that never survive; see `Choice`.
+    """
 
     name: str
     edges: tuple[str, ...]
     candidates: tuple[str, ...]
+    search_only: tuple[int, ...] = ()
+
+    @property
+    def surviving(self) -> list[int]:
+        """The numbers of the candidates that can survive."""
+        return [k for k in range(len(self.candidates)) if k not in self.search_only]
 
 
 class Supernet(nn.Module):
@@ -89,12 +99,15 @@ class Supernet(nn.Module):
     ) -> Alphas:
         """Return prox_C1 of the alphas with the kept entries on: one-hot rows, zero where off.
 
+        A candidate that is `search_only` is never kept.
+
         Args:
             alphas: table -> ``[edges, candidates]``.
             generator: breaks ties uniformly; default torch's global one.
         """
-        chosen = {name: largest_entries(a.detach(), generator) for name, a in alphas.items()}
-        strengths = torch.cat([a.detach().amax(dim=1) for a in alphas.values()])
+        eligible = {name: self._eligible(name, a.detach()) for name, a in alphas.items()}
+        chosen = {name: largest_entries(a, generator) for name, a in eligible.items()}
+        strengths = torch.cat([a.amax(dim=1) for a in eligible.values()])
         surviving = surviving_edges(strengths, self.groups, generator)
         rows = torch.split(surviving, [len(table.edges) for table in self.tables.values()])
         return {
@@ -189,6 +202,11 @@ class Supernet(nn.Module):
                 )
         return path
 
+    def _eligible(self, table: str, alphas: Tensor) -> Tensor:
+        """Return alphas, minus infinity for candidates that never survive."""
+        left_out = torch.tensor(self.tables[table].search_only, dtype=torch.long)
+        return alphas.index_fill(1, left_out.to(alphas.device), -torch.inf)
+
     def _chosen(self, path: Mapping[str, Tensor]) -> Iterator[tuple[str, int, int | None]]:
         for name in self.tables:
             rows, on = path[name].argmax(dim=1).tolist(), path[name].any(dim=1).tolist()
@@ -226,7 +244,8 @@ def _tables(choices: Mapping[str, list[Choice]]) -> dict[str, Table]:
         edges_of.setdefault(table or edge, []).append(edge)
     tables = {}
     for name, edges in edges_of.items():
-        candidates = choices[edges[0]][0].names
+        first = choices[edges[0]][0]
+        candidates = first.names
         for edge in edges:
             for choice in choices[edge]:
                 if choice.names != candidates:
@@ -235,7 +254,13 @@ def _tables(choices: Mapping[str, list[Choice]]) -> dict[str, Table]:
                         f" '{edges[0]}', which shares its table '{name}', has"
                         f" {', '.join(candidates)}: give both the same, or different tables."
                     )
-        tables[name] = Table(name, tuple(edges), candidates)
+                if choice.search_only != first.search_only:
+                    raise UsageError(
+                        f"Edge '{edge}' and '{edges[0]}', which share the table '{name}', must have"
+                        " the same candidates as search_only."
+                    )
+        search_only = tuple(k for k, c in enumerate(candidates) if c in first.search_only)
+        tables[name] = Table(name, tuple(edges), candidates, search_only)
     return tables
 
 

@@ -172,3 +172,14 @@ def test_a_long_front_is_thinned_and_still_within(
         if all(sum(table.own[i][1] for i in on) <= 3.0 for table in tables)
     )
     assert 0.95 * best <= kept <= best + 1e-6
+
+
+def test_what_never_survives_is_no_way_to_be_cheap() -> None:
+    candidates = {"none": nn.Identity(), "a": nn.Linear(2, 2), "b": nn.Linear(2, 2, bias=False)}
+    supernet = Supernet(Choice(candidates, search_only=["none"]))
+    table = cost_table(supernet, running_parameters, None)
+    alphas = {"network": torch.tensor([[0.9, 0.5, 0.1]])}
+    assert nearest_within(alphas, [table], [9.0]) == {0: 1}
+    assert nearest_within(alphas, [table], [4.0]) == {0: 2}
+    assert nearest_within(alphas, [table], [3.0]) is None
+    assert cheapest(table) == {0: 2}

@@ -86,8 +86,9 @@ class _Programme:
 
     def _edge(self, edge: int) -> Front:
         fronts = []
-        for k, loss in enumerate(self.losses[edge]):
-            own = Front.of([table.own[edge][k] for table in self.tables], loss, (edge, k))
+        for k in self.tables[0].surviving(edge):
+            costs = [table.own[edge][k] for table in self.tables]
+            own = Front.of(costs, self.losses[edge][k], (edge, k))
             fronts.append(own.plus(self._inside((edge, k)), self.room))
         return reduce(lambda one, other: one.joined(other, self.room), fronts)
 

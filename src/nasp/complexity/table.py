@@ -76,6 +76,10 @@ class CostTable:
                 cost = cost + rows[edge][k] * self._mixed(inner, rows)
         return cost
 
+    def surviving(self, edge: int) -> list[int]:
+        """Return the candidates that can survive on an edge."""
+        return [t.surviving for t in self.tables.values() for _ in t.edges][edge]
+
     def children(self, parent: Parent | None) -> list[int]:
         """Return the edges that lie in a candidate; None: those that lie in none."""
         return self._children.get(parent, [])

@@ -46,7 +46,6 @@ class CellSpace:
     normal: Mapping[str, Candidate]
     reduce: Mapping[str, Candidate]
     data: DataKind = field(default="images", init=False)
-    search_only: frozenset[str] = field(default=frozenset(), init=False)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes].

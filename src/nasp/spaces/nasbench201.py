@@ -104,7 +104,6 @@ class NASBench201:
     )
     nodes: int = NODES
     data: DataKind = field(default="images", init=False)
-    search_only: frozenset[str] = field(default=frozenset(), init=False)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes]."""

@@ -42,7 +42,6 @@ class Recurrent:
 
     name = "recurrent"
     data: DataKind = "text"
-    search_only = frozenset({"none"})
 
     def supernet(self, config: LanguageConfig) -> LanguageModel:
         """Return a language model with a `Choice` on each edge; see `LanguageModel.forward`."""

@@ -193,7 +193,7 @@ class _Mixed(NamedTuple):
 
 def _edge(node: int, source: int) -> Choice:
     candidates = {name: make() for name, make in OPERATIONS.items()}
-    return Choice(candidates, share=edge_name(node, source))
+    return Choice(candidates, share=edge_name(node, source), search_only=["none"])
 
 
 def _reads(operations: Sequence[Sequence[nn.Module | None]]) -> list[Read] | None:

@@ -26,14 +26,9 @@ def small_supernet(space: Space) -> Supernet:
 
 
 def random_architecture(space: Space, seed: int) -> Architecture:
-    """Return a uniformly random architecture of a space, without its `search_only` candidates."""
+    """Return a uniformly random architecture of a space."""
     supernet = small_supernet(space)
-    alphas = {name: torch.zeros_like(a.detach()) for name, a in supernet.alphas.items()}
-    for name, table in supernet.tables.items():
-        left_out = [k for k, c in enumerate(table.candidates) if c in space.search_only]
-        alphas[name][:, left_out] = -1.0
-    path = supernet.discretise(alphas, torch.Generator().manual_seed(seed))
-    return supernet.architecture(path)
+    return supernet.architecture(supernet.random_path(torch.Generator().manual_seed(seed)))
 
 
 def candidates_of(space: Space) -> dict[str, list[str]]:

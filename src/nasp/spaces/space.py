@@ -74,11 +74,6 @@ class Space(Protocol):
         """
         ...
 
-    @property
-    def search_only(self) -> frozenset[str]:
-        """Candidates that are there for the search, and that no random architecture has."""
-        ...
-
     def supernet(self, config: Any) -> nn.Module:
         """Return a network with a `Choice` on every edge."""
         ...
