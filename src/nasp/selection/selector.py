@@ -21,6 +21,7 @@ from nasp.runs import RunFolder
 from nasp.selection.config import SelectConfig, Selecting
 from nasp.selection.contest import Contest
 from nasp.selection.halving import Rung, halving_schedule
+from nasp.selection.neighbours import neighbours
 from nasp.selection.rerank import rerank
 from nasp.selection.table import Contender, Selection
 from nasp.selection.trial import Trial
@@ -80,6 +81,13 @@ class Selector:
         ranked = [_contender(architecture, proposed) for architecture in admitted]
         if is_trained:
             ranked = self._rerank(ranked)
+        if isinstance(proposed, Visits) and len(ranked) < finalists:
+            # Few were visited: the rest of the budget goes to what is nearest to the last.
+            near = map(self.admit, neighbours(self.supernet, next(iter(admitted))))
+            others = [
+                architecture for architecture in dict.fromkeys(near) if architecture not in admitted
+            ]
+            ranked += [_contender(a, proposed) for a in others[: finalists - len(ranked)]]
         schedule = self._schedule(len(ranked)) if mode == "train" else []
         if schedule:
             finalists = schedule[0].networks
