@@ -14,6 +14,7 @@ from nasp.strategies import STRATEGIES
 from nasp.supernet import Supernet
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
+TEXT = BenchSettings(space="recurrent", channels=4, cells=1, batch=2, bptt=3, vocabulary=5)
 CELLS = BenchSettings(channels=4, cells=2, batch=2, image_size=8)
 BY_SIZE = ["nor_conv_3x3", "nor_conv_1x1", "none", "skip_connect", "avg_pool_3x3"]
 
@@ -89,11 +90,12 @@ def test_every_strategy_is_a_row() -> None:
     assert not (set(STRATEGIES) - iterative) & set(row_names())
 
 
+@pytest.mark.parametrize("settings", [TINY, TEXT], ids=["images", "text"])
 @pytest.mark.parametrize("row", row_names())
-def test_every_row_runs_the_same_path(row: str) -> None:
-    iteration = make_iteration(row, TINY)
-    supernet = make_supernet(TINY)
-    assert iteration.architecture == supernet.architecture(random_path(supernet, TINY)).edges
+def test_every_row_runs_the_same_path(row: str, settings: BenchSettings) -> None:
+    iteration = make_iteration(row, settings)
+    supernet = make_supernet(settings)
+    assert iteration.architecture == supernet.architecture(random_path(supernet, settings)).edges
     for _ in range(2):
         iteration.arch_step()
         iteration.weight_step()
@@ -104,3 +106,9 @@ def test_unknown_rows_and_spaces_are_refused() -> None:
         make_iteration("nsap", TINY)
     with pytest.raises(UsageError, match="Unknown search space"):
         make_iteration(FLOOR, TINY.model_copy(update={"space": "mars"}))
+
+
+def test_candidates_of_a_recurrent_cell_are_limited_and_none_still_never_survives() -> None:
+    supernet = make_supernet(TEXT.model_copy(update={"candidates": 2}))
+    assert candidates(supernet) == ["none", "tanh"]
+    assert supernet.tables["recurrent"].surviving == [1]

@@ -21,6 +21,7 @@ from nasp.learner import Learner
 from nasp.rebuild import rebuild
 from nasp.runs import RunFolder
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
+from nasp.strategies import STRATEGIES
 
 PUBLISHED = (
     "Genotype(recurrent=[('sigmoid', 0), ('relu', 1), ('relu', 1), ('identity', 1), ('tanh', 2),"
@@ -106,8 +107,8 @@ def test_search_train_resume_and_show(run: Run, text: Path, tmp_path: Path) -> N
     assert shown["metrics"][1]["valid_perplexity"] == pytest.approx(math.exp(losses[1]))
 
 
-@pytest.mark.parametrize("strategy", ["darts", "gdas", "random-sharing", "drnas"])
-def test_rivals_search_texts_too(run: Run, text: Path, strategy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_every_strategy_searches_texts(run: Run, text: Path, strategy: str, tmp_path: Path) -> None:
     options = ["--epochs", 1, "--strategy", strategy, "--out", "found", "--json"]
     code, out, _ = run("search", "--data", f"text:{text}", *SMALL, *options)
     assert code == 0

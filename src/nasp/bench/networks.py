@@ -9,13 +9,12 @@ from torch import nn
 from torch.nn.functional import pad
 
 from nasp.bench.settings import BenchSettings
+from nasp.bench.workloads import network_size
 from nasp.choice import Choice
 from nasp.complexity import parameter_counts
-from nasp.errors import UsageError
-from nasp.spaces import NetworkConfig, find_space
+from nasp.spaces import find_space
 from nasp.supernet import Alphas, Supernet
 
-CLASSES = 10
 LEAD = 0.2
 """The path's alphas above the others': more than the alphas move while a row is measured."""
 
@@ -47,17 +46,8 @@ def make_network(settings: BenchSettings, partial_channels: int = 1) -> nn.Modul
     Raises:
         UsageError: the space, or a network of this size in it, does not exist.
     """
-    config = NetworkConfig(
-        channels=settings.channels,
-        cells=settings.cells,
-        image_size=settings.image_size,
-        classes=CLASSES,
-        partial_channels=partial_channels,
-    )
     space = find_space(settings.space)
-    if space.data != "images":
-        raise UsageError(f"Space '{space.name}' cannot be measured yet: choose one for images.")
-    network = space.supernet(config)
+    network = space.supernet(network_size(space, settings, partial_channels))
     if settings.candidates is not None:
         _set_candidates(network, settings.candidates)
     return network
@@ -87,7 +77,8 @@ def _set_candidates(network: nn.Module, count: int) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, Choice):
                 candidates = _candidates(child, orders[id(child)], count)
-                module.add_module(name, Choice(candidates, child.share))
+                search_only = child.search_only.intersection(candidates)
+                module.add_module(name, Choice(candidates, child.share, search_only))
 
 
 def _orders(network: nn.Module) -> dict[int, list[str]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nasp.bench.networks import CLASSES, make_network, make_supernet, random_path
+from nasp.bench.networks import make_network, make_supernet, random_path
 from nasp.bench.settings import PRECISIONS, BenchSettings
+from nasp.bench.workloads import Workload, workload
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.derive import derive
 from nasp.errors import unknown_name
@@ -19,7 +20,6 @@ from nasp.learner import Learner, make_fabric
 from nasp.strategies import STRATEGIES, Horizon, Problem, make_strategy
 from nasp.strategies.nasp import PAPER
 from nasp.supernet import Supernet
-from nasp.tasks.supervised import Supervised
 
 FLOOR = "floor"
 """Two training steps of the path alone: the plain network that `nasp.derive` makes of it.
@@ -93,17 +93,18 @@ def make_iteration(row: str, settings: BenchSettings) -> Iteration:
     parts = 1 if strategy_name is None else STRATEGIES[strategy_name].partial_channels
     supernet = make_supernet(settings, parts)
     architecture = supernet.architecture(random_path(supernet, settings))
+    work = workload(settings, supernet.network)
     if strategy_name is None:
         plain = derive(supernet, architecture)
-        learner = _learner(plain, list(plain.parameters()), settings)
+        learner = _learner(plain, list(plain.parameters()), settings, work)
         arch_step = weight_step = learner.weight_step
     else:
-        learner = _learner(supernet, supernet.weights(), settings)
+        learner = _learner(supernet, supernet.weights(), settings, work)
         penalty = Regulariser(parameter_counts(supernet), weight=0.0)
         problem = Problem(supernet, learner, HORIZON, settings.seed, penalty)
         strategy = make_strategy(strategy_name, problem, options)
         arch_step, weight_step = strategy.arch_step, strategy.weight_step  # type: ignore[assignment]
-    train, val = (learner.fabric.to_device(_batch(settings, part)) for part in range(2))
+    train, val = map(learner.fabric.to_device, work.batches)
     del supernet
     gc.collect()
     return Iteration(
@@ -115,17 +116,13 @@ def make_iteration(row: str, settings: BenchSettings) -> Iteration:
 
 
 def _learner(
-    network: nn.Module | Supernet, weights: list[nn.Parameter], settings: BenchSettings
+    network: nn.Module | Supernet,
+    weights: list[nn.Parameter],
+    settings: BenchSettings,
+    work: Workload,
 ) -> Learner:
     fabric = make_fabric(_accelerator(settings.device), PRECISIONS[settings.dtype])
-    # The optimiser and clipping of a search's defaults.
-    return Learner(
-        fabric,
-        network,
-        Supervised(),
-        weights,
-        lambda parameters: torch.optim.SGD(parameters, lr=0.025, momentum=0.9, weight_decay=3e-4),
-    )
+    return Learner(fabric, network, work.task, weights, work.optimizer, work.clip)
 
 
 def _accelerator(device: str) -> str:
@@ -133,10 +130,3 @@ def _accelerator(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _batch(settings: BenchSettings, part: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(2 * settings.seed + part)
-    size = settings.image_size
-    images = torch.randn(settings.batch, 3, size, size, generator=generator)
-    return images, torch.randint(CLASSES, (settings.batch,), generator=generator)

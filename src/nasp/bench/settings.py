@@ -15,10 +15,12 @@ class BenchSettings(BaseModel):
 
     Attributes:
         space: the search space's name.
-        channels: channels of the first cell.
+        channels: channels of the first cell; of a recurrent one its units.
         cells: cells in all; in ``nasbench201`` cells a stage.
-        batch: images a step.
+        batch: images, or columns of text, a step.
         image_size: height and width of an image.
+        bptt: tokens of a column in a step; read in a space for text.
+        vocabulary: number of tokens; read in a space for text.
         candidates: candidate operations of each edge, see `nasp.bench.networks`; None: the
             space's own.
         path_candidates: the path is drawn from the first so many of them, so that series over
@@ -36,6 +38,8 @@ class BenchSettings(BaseModel):
     cells: int = Field(8, ge=1)
     batch: int = Field(16, ge=1)
     image_size: int = Field(32, ge=4)
+    bptt: int = Field(35, ge=1)
+    vocabulary: int = Field(10_000, ge=2)
     candidates: int | None = Field(None, ge=1)
     path_candidates: int | None = Field(None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -25,6 +25,8 @@ Examples:
   nasp bench cost --rows floor,nasp,nasp-plain --threads 2 --json cost.json
 
   nasp bench cost --space nasp12 --channels 16 --batch 64 --device cuda --dtype bfloat16
+
+  nasp bench cost --space recurrent --channels 300 --cells 1 --batch 64
 """
 
 SCALE_EXAMPLES = """

@@ -12,12 +12,18 @@ from nasp.cli.sharing import sharing
 
 def measurement(
     space: Annotated[str, typer.Option(help="The search space's name.")] = "darts",
-    channels: Annotated[int, typer.Option(min=1, help="Channels of the first cell.")] = 16,
+    channels: Annotated[
+        int, typer.Option(min=1, help="Channels of the first cell; of recurrent, its units.")
+    ] = 16,
     cells: Annotated[
         int, typer.Option(min=1, help="Cells in all; in nasbench201 cells a stage, of three.")
     ] = 8,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step; of a text, columns.")] = 16,
     image_size: Annotated[int, typer.Option(min=4, help="Height and width of an image.")] = 32,
+    bptt: Annotated[int, typer.Option(min=1, rich_help_panel=o.TEXT, help="Tokens a column.")] = 35,
+    vocabulary: Annotated[
+        int, typer.Option(min=2, rich_help_panel=o.TEXT, help="Number of tokens.")
+    ] = 10_000,
     candidates: Annotated[
         int | None,
         typer.Option(
@@ -53,6 +59,8 @@ def measurement(
         cells=cells,
         batch=batch,
         image_size=image_size,
+        bptt=bptt,
+        vocabulary=vocabulary,
         candidates=candidates,
         device=device,
         dtype=dtype,
