@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from nasp.bench import fidelity
 from nasp.bench.budget import Budget
 from nasp.bench.contender import contenders_of
-from nasp.bench.fidelity import agreement, drawn_cells, kendall, measure_fidelity
+from nasp.bench.fidelity import agreement, drawn_cells, kendall, measure_fidelity, parameters
 from nasp.bench.fidelity_plot import draw_fidelity, fidelity_points
 from nasp.bench.fidelity_run import FidelityRequest, FidelitySample, run
 from nasp.bench.quality_settings import QualitySettings
 from nasp.bench.truth import embedded
 from nasp.cli import main
+from nasp.cli.bench_fidelity import _chance
 from nasp.errors import UsageError
 from nasp.events import nobody
 
@@ -70,6 +71,14 @@ def test_agreement() -> None:
     coarse = agreement([None, 0.2, 0.6, 0.5, 0.4, 0.3], table)
     assert coarse.kendall == pytest.approx((9 - 6) / 15)
     assert (coarse.kendall_upper, coarse.picked) == (-1.0, 90.0)
+
+
+def test_parameters_of_cells() -> None:
+    cells = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"]
+    sizes = parameters("nasbench201-3", [f"|{c}~0|+|none~0|avg_pool_3x3~1|" for c in cells])
+    none, skip, one, three = (size - sizes[0] for size in sizes)
+    assert none == skip == 0
+    assert three == 9 * one == 9 * (4 * 4 + 8 * 8 + 16 * 16)
 
 
 def test_cells_are_drawn_once_for_all() -> None:
@@ -138,6 +147,7 @@ def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (good["kendall"]["mean"], bad["kendall"]["mean"]) == pytest.approx((1.0, -1.0))
     assert good["picked"]["mean"] == max(report["truth"])
     assert len(report["cells"]) == 30
+    assert 0 < report["parameters"]["kendall"] < 1
     again = Process()
     report = measured(monkeypatch, again, path, "gdas")
     assert [name for name, *_ in again.asked] == ["gdas", "gdas"]
@@ -154,6 +164,11 @@ def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_who_trains_no_supernet_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="'random' trains no supernet"):
         measured(monkeypatch, Process(), None, "random")
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.03179, "0.032"), (1e-5, "1e-05"), (0.0, "< 1e-06")])
+def test_a_chance_is_said_no_finer_than_it_is_known(p: float, said: str) -> None:
+    assert _chance(p) == said
 
 
 @pytest.mark.slow

@@ -22,10 +22,14 @@ from nasp.bench.results import Measurements, Results
 from nasp.bench.seeds import over_seeds
 from nasp.bench.truth import Truth
 from nasp.bench.turns import take_turns
+from nasp.complexity import parameter_counts
 from nasp.errors import UsageError
 from nasp.events import Observer
 from nasp.interruption import Interruption
+from nasp.spaces import find_space
+from nasp.spaces.space import NetworkConfig
 from nasp.strategies import STRATEGIES
+from nasp.supernet import Supernet
 
 DEFAULT_STRATEGIES = ("nasp", "random-sharing")
 """The method, and the supernet that every cell had an equal part in."""
@@ -71,7 +75,8 @@ def measure_fidelity(
         observe: told before each search.
 
     Returns:
-        The results. Their report has ``rows``, ``cells``, ``truth``, ``settings``, ``failed``.
+        The results. Their report has ``rows``, ``parameters`` (the agreement of the cells' size
+        with the table, which costs no search), ``cells``, ``truth``, ``settings``, ``failed``.
 
     Raises:
         UsageError: a setting does not fit, or the file has other settings.
@@ -88,7 +93,12 @@ def measure_fidelity(
             )
         settings.job(contender, 0, 1, 0)
     shared = {**settings.shared(), "table": truth.digest, "samples": len(cells), "batches": batches}
-    results = Results(path, "fidelity", shared, lambda found: _summary(found, cells, truth))
+    by_size = agreement(
+        parameters(settings.space, cells), [truth.accuracies[cell] for cell in cells]
+    )
+    results = Results(
+        path, "fidelity", shared, lambda found: _summary(found, cells, truth, by_size)
+    )
     check_same(results, contenders)
 
     def measure(key: str, interruption: Interruption) -> dict[str, Any]:
@@ -118,8 +128,17 @@ def drawn_cells(truth: Truth, samples: int) -> list[str]:
     return [cells[index] for index in order[:samples].tolist()]
 
 
+def parameters(space: str, cells: Sequence[str]) -> list[float]:
+    """Return how many parameters the candidates of each cell have in a small network."""
+    named = find_space(space)
+    supernet = Supernet(named.supernet(NetworkConfig(channels=4, cells=1)))
+    counts = parameter_counts(supernet)
+    paths = (supernet.path(named.parse(cell)) for cell in cells)
+    return [sum(float((counts[n] * p).sum()) for n, p in path.items()) for path in paths]
+
+
 def agreement(shared: Sequence[float | None], table: Sequence[float]) -> Agreement:
-    """Return how well accuracies under shared weights rank cells.
+    """Return how well accuracies under shared weights, or any other scores, rank cells.
 
     Args:
         shared: of each cell; None, where its loss was not finite, is the worst.
@@ -146,7 +165,9 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> tuple[float, flo
     return tau.item(), p.item()
 
 
-def _summary(found: Measurements, cells: Sequence[str], truth: Truth) -> dict[str, Any]:
+def _summary(
+    found: Measurements, cells: Sequence[str], truth: Truth, by_size: Agreement
+) -> dict[str, Any]:
     table = [truth.accuracies[cell] for cell in cells]
     by_label: dict[str, dict[int, Any]] = {}
     for key, value in found.items():
@@ -175,6 +196,7 @@ def _summary(found: Measurements, cells: Sequence[str], truth: Truth) -> dict[st
     first = next(iter(found.values()), None)
     return {
         "rows": rows,
+        "parameters": by_size._asdict(),
         "cells": list(cells),
         "truth": table,
         "table": {"name": truth.name, "cells": len(truth.accuracies), "best": truth.best},

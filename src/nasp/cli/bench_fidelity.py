@@ -12,6 +12,9 @@ from nasp.cli import options as o
 from nasp.cli.contest_options import Contest, with_contest
 from nasp.cli.tables import print_table
 
+SMALLEST_P = 1e-6
+"""Below it the tails of the normal approximation, in single precision, say nothing."""
+
 EXAMPLES = """
 Examples:
 
@@ -67,6 +70,7 @@ def fidelity(
 
 
 def _show(report: Mapping[str, Any]) -> None:
+    size = report["parameters"]
     columns = (
         "contender",
         "seeds",
@@ -86,24 +90,41 @@ def _show(report: Mapping[str, Any]) -> None:
                 str(len(row["seeds"])),
                 _mean(row["kendall"]),
                 f"{row['kendall']['worst']:.2f}",
-                f"{max(row['p']):.2g}",
+                _chance(max(row["p"])),
                 _mean(row["kendall_upper"]),
                 _mean(row["picked"]),
                 f"{row['seconds']:.1f}",
                 f"{row['ranking_seconds']:.1f}",
             ]
             for row in report["rows"]
+        ]
+        + [
+            [
+                "(parameters)",
+                "",
+                f"{size['kendall']:.2f}",
+                "",
+                _chance(size["p"]),
+                f"{size['kendall_upper']:.2f}",
+                f"{size['picked']:.2f}",
+                "",
+                "",
+            ]
         ],
     )
     table = report["table"]
     typer.echo(
         f"Kendall's τ-b over {len(report['cells'])} cells of the table {table['name']} (best"
-        f" {table['best']:.2f} %); picked: the cell that the shared weights put first."
+        f" {table['best']:.2f} %); picked: the cell that is put first."
     )
 
 
 def _mean(spread: Mapping[str, Any]) -> str:
     return f"{spread['mean']:.2f} ± {spread['std']:.2f}"
+
+
+def _chance(p: float) -> str:
+    return f"{p:.2g}" if p >= SMALLEST_P else f"< {SMALLEST_P:g}"
 
 
 fidelity.__doc__ = f"{fidelity.__doc__}\n{EXAMPLES}"
