@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import nasp.fused
+from nasp.chain import Chain
 from nasp.choice import Choice, Node, Zero
 from nasp.errors import UsageError
 from nasp.learner import gradient_of
-from nasp.products import Chain
 from nasp.spaces import NetworkConfig, find_space, spaces_of
 from nasp.supernet import Supernet
 
@@ -74,13 +74,13 @@ class HalfCheckpointed(Cell):
 def measured(
     supernet: Supernet, path: dict[str, Tensor], x: Tensor, fused: bool | None
 ) -> dict[str, Tensor]:
-    """Alphas' gradients and buffers after one pass; fused None is the plain graph."""
+    """Alphas' gradients and buffers after one A step's pass; fused None is the plain graph."""
     again = copy.deepcopy(supernet)
     if fused is None:
         leaves = {name: a.clone().requires_grad_() for name, a in path.items()}
         again.mixture(leaves)
     else:
-        leaves = again.probe(path, fused=fused)
+        leaves = again.probe(path, fused, fixed_weights=True)
     again(x).square().sum().backward(inputs=list(leaves.values()))
     gradients = {name: gradient_of(leaf) for name, leaf in leaves.items()}
     return {**gradients, **dict(again.named_buffers())}
@@ -121,6 +121,28 @@ def test_the_width_of_chunks_changes_nothing(widest: int, monkeypatch: pytest.Mo
     path = supernet.random_path(torch.Generator().manual_seed(1))
     x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     assert_same(measured(supernet, path, x, True), measured(supernet, path, x, False))
+
+
+@pytest.mark.parametrize("fixed_weights", [False, True])
+def test_chosen_weights_get_a_gradient_unless_they_are_fixed(fixed_weights: bool) -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(Cell()).double()
+    x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    path = {name: torch.eye(a.shape[1], dtype=a.dtype)[:1] for name, a in supernet.alphas.items()}
+    found = []
+    for run in ("probe", "single"):
+        again = copy.deepcopy(supernet)
+        if run == "probe":
+            again.probe(path, fixed_weights=fixed_weights)
+        else:
+            again.single(path)
+        again(x).square().sum().backward()
+        found.append({name: w.grad for name, w in again.named_parameters() if w.grad is not None})
+    ours, alone = found
+    if fixed_weights:
+        # Those of BatchNorms come for nothing.
+        alone = {n: g for n, g in alone.items() if "candidates" not in n or g.dim() == 1}
+    assert_same(ours, alone)
 
 
 def test_single_precision_is_near() -> None:

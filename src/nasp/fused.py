@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nasp.chain import Chain
 from nasp.pending import Pending, Place
 from nasp.probe import ForwardState, attach_probe, run_unchanged, same_shapes, tensors_of
-from nasp.products import Chain, Features, add_inner_products
+from nasp.products import Features, Member, add_inner_products
 
-WIDEST_ON_CPU = 2**20
-"""Values of the widest layer on a CPU: larger ones leave the cache, and gain nothing."""
+WIDEST_ON_CPU = 2**18
+"""Values of a layer of all candidates that run side by side on a CPU: more leave the cache."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,11 @@ class FusedPass:
 
     Args:
         leaves: the tables' discrete alphas ``[edges, candidates]``, which get the gradient.
+        fixed_weights: chosen candidates' weights get none, and nothing is kept for one.
     """
 
-    def __init__(self, leaves: Sequence[Tensor]) -> None:
+    def __init__(self, leaves: Sequence[Tensor], fixed_weights: bool) -> None:
+        self.fixed_weights = fixed_weights
         self._pending = Pending()
         self._leaves: tuple[Tensor, ...] = _AlphasTap.apply(self._pending, *leaves)
         self._tapped: Any = WeakIdKeyDictionary()
@@ -92,16 +96,22 @@ class FusedEdge:
         readers, tapped = self.fused.tap(x)
         reader = _Reader.of(self, chosen, tapped)
         name, operation = self.candidates.names[chosen], self.candidates.operations[chosen]
+        chain = reader.chains[chosen]
+        if chain is not None and chain.ends_in_norm:
+            run = partial(chain.run, alpha=alphas[chosen], fixed_weights=self.fused.fixed_weights)
+            output: Tensor = run_unchanged(name, run, (tapped,), {})
+            reader.knows_chosen = True
+            return readers.hear(reader, output)
         output = run_unchanged(name, operation, (tapped,), {})
         if _is_image_batch(output):
-            return readers.listen(reader, output, tapped)
+            return readers.tap(reader, output, tapped)
         candidates = dict(zip(self.candidates.names, self.candidates.operations, strict=True))
         return attach_probe(alphas, candidates, chosen, (tapped,), {}, output)
 
     def attach(self, output: Tensor, x: Tensor) -> Tensor:
         """Return a node's output unchanged, with this switched-off edge's probe on it."""
         readers, tapped = self.fused.tap(x)
-        return readers.listen(_Reader.of(self, None, tapped), output, tapped)
+        return readers.tap(_Reader.of(self, None, tapped), output, tapped)
 
 
 @dataclass(eq=False)
@@ -111,12 +121,14 @@ class _Reader:
     Attributes:
         chains: of the candidates, None where one cannot be run as a chain in this pass.
         state: what candidates without a chain need; None where all have one.
+        knows_chosen: whether the chosen candidate's product comes by `Chain.run`.
     """
 
     edge: FusedEdge
     chosen: int | None
     chains: tuple[Chain | None, ...]
     state: ForwardState | None
+    knows_chosen: bool = False
     gradient: Tensor | None = None
     own_product: Tensor | None = None
 
@@ -144,7 +156,18 @@ class _Readers:
     edges: list[_Reader] = field(default_factory=list)
     are_done: bool = False
 
-    def listen(self, reader: _Reader, output: Tensor, tapped: Tensor) -> Tensor:
+    def hear(self, reader: _Reader, output: Tensor) -> Tensor:
+        """Keep the gradient of an output that is made of the tapped tensor, and new."""
+        self.edges.append(reader)
+
+        def keep(gradient: Tensor) -> None:
+            reader.gradient = gradient
+
+        output.register_hook(keep)
+        return output
+
+    def tap(self, reader: _Reader, output: Tensor, tapped: Tensor) -> Tensor:
+        """Keep the gradient of any output."""
         self.edges.append(reader)
         heard: Tensor = _OutputTap.apply(reader, output, tapped)
         return heard
@@ -222,37 +245,24 @@ class _AlphasTap(torch.autograd.Function):
 def _probe_all(pending: Pending, x: Tensor, readers: Sequence[_Reader]) -> None:
     """Let `pending` have <g, O_k(x)> for every candidate of every edge."""
     inputs = Features(x)
-    side_by_side: dict[tuple[object, ...], list[tuple[_Reader, int, Chain]]] = {}
+    side_by_side: dict[tuple[object, ...], list[Member]] = {}
     for reader in readers:
+        gradient = Features(_gradient(reader))
         for k, chain in enumerate(reader.chains):
-            if k == reader.chosen and reader.own_product is not None:
+            is_chosen = k == reader.chosen
+            if is_chosen and reader.knows_chosen:
+                continue
+            if is_chosen and reader.own_product is not None:
                 pending.add(reader.place(k), reader.own_product)
-            elif chain is not None:
-                key = (k, chain.signature, _gradient(reader).shape)
-                side_by_side.setdefault(key, []).append((reader, k, chain))
-            else:
+            elif chain is None:
                 pending.add(reader.place(k), _alone(reader, k, x))
-    gradients: dict[tuple[int, ...], Features] = {}
+            else:
+                member = Member(reader.place(k), chain, gradient, not is_chosen)
+                side_by_side.setdefault((k, chain.signature), []).append(member)
     width = max(1, WIDEST_ON_CPU // x.numel()) if x.device.type == "cpu" else len(readers)
-    chunks = (
-        alike[start : start + width]
-        for alike in side_by_side.values()
-        for start in range(0, len(alike), width)
-    )
-    for members in chunks:
-        edges = tuple(id(reader) for reader, _, _ in members)
-        if edges not in gradients:
-            several = [_gradient(reader) for reader, _, _ in members]
-            stacked = several[0] if len(several) == 1 else torch.cat(several, dim=1)
-            gradients[edges] = Features(stacked, len(members))
-        add_inner_products(
-            pending,
-            [reader.place(k) for reader, k, _ in members],
-            [chain for _, _, chain in members],
-            inputs,
-            gradients[edges],
-            [k != reader.chosen for reader, k, _ in members],
-        )
+    for alike in side_by_side.values():
+        for start in range(0, len(alike), width):
+            add_inner_products(pending, alike[start : start + width], inputs)
 
 
 def _alone(reader: _Reader, k: int, x: Tensor) -> Tensor:

@@ -25,30 +25,46 @@ class Place(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Sums over the N values of each channel.
+    """Sums over the N values of each channel, of one tensor or of M of them.
 
     Attributes:
         values: N.
-        sum: ``[M or 1, C]``.
-        squares: sums of squares ``[M or 1, C]``, or of all channels' products ``[M or 1, C, C]``.
+        sum: ``[C]`` or ``[M, C]``.
+        squares: sums of squares, of the shape of `sum`; or of all products of two channels,
+            ``[C, C]`` or ``[M, C, C]``.
     """
 
     values: int
     sum: Tensor
     squares: Tensor
 
+    @staticmethod
+    def stacked(several: Sequence[Moments]) -> Moments:
+        """Return the moments of M tensors as one."""
+        sums, squares = [m.sum for m in several], [m.squares for m in several]
+        return Moments(several[0].values, torch.stack(sums), torch.stack(squares))
 
-class _Waiting(NamedTuple):
-    """One candidate's end: a BatchNorm, behind a 1×1 convolution where `weight` is there."""
+
+class End(NamedTuple):
+    """A candidate's end: a BatchNorm, behind a 1×1 convolution where `weight` is there.
+
+    Attributes:
+        place: where the inner product belongs.
+        norm: the BatchNorm.
+        moments: of its input z, or of the input u of the 1×1 convolution before it.
+        overlap: <g, z> by channel, ``[C]``; with `weight` g'u, ``[C, C of u]``.
+        gradient_sum: sums of g by channel, ``[C]``.
+        is_noted: whether the BatchNorm takes note of the batch.
+        weight: the 1×1 convolution's, ``[C, C of u]``.
+    """
 
     place: Place
     norm: nn.BatchNorm2d
-    sum: Tensor
-    squares: Tensor
+    moments: Moments
     overlap: Tensor
     gradient_sum: Tensor
     is_noted: bool
-    weight: Tensor | None
+    weight: Tensor | None = None
 
 
 @dataclass
@@ -56,58 +72,22 @@ class Pending:
     """Inner products of a pass, and what BatchNorms are to take note of."""
 
     values: dict[Place, Tensor] = field(default_factory=dict)
-    waiting: dict[tuple[object, ...], list[_Waiting]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    waiting: dict[tuple[object, ...], list[End]] = field(default_factory=lambda: defaultdict(list))
     notes: list[tuple[nn.BatchNorm2d, Tensor, Tensor]] = field(default_factory=list)
 
     def add(self, place: Place, value: Tensor) -> None:
         """Add an inner product to what its place has."""
         self.values[place] = self.values[place] + value if place in self.values else value
 
-    def add_normalised(
-        self,
-        places: Sequence[Place],
-        norms: Sequence[nn.Module],
-        moments: Moments,
-        overlap: Tensor,
-        gradient_sum: Tensor,
-        noted: Sequence[bool],
-        weight: Tensor | None = None,
-    ) -> None:
-        """Add candidates that end in a BatchNorm, by sums over what comes before it.
-
-        Args:
-            places: of M candidates.
-            norms: their BatchNorms.
-            moments: of the BatchNorms' inputs, or of the 1×1 convolutions' before them.
-            overlap: <g, z> by channel ``[M, C]``; with `weight` g'u, ``[M, C, C of u]``.
-            gradient_sum: sums of g by channel, ``[M, C]``.
-            noted: whether a BatchNorm takes note of the batch.
-            weight: the 1×1 convolutions' ``[M, C, C of u]``, where they are left out.
-        """
-        for index, (place, norm) in enumerate(zip(places, norms, strict=True)):
-            assert isinstance(norm, nn.BatchNorm2d)
-            own = index if len(moments.sum) > 1 else 0
-            kind = (moments.values, overlap.shape[1:], norm.eps, norm.affine)
-            self.waiting[kind].append(
-                _Waiting(
-                    place,
-                    norm,
-                    moments.sum[own],
-                    moments.squares[own],
-                    overlap[index],
-                    gradient_sum[index],
-                    noted[index],
-                    None if weight is None else weight[index],
-                )
-            )
+    def add_end(self, end: End) -> None:
+        """Add a candidate by sums over what comes before its BatchNorm."""
+        kind = (end.moments.values, end.overlap.shape, end.norm.eps, end.norm.affine)
+        self.waiting[kind].append(end)
 
     def settle(self) -> dict[Place, Tensor]:
         """Return all inner products; let the BatchNorms take note; begin anew."""
-        for (count, *_), ends in self.waiting.items():
-            assert isinstance(count, int)
-            for end, value in zip(ends, self._ends(count, ends).unbind(), strict=True):
+        for ends in self.waiting.values():
+            for end, value in zip(ends, self._ends(ends).unbind(), strict=True):
                 self.add(end.place, value)
         _take_note(self.notes)
         values, self.values = self.values, {}
@@ -115,11 +95,9 @@ class Pending:
         self.notes.clear()
         return values
 
-    def _ends(self, count: int, ends: list[_Waiting]) -> Tensor:
+    def _ends(self, ends: list[End]) -> Tensor:
         overlap = torch.stack([end.overlap for end in ends])
-        moments = Moments(
-            count, torch.stack([e.sum for e in ends]), torch.stack([e.squares for e in ends])
-        )
+        moments = Moments.stacked([end.moments for end in ends])
         weights = [end.weight for end in ends if end.weight is not None]
         if weights:
             weight = torch.stack(weights)
@@ -150,7 +128,7 @@ def affine_of(
     assert isinstance(first, nn.BatchNorm2d)
     if count == 1:
         raise ValueError("BatchNorm needs more than one value a channel while training.")
-    mean = (moments.sum / count).expand(len(norms), -1)
+    mean = moments.sum / count
     variance = (moments.squares / count - mean * mean).clamp_min(0.0)
     unbiased = variance * (count / (count - 1))
     for index, (norm, is_noted) in enumerate(zip(norms, noted, strict=True)):

@@ -6,7 +6,7 @@ while nothing flows back through an operation whose a_k is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -187,7 +187,7 @@ class _Probe(torch.autograd.Function):
 
 
 def run_unchanged(
-    name: str, operation: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    name: str, operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Run a candidate, and see to it that its rivals find the same input."""
     inputs = tensors_of((args, kwargs))

@@ -1,79 +1,38 @@
 """Inner products <g, O(x)> at less than the cost of O(x), exactly.
 
 A probe needs one number of each candidate. Where candidates are chains of plain layers that
-read one tensor, they run side by side: alike layers of several edges as one wider layer, a
-leading ReLU or pooling once for all. And the last layers are never run: with z = W u (a 1×1
-convolution) under a BatchNorm, mean and variance of z follow from the first two moments of u, and
-<g, z> from g'u, so neither z nor its normalisation is computed. The small arithmetic that is left
-waits in `Pending` until the whole network is through, and is done for all edges together.
+read one tensor, a leading ReLU or pooling runs once for all. And the last layers are never run:
+with z = W u (a 1×1 convolution) under a BatchNorm, mean and variance of z follow from the first two
+moments of u, and <g, z> from g'u, so neither z nor its normalisation is computed. The small
+arithmetic that is left waits in `Pending` until the whole network is through, and is done for all
+edges together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from nasp.chain import Chain, is_pointwise
 from nasp.errors import UsageError
-from nasp.pending import Moments, Pending, Place, affine_of, normalised
-
-STATELESS = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d)
-KNOWN_LAYERS = (*STATELESS, nn.Identity, nn.Conv2d, nn.BatchNorm2d)
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A candidate operation as the chain of plain layers it is.
-
-    Attributes:
-        layers: in order, the identities left out.
-        signature: equal for chains that differ in their weights alone.
-    """
-
-    layers: tuple[nn.Module, ...]
-    signature: tuple[str, ...]
-
-    @staticmethod
-    def of(operation: nn.Module) -> Chain | None:
-        """Return the chain, or None where the candidate is something else."""
-        layers = tuple(la for la in _flattened(operation) if type(la) is not nn.Identity)
-        if not all(_is_known(layer) for layer in layers):
-            return None
-        return Chain(layers, tuple(repr(layer) for layer in layers))
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether no hook watches a layer, and its BatchNorms normalise by the batch."""
-        return not any(
-            layer._forward_hooks
-            or layer._forward_pre_hooks
-            or (not layer.training and type(layer) is nn.BatchNorm2d)
-            for layer in self.layers
-        )
+from nasp.pending import End, Moments, Pending, Place, affine_of, normalised
 
 
 class Features:
-    """A tensor ``[B, G·C, H, W]`` and what follows from it, each computed when first asked for.
+    """A tensor ``[B, C, H, W]`` and what follows from it, each computed when first asked for."""
 
-    Args:
-        tensor: G groups of channels side by side, one for each chain; G = 1 where chains share it.
-        groups: G.
-    """
-
-    def __init__(self, tensor: Tensor, groups: int = 1) -> None:
+    def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
-        self.groups = groups
         self._after: dict[str, Features] = {}
-        self._repeated: dict[int, Tensor] = {}
 
     @property
     def channels(self) -> int:
-        """C, the channels of one group."""
-        return self.tensor.shape[1] // self.groups
+        """C."""
+        return self.tensor.shape[1]
 
     @property
     def count(self) -> int:
@@ -82,23 +41,23 @@ class Features:
 
     @cached_property
     def matrix(self) -> Tensor:
-        """The same values as ``[N, G, C]``; a view where the tensor is channels-last."""
-        return self.tensor.permute(0, 2, 3, 1).reshape(-1, self.groups, self.channels)
+        """The same values as ``[N, C]``; a view where the tensor is channels-last."""
+        return self.tensor.permute(0, 2, 3, 1).reshape(-1, self.channels)
 
     @cached_property
     def sum(self) -> Tensor:
-        """Sum of each channel, ``[G, C]``."""
-        return self.tensor.sum(dim=(0, 2, 3)).view(self.groups, -1)
+        """Sum of each channel, ``[C]``."""
+        return self.matrix.sum(dim=0)
 
     @cached_property
     def square_sum(self) -> Tensor:
-        """Sum of each channel's squares, ``[G, C]``."""
-        return column_sums(self.matrix * self.matrix)
+        """Sum of each channel's squares, ``[C]``."""
+        return channel_products(self.tensor, self.tensor)
 
     @cached_property
     def products(self) -> Tensor:
-        """Products of the channels of each group, u'u: ``[G, C, C]``."""
-        return cross_products(self, self)
+        """Products of the channels with each other, u'u: ``[C, C]``."""
+        return self.matrix.T @ self.matrix
 
     def after(self, layer: nn.Module, signature: str) -> Features:
         """Return the features behind a layer without state, once for all layers alike."""
@@ -108,157 +67,110 @@ class Features:
             self._after[signature] = Features(alike(self.tensor))
         return self._after[signature]
 
-    def repeated(self, groups: int) -> Tensor:
-        """Return ``[B, groups·C, H, W]``: the same values for each of several chains."""
-        if groups == 1:
-            return self.tensor
-        if groups not in self._repeated:
-            self._repeated[groups] = torch.cat([self.tensor] * groups, dim=1)
-        return self._repeated[groups]
+
+class Member(NamedTuple):
+    """One candidate whose inner product is wanted.
+
+    Attributes:
+        place: where it belongs.
+        chain: the O.
+        gradient: the g, of the shape of O(x).
+        is_noted: whether its BatchNorms take note of this batch's statistics.
+    """
+
+    place: Place
+    chain: Chain
+    gradient: Features
+    is_noted: bool
 
 
-def column_sums(matrix: Tensor) -> Tensor:
-    """Sum ``[N, G, C]`` over N, as a product with ones: half the time of a reduction on a CPU."""
-    return (matrix.new_ones(len(matrix)) @ matrix.flatten(1)).view(matrix.shape[1:])
+def channel_products(left: Tensor, right: Tensor) -> Tensor:
+    """Return the inner product of each channel of two ``[B, C, H, W]``: ``[C]``."""
+    # What a BatchNorm's backward pass sums for its scale: read once, without a tensor of products.
+    zeros, ones = left.new_zeros(left.shape[1]), left.new_ones(left.shape[1])
+    _, products, _ = torch.ops.aten.native_batch_norm_backward(
+        left, right, None, None, None, zeros, ones, True, 0.0, [False, True, False]
+    )
+    found: Tensor = products
+    return found
 
 
-def cross_products(left: Features, right: Features) -> Tensor:
-    """Return g'u of each group, ``[M, channels of g, channels of u]``; u may be shared."""
-    if right.groups == 1:
-        flat = left.matrix.flatten(1).T @ right.matrix[:, 0]
-        return flat.view(left.groups, left.channels, -1)
-    return left.matrix.permute(1, 2, 0) @ right.matrix.transpose(0, 1)
-
-
-def add_inner_products(
-    pending: Pending,
-    places: Sequence[Place],
-    chains: Sequence[Chain],
-    inputs: Features,
-    gradients: Features,
-    noted: Sequence[bool],
-) -> None:
-    """Let `pending` have <g_i, O_i(x)> of M chains of one signature.
+def add_inner_products(pending: Pending, members: Sequence[Member], inputs: Features) -> None:
+    """Let `pending` have <g, O(x)> of chains of one signature.
 
     Args:
-        pending: gets what the M numbers follow from.
-        places: for each chain, where its number belongs.
-        chains: the O_i.
-        inputs: of x, which all chains read; one group.
-        gradients: of the g_i, M groups; each has the shape of O_i(x).
-        noted: for each chain, whether its BatchNorms take note of this batch's statistics.
+        pending: gets what the numbers follow from.
+        members: the chains, step by step side by side.
+        inputs: of x, which all chains read.
     """
-    width, x, position, shared = len(chains), inputs, 0, True
-    signature = chains[0].signature
+    signature = members[0].chain.signature
+    noted = [member.is_noted for member in members]
+    xs, shared, position = [inputs] * len(members), True, 0
     while position < len(signature):
-        layers = [chain.layers[position] for chain in chains]
+        layers = [member.chain.layers[position] for member in members]
         is_last = position + 1 == len(signature)
-        followers = [] if is_last else [chain.layers[position + 1] for chain in chains]
+        followers = [] if is_last else [m.chain.layers[position + 1] for m in members]
         if type(layers[0]) is nn.BatchNorm2d:
-            moments = Moments(x.count, x.sum, x.square_sum)
+            moments = [Moments(x.count, x.sum, x.square_sum) for x in xs]
             if is_last:
-                _check_shape(x.tensor, x.channels, gradients)
-                overlap = column_sums(gradients.matrix * x.matrix)
-                pending.add_normalised(places, layers, moments, overlap, gradients.sum, noted)
+                for member, x, moment, norm in zip(members, xs, moments, layers, strict=True):
+                    _check_shape(x.tensor, x.channels, member.gradient)
+                    overlap = channel_products(member.gradient.tensor, x.tensor)
+                    pending.add_end(_end(member, norm, moment, overlap))
                 return
-            scale, shift = affine_of(layers, moments, pending, noted)
-            x, shared = Features(_as_images(x.matrix * scale + shift, x.tensor), width), False
-        elif followers and type(followers[0]) is nn.BatchNorm2d and _is_pointwise(layers[0]):
-            weight = _joined([_weight(layer).flatten(1)[None] for layer in layers])
-            moments = Moments(x.count, x.sum, x.products)
+            scale, shift = affine_of(layers, Moments.stacked(moments), pending, noted)
+            normals = (
+                torch.addcmul(b[:, None, None], x.tensor, s[:, None, None])
+                for x, s, b in zip(xs, scale, shift, strict=True)
+            )
+            xs, shared = [Features(x) for x in normals], False
+        elif followers and type(followers[0]) is nn.BatchNorm2d and is_pointwise(layers[0]):
+            weights = [layer.get_parameter("weight").flatten(1) for layer in layers]
+            moments = [Moments(x.count, x.sum, x.products) for x in xs]
             if position + 2 == len(signature):
-                _check_shape(x.tensor, weight.shape[1], gradients)
-                overlap = cross_products(gradients, x)
-                pending.add_normalised(
-                    places, followers, moments, overlap, gradients.sum, noted, weight
-                )
+                ends = zip(members, xs, moments, followers, weights, strict=True)
+                for member, x, moment, norm, weight in ends:
+                    _check_shape(x.tensor, len(weight), member.gradient)
+                    overlap = member.gradient.matrix.T @ x.matrix
+                    pending.add_end(_end(member, norm, moment, overlap, weight))
                 return
-            scale, shift = affine_of(followers, normalised(moments, weight), pending, noted)
-            x = Features(_pointwise(x, weight * scale[:, :, None], shift), width)
+            weight = torch.stack(weights)
+            behind = normalised(Moments.stacked(moments), weight)
+            scale, shift = affine_of(followers, behind, pending, noted)
+            weight = weight * scale[:, :, None]
+            xs = [
+                Features(_as_images(torch.addmm(b, x.matrix, w.T), x.tensor))
+                for x, w, b in zip(xs, weight, shift, strict=True)
+            ]
             shared, position = False, position + 1
-        elif isinstance(layers[0], nn.Conv2d):
-            x, shared = Features(_convolved(x, layers), width), False
-        elif shared:
-            x = x.after(layers[0], signature[position])
+        elif shared and not isinstance(layers[0], nn.Conv2d):
+            xs = [xs[0].after(layers[0], signature[position])] * len(members)
         elif type(layers[0]) is nn.ReLU:
-            x = Features(x.tensor.relu_(), width)
+            xs = [Features(x.tensor.relu_()) for x in xs]
         else:
-            x = Features(layers[0](x.tensor), width)
+            xs = [Features(layer(x.tensor)) for x, layer in zip(xs, layers, strict=True)]
+            shared = False
         position += 1
-    _check_shape(x.tensor, x.channels, gradients)
-    if width == 1:
-        pending.add(places[0], torch.dot(gradients.matrix.flatten(), x.matrix.flatten()))
-        return
-    values = column_sums(gradients.matrix * x.matrix).sum(dim=1)
-    for place, value in zip(places, values.unbind(), strict=True):
-        pending.add(place, value)
+    for member, x in zip(members, xs, strict=True):
+        _check_shape(x.tensor, x.channels, member.gradient)
+        value = torch.dot(member.gradient.matrix.flatten(), x.matrix.flatten())
+        pending.add(member.place, value)
 
 
-def _flattened(module: nn.Module) -> Iterator[nn.Module]:
-    if type(module) is nn.Sequential and not (module._forward_hooks or module._forward_pre_hooks):
-        for layer in module:
-            yield from _flattened(layer)
-    else:
-        yield module
-
-
-def _is_known(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.BatchNorm2d):
-        return type(layer) is nn.BatchNorm2d and layer.momentum is not None
-    if isinstance(layer, nn.Conv2d):
-        return type(layer) is nn.Conv2d and layer.padding_mode == "zeros"
-    if isinstance(layer, nn.MaxPool2d):
-        return type(layer) is nn.MaxPool2d and not layer.return_indices
-    return type(layer) in KNOWN_LAYERS
-
-
-def _is_pointwise(layer: nn.Module) -> bool:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == layer.stride == (1, 1)
-        and layer.padding == (0, 0)
-        and layer.groups == 1
-        and layer.bias is None
-    )
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight
-
-
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
-
-
-def _convolved(x: Features, layers: Sequence[nn.Module]) -> Tensor:
-    """Run a convolution of each chain, as one: dense on a shared input, else grouped."""
-    first = layers[0]
-    assert isinstance(first, nn.Conv2d)
-    biases = [layer.bias for layer in layers if isinstance(layer.bias, Tensor)]
-    is_dense = x.groups == 1 and first.groups == 1
-    return F.conv2d(
-        x.tensor if is_dense or x.groups > 1 else x.repeated(len(layers)),
-        _joined([_weight(layer) for layer in layers]),
-        _joined(biases) if biases else None,
-        first.stride,
-        first.padding,
-        first.dilation,
-        1 if is_dense else first.groups * len(layers),
-    )
-
-
-def _pointwise(x: Features, weight: Tensor, bias: Tensor) -> Tensor:
-    """Run a 1×1 convolution of each chain: weight ``[M, out, in]``, bias ``[M, out]``."""
-    if x.groups == 1:
-        values = torch.addmm(bias.flatten(), x.matrix[:, 0], weight.flatten(0, 1).T)
-        return _as_images(values, x.tensor)
-    return F.conv2d(x.tensor, weight.reshape(-1, x.channels, 1, 1), bias.flatten(), groups=x.groups)
+def _end(
+    member: Member,
+    norm: nn.Module,
+    moments: Moments,
+    overlap: Tensor,
+    weight: Tensor | None = None,
+) -> End:
+    assert isinstance(norm, nn.BatchNorm2d)
+    gradient_sum, is_noted = member.gradient.sum, member.is_noted
+    return End(member.place, norm, moments, overlap, gradient_sum, is_noted, weight)
 
 
 def _as_images(matrix: Tensor, like: Tensor) -> Tensor:
-    """Return ``[N, G, C]`` as ``[B, G·C, H, W]``, channels-last in memory."""
+    """Return ``[N, C]`` as ``[B, C, H, W]``, channels-last in memory."""
     batch, _, height, width = like.shape
     return matrix.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 

@@ -124,17 +124,21 @@ class Supernet(nn.Module):
         for name, row, chosen in self._chosen(path):
             self._set(name, row, Single(chosen))
 
-    def probe(self, path: Mapping[str, Tensor], fused: bool = True) -> Alphas:
+    def probe(
+        self, path: Mapping[str, Tensor], fused: bool = True, fixed_weights: bool = False
+    ) -> Alphas:
         """Run the chosen candidates, and give the returned leaves every candidate's gradient.
 
         Args:
             path: discrete.
             fused: let unchosen candidates share work and leave out what their gradient does not
                 need (`nasp.fused`); False runs each as it is, for the same gradient.
+            fixed_weights: the weights of chosen candidates need no gradient: the fused probe then
+                leaves out what it would have to keep and compute for one.
         """
         leaves = {name: a.detach().clone().requires_grad_() for name, a in path.items()}
         rows = {name: leaf.unbind() for name, leaf in leaves.items()}
-        fused_pass = FusedPass(list(leaves.values())) if fused else None
+        fused_pass = FusedPass(list(leaves.values()), fixed_weights) if fused else None
         tables = {name: index for index, name in enumerate(leaves)}
         for name, row, chosen in self._chosen(path):
             for choice in self._choices[self.tables[name].edges[row]]:

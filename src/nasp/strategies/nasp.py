@@ -152,7 +152,8 @@ class NASP:
             leaves = {name: a.clone().requires_grad_() for name, a in self.path.items()}
             self.supernet.mixture(leaves)
             return leaves
-        return self.supernet.probe(self.path, fused=self.config.gradient == "probe")
+        is_fused = self.config.gradient == "probe"
+        return self.supernet.probe(self.path, is_fused, fixed_weights=True)
 
     def _first_path(self) -> Alphas:
         alphas: Alphas = dict(self.supernet.alphas)
