@@ -65,8 +65,7 @@ class Chain:
         """
         *layers, norm = self.layers
         for layer in layers:
-            is_fixed = fixed_weights and isinstance(layer, nn.Conv2d)
-            x = _convolved(x, layer) if is_fixed else layer(x)
+            x = _convolved(x, layer) if fixed_weights else layer(x)
         assert isinstance(norm, nn.BatchNorm2d)
         return _normalised(x, norm, alpha)
 
@@ -104,7 +103,11 @@ class _FixedDepthwise(torch.autograd.Function):
         return x, None, None, None
 
 
-def _convolved(x: Tensor, layer: nn.Conv2d) -> Tensor:
+def _convolved(x: Tensor, layer: nn.Module) -> Tensor:
+    """Run a layer; no graph leads to its weight where it is a convolution."""
+    if not isinstance(layer, nn.Conv2d):
+        plain: Tensor = layer(x)
+        return plain
     weight = layer.weight.detach()
     bias = None if layer.bias is None else layer.bias.detach()
     is_depthwise = layer.groups == layer.in_channels == layer.out_channels
@@ -116,6 +119,7 @@ def _convolved(x: Tensor, layer: nn.Conv2d) -> Tensor:
 
 def _turned_padding(layer: nn.Conv2d) -> list[int]:
     """Return the padding with which the turned kernel maps an output's gradient to an input's."""
+    assert not isinstance(layer.padding, str)
     sides = zip(layer.kernel_size, layer.dilation, layer.padding, strict=True)
     return [dilation * (kernel - 1) - padding for kernel, dilation, padding in sides]
 

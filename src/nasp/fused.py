@@ -163,7 +163,7 @@ class _Readers:
         def keep(gradient: Tensor) -> None:
             reader.gradient = gradient
 
-        output.register_hook(keep)
+        output.register_hook(keep)  # type: ignore[no-untyped-call]
         return output
 
     def tap(self, reader: _Reader, output: Tensor, tapped: Tensor) -> Tensor:
