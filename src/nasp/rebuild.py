@@ -193,7 +193,8 @@ def _own_size(
             raise UsageError(
                 f"{run.path} has not read its text yet: go on with 'nasp resume {run.path}'."
             )
-        return {**size, "vocabulary": vocabulary}
+        of = job if isinstance(job, LanguageSearchJob) else job.train
+        return {**size, "vocabulary": vocabulary, "dropouts": of.dropouts}
     partial = job.partial_channels if isinstance(job, SearchJob) else 1
     shape = SHAPES.get(job.data.name)
     if shape is None and {"in_channels", "image_size", "classes"} <= given.keys():

@@ -256,7 +256,8 @@ def test_a_text_that_changed_is_not_gone_on_with(run: Run, text: Path) -> None:
 
 @pytest.mark.parametrize("of", ["found", "found/train", "found/train/beside/lstm"])
 def test_a_language_model_is_rebuilt_from_its_folder(run: Run, text: Path, of: str) -> None:
-    assert run("search", "--data", f"text:{text}", *SMALL, "--epochs", 1, "--out", "found")[0] == 0
+    searching = ["--epochs", 1, "--dropout", "embedding=0.3", "--out", "found"]
+    assert run("search", "--data", f"text:{text}", *SMALL, *searching)[0] == 0
     fast = ["--epochs", 1, "--dropout", "input=0", "--beside", "lstm"]
     assert run("train", "found", *SMALL, *fast)[0] == 0
     rebuilt = rebuild(RunFolder.open(of))
@@ -266,4 +267,7 @@ def test_a_language_model_is_rebuilt_from_its_folder(run: Run, text: Path, of: s
     logits, _ = rebuilt.network(*rebuilt.example)
     assert logits.shape == (2, 35, 14)
     inherited = rebuild(RunFolder.open("found"), weights="inherit")
+    dropout = inherited.network.get_submodule("embedding_dropout.dropout")
+    assert isinstance(dropout, torch.nn.Dropout)
+    assert dropout.p == 0.3
     assert inherited.network(*inherited.example)[0].shape == (2, 35, 14)

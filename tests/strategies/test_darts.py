@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -85,6 +86,7 @@ def search(
     torch.manual_seed(1)
     supernet = Supernet(Net(dropout))
     accumulate = options.pop("accumulate", 1)
+    clip = options.pop("clip", 5.0)
     learner = Learner(
         Fabric(accelerator="cpu", devices=1),
         supernet,
@@ -92,6 +94,7 @@ def search(
         supernet.weights(),
         lambda weights: torch.optim.SGD(weights, lr=LR, **(sgd or {})),
         accumulate=accumulate,
+        clip=clip,
     )
     penalty = Regulariser(parameter_counts(supernet), options.pop("complexity", 0.0))
     strategy = make_strategy(name, Problem(supernet, learner, HORIZON, 4, penalty), options)
@@ -123,7 +126,10 @@ def loss_at(supernet: Supernet, weights: dict[str, Tensor], data: Batch) -> Tens
 
 
 def exact(strategy: Any, val: Batch, train: Batch | None, eta: float = 0.0) -> dict[str, Tensor]:
-    """Return ∇_A [L_val(w − ξ (∇_w L_train + λ w + μ m), A) + η R] by a graph through it all."""
+    """Return ∇_A [L_val(w − ξ (c ∇_w L_train + λ w + μ m), A) + η R] by a graph through it all.
+
+    c is what the weights' gradient is clipped by.
+    """
     supernet = supernet_of(strategy)
     alphas = supernet.alphas
     mixture = {name: a.softmax(dim=1) for name, a in alphas.items()}
@@ -135,10 +141,12 @@ def exact(strategy: Any, val: Batch, train: Batch | None, eta: float = 0.0) -> d
         found = torch.autograd.grad(
             loss_at(supernet, weights, train), list(weights.values()), create_graph=True
         )
+        norm = float(torch.stack([g.detach().norm() for g in found]).norm())
+        shrink = min(1.0, (learner_of(strategy).clip or math.inf) / (norm + 1e-6))
         ahead = {}
         for (name, w), gradient in zip(weights.items(), found, strict=True):
             moment = optimizer.state.get(w, {}).get("momentum_buffer")
-            step = gradient + group["weight_decay"] * w.detach()
+            step = shrink * gradient + group["weight_decay"] * w.detach()
             if moment is not None:
                 step = step + group["momentum"] * moment
             ahead[name] = w.detach() - group["lr"] * step
@@ -170,14 +178,15 @@ def test_first_order_is_autograds_gradient(accumulate: int) -> None:
         assert gradient.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("clip", [None, 5.0, 0.3])
 @pytest.mark.parametrize(
     "sgd", [{}, {"momentum": 0.9, "weight_decay": 0.05}], ids=["plain", "momentum and decay"]
 )
 def test_second_order_is_the_gradient_through_the_weight_step(
-    sgd: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    sgd: dict[str, float], clip: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second, "RADIUS", 1e-4)  # what is left is the finite difference's error
-    it = search("darts-second-order", sgd, complexity=0.7)
+    it = search("darts-second-order", sgd, complexity=0.7, clip=clip)
     for step in range(3):
         it.weight_step(batch(step))
     expected = exact(it, batch(9), batch(2), eta=0.7)

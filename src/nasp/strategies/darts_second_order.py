@@ -70,7 +70,7 @@ class DARTSSecondOrder:
         relaxed = self.first_order.mixture()
         mixture = relaxation.relax(relaxed)
         with restored(self.learner.weights) as weights:
-            xi = self._look_ahead(weights)
+            reach = self._look_ahead(weights)
             # ∇_A' and ∇_w' of L_val(w', A) in one pass
             _clear([*weights, *mixture.values()])
             metrics = self.learner.gradients(
@@ -80,7 +80,7 @@ class DARTSSecondOrder:
             direction = [gradient_of(w).clone() for w in weights]
         # eq. 7:  ∇_A L_val(w', A) − ξ ∇²_{A,w} L_train(w, A) ∇_w' L_val(w', A)
         implicit = self._hessian_product(mixture, direction)
-        gradients = {name: direct[name] - xi * implicit[name] for name in direct}
+        gradients = {name: direct[name] - reach * implicit[name] for name in direct}
         relaxation.descend(relaxed, gradients)
         _clear(self.learner.weights)
         return metrics
@@ -106,12 +106,19 @@ class DARTSSecondOrder:
         self.training_batch = state["training_batch"]
 
     def _look_ahead(self, weights: Sequence[nn.Parameter]) -> float:
-        """Set w' = w − ξ (μ m + ∇_w L_train(w, A) + λ w), the step SGD would take; return ξ."""
+        """Set w' = w − ξ (μ m + c ∇_w L_train(w, A) + λ w), the step SGD would take; return ξ c.
+
+        c ≤ 1 is what the gradient is clipped by, a constant here as in the authors' recurrent code.
+        """
         optimizer = self.learner.optimizer
         group = optimizer.param_groups[0]
         xi: float = group["lr"]
         _clear(weights)
         self.learner.gradients(self.training_batch, weights)
+        clip, shrink = self.learner.clip, 1.0
+        if clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(weights, clip)
+            shrink = min(1.0, clip / (float(norm) + 1e-6))
         with torch.no_grad():
             for w in weights:
                 if w.grad is None:  # SGD leaves such a weight alone
@@ -121,7 +128,7 @@ class DARTSSecondOrder:
                 if moment is not None:
                     step.add_(moment, alpha=group["momentum"])
                 w.sub_(step, alpha=xi)
-        return xi
+        return xi * shrink
 
     def _hessian_product(self, mixture: Alphas, direction: Sequence[Tensor]) -> Alphas:
         """Return ∇²_{A,w} L_train(w, A) · v by central differences (eq. 8).
