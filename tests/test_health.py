@@ -165,3 +165,17 @@ def test_a_margin_is_between_candidates_that_can_survive() -> None:
         supernet.alphas["network"].copy_(torch.tensor([[0.75, 0.75, 0.25]]))
     architecture = supernet.architecture(supernet.discretise(supernet.alphas))
     assert HealthMonitor(supernet, architecture).end_epoch().margin_min == 0.5
+
+
+def test_a_search_that_changed_nothing_says_so() -> None:
+    monitor = HealthMonitor(four_edges(), made("conv", "skip", "skip", "skip"))
+    monitor.step(made("conv", "skip", "skip", "skip"))
+    monitor.end_epoch()
+    assert "has changed nothing" in str(monitor.stillness_warning())
+    monitor.step(made("conv", "conv", "skip", "skip"))
+    monitor.step(made("conv", "skip", "skip", "skip"))  # back again: it did move
+    monitor.end_epoch()
+    assert monitor.stillness_warning() is None
+    resumed = HealthMonitor(four_edges(), made("conv", "skip", "skip", "skip"))
+    resumed.load_state_dict(monitor.state_dict())
+    assert resumed.stillness_warning() is None

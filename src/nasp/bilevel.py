@@ -211,6 +211,7 @@ def run_search(
         warnings = [health.collapse_warning()]
         if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
             warnings += [health.unsettled_warning(), health.tie_warning()]
+            warnings.append(monitor.stillness_warning())
         line = {
             "lr": lr,
             **health.as_dict(),

@@ -91,12 +91,14 @@ class HealthMonitor:
         self._costs = parameter_counts(supernet)
         self._at_epoch_start = architecture
         self._latest = architecture
+        self._has_moved = False
         self._flips = 0
         self._steps = 0
 
     def step(self, architecture: Architecture) -> int:
         """Take note of the architecture after a step; return how many edges it changed."""
         changed = architecture.changes(self._latest)
+        self._has_moved |= changed > 0
         self._flips += changed
         self._steps += 1
         self._latest = architecture
@@ -123,6 +125,15 @@ class HealthMonitor:
         self._flips = self._steps = 0
         return health
 
+    def stillness_warning(self) -> str | None:
+        """Return a sentence where no step of the search has changed the architecture."""
+        if self._has_moved:
+            return None
+        return (
+            "The search has changed nothing: its architecture is the one that it began with. Search"
+            " longer, or let the weights of other candidates be trained (nasp: exploration)."
+        )
+
     def _free(self) -> Iterator[str]:
         for name, table in self.supernet.tables.items():
             for row, edge in enumerate(table.edges):
@@ -138,6 +149,7 @@ class HealthMonitor:
         return {
             "at_epoch_start": dict(self._at_epoch_start.edges),
             "latest": dict(self._latest.edges),
+            "has_moved": self._has_moved,
             "flips": self._flips,
             "steps": self._steps,
         }
@@ -146,6 +158,7 @@ class HealthMonitor:
         """Take up a state that `state_dict` returned."""
         self._at_epoch_start = Architecture(state["at_epoch_start"], self.supernet.space)
         self._latest = Architecture(state["latest"], self.supernet.space)
+        self._has_moved = state["has_moved"]
         self._flips, self._steps = state["flips"], state["steps"]
 
 

@@ -426,15 +426,18 @@ def test_alphas_rest_through_the_warm_up_and_move_from_its_end() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_exploration(probability: float) -> None:
+def test_exploration_trains_paths_one_change_away(probability: float) -> None:
     steps = 1500
     it, paths = weight_paths(steps, exploration=probability)
     others = [path for path in paths if path != own_path(it)]
     expected = probability * 17 / 18  # a random path can be one's own
     spread = math.sqrt(expected * (1 - expected) / steps)
     assert len(others) / steps == pytest.approx(expected, abs=4 * spread)
-    if probability == 1:
-        assert_uniform(paths)
+    # Edges 0 and 1 are a node's and change together.
+    own = own_path(it)
+    assert all((path[:2] == own[:2]) != (path[2] == own[2]) for path in others)
+    if probability > 0:
+        assert len(set(others)) == 5 + 2  # of 6 at the node and 3 on the edge
 
 
 def test_derive_is_the_discrete_point_of_the_last_iteration() -> None:

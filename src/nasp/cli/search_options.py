@@ -72,7 +72,7 @@ def asked_search(
     ] = None,
     exploration: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Probability that a weight step takes a random path."),
+        typer.Option(min=0, max=1, help="Chance that a weight step trains a path one change away."),
     ] = None,
     warmup_epochs: Annotated[
         int | None,

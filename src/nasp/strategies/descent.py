@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nasp.proximal import prox_c2
 from nasp.random_state import random_states, restore_random_states
+from nasp.strategies.neighbourhood import units, with_unit
 from nasp.strategies.strategy import Problem
 from nasp.supernet import Alphas
 from nasp.tasks.task import Batch
@@ -75,19 +75,8 @@ class Descent:
         differs = torch.cat([(proposal[n] != path[n]).any(dim=1) for n in alphas])
         if not differs.any():
             return None
-        unit = self._units(differs)
+        unit = units(self.supernet)
         total = torch.zeros_like(gains).index_add_(0, unit, gains)
         changes = torch.zeros_like(gains).index_add_(0, unit, differs.to(gains.dtype))
         foremost = torch.where(changes > 0, total, -torch.inf).argmax()
-        rows = torch.split(unit == foremost, [len(a) for a in alphas.values()])
-        return {
-            name: torch.where(row[:, None], proposal[name], path[name])
-            for name, row in zip(alphas, rows, strict=True)
-        }
-
-    def _units(self, rows: Tensor) -> Tensor:
-        """Return the number of each row's node group, or its own where it has none."""
-        units = torch.arange(len(rows), device=rows.device)
-        for group in self.supernet.groups:
-            units[list(group.edges)] = group.edges[0]
-        return units
+        return with_unit(self.supernet, path, proposal, foremost)

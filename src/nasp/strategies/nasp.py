@@ -14,6 +14,7 @@ from nasp.learner import gradient_of
 from nasp.proximal import prox_c2
 from nasp.random_state import random_states
 from nasp.strategies.descent import Descent
+from nasp.strategies.neighbourhood import random_neighbour
 from nasp.strategies.strategy import Problem
 from nasp.supernet import Alphas
 from nasp.tasks.task import Batch, Metrics
@@ -35,6 +36,9 @@ class NASPConfig(BaseModel):
             are trained; ``"random"`` draws it.
         rest: share of the search, at its start, in which the alphas rest and the weights of the
             path that stands are trained: before that no candidate can be compared with it.
+        exploration: probability that a weight step trains a path that is one change away from the
+            one that stands, drawn anew: another candidate on an edge, or other edges at a node.
+            What is never trained can never be found better than what always is.
         descent: change the discrete architecture only where that lowers F on the step's own
             batch, and one edge or node at a time (`nasp.strategies.descent`); False takes every
             argmax, as the paper does.
@@ -43,7 +47,6 @@ class NASPConfig(BaseModel):
             search (5.85), with steps of at most 0.02.
         betas: Adam's, for the alphas.
         weight_decay: on the alphas.
-        exploration: probability that a weight step trains a random path instead.
         gradient: how the same exact gradient is had: ``"probe"``, forward-only and fused;
             ``"probe-unfused"``, every unchosen candidate run as it is; ``"plain"``, through the
             full graph of all candidates, as the authors' code does.
@@ -55,12 +58,12 @@ class NASPConfig(BaseModel):
 
     start: Literal["largest", "random"] = "largest"
     rest: float = Field(0.2, ge=0, lt=1)
+    exploration: float = Field(0.0, ge=0, le=1)
     descent: bool = True
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float | None = Field(None, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(1e-3, ge=0)
-    exploration: float = Field(0.0, ge=0, le=1)
     gradient: Literal["probe", "probe-unfused", "plain"] = "probe"
     warmup_epochs: int = Field(0, ge=0)
 
@@ -121,8 +124,7 @@ class NASP:
 
     def weight_step(self, batch: Batch) -> Metrics:
         """Line 4: w_{t+1} = w_t − γ ∇_w L_train(w_t, Ā_{t+1}), through the chosen alone."""
-        explored = self.supernet.random_path(self.generator) if self._explores() else None
-        self.supernet.single(explored or self.path)
+        self.supernet.single(self._explored() or self.path)
         self.weight_steps += 1
         return self.learner.weight_step(batch)
 
@@ -165,9 +167,13 @@ class NASP:
             }
         return self.supernet.discretise(alphas, self.generator)
 
-    def _explores(self) -> bool:
+    def _explored(self) -> Alphas | None:
         draw = torch.rand((), generator=self.generator).item()
-        return self.weight_steps < self.warmup_steps or draw < self.config.exploration
+        if self.weight_steps < self.warmup_steps:
+            return self.supernet.random_path(self.generator)
+        if draw < self.config.exploration:
+            return random_neighbour(self.supernet, self.path, self.generator)
+        return None
 
 
 def _alpha_optimizer(
