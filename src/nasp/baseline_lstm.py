@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nasp.derive import Plain
 from nasp.spaces.language_model import Dropouts, LanguageModel
 
 
-class LSTMLayer(nn.Module):
+class LSTMLayer(Plain, nn.Module):
     """An LSTM with the dropouts of AWD-LSTM.
 
     The dropout of hidden states is that of the weights that they are multiplied with, one mask
@@ -30,9 +31,11 @@ class LSTMLayer(nn.Module):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``[T, B, C]`` and a state ``[B, 2C]`` to ``[T, B, C]`` and the state at the end."""
         x = x * self.input_dropout(torch.ones_like(x[:1]))
-        hidden, cell = (part.unsqueeze(0).contiguous() for part in state.chunk(2, dim=1))
-        weights = {"weight_hh_l0": self.hidden_dropout(self.lstm.get_parameter("weight_hh_l0"))}
-        outputs, (hidden, cell) = functional_call(self.lstm, weights, (x, (hidden, cell)))
+        hidden, cell = state.unsqueeze(0).chunk(2, dim=2)
+        begin = hidden.contiguous(), cell.contiguous()
+        kept = self.hidden_dropout(self.lstm.get_parameter("weight_hh_l0"))
+        weights = {"weight_hh_l0": kept}
+        outputs, (hidden, cell) = functional_call(self.lstm, weights, (x, begin))
         return outputs, torch.cat([hidden[0], cell[0]], dim=1)
 
 

@@ -107,14 +107,14 @@ def rebuild(
         if weights == "fresh":
             return _fresh(architecture, own, given, seed, tokens)
         _refuse(given)
-        return _inherited(target, architecture, own)
+        return _inherited(target, architecture, own, tokens)
     if weights == "inherit":
         raise UsageError(f"{target.path} is a training: its weights are best, last or fresh.")
     own = _own_size(target, job, given, observe)
     if weights == "fresh":
         return _fresh(architecture_of(target), own, given, seed, tokens)
     _refuse(given)
-    return _trained(target, job, own, "best" if weights is None else weights)
+    return _trained(target, job, own, weights or "best", tokens)
 
 
 def _fresh(
@@ -141,16 +141,21 @@ def _fresh(
     return Rebuilt(network, example, "fresh", None, _about(architecture))
 
 
-def _inherited(run: RunFolder, architecture: Architecture, own: dict[str, Any]) -> Rebuilt:
+def _inherited(
+    run: RunFolder, architecture: Architecture, own: dict[str, Any], tokens: int
+) -> Rebuilt:
     space = find_space(architecture.space or "")
     config = validated(_CONFIGS[space.data], own, "the run")
     supernet = Supernet(space.supernet(config), space.name)
     _load(supernet.network, run.path / "weights.safetensors")
     network = derive(supernet, architecture)
-    return Rebuilt(network, example_of(network, config), "inherit", run.path, _about(architecture))
+    example = example_of(network, config, tokens)
+    return Rebuilt(network, example, "inherit", run.path, _about(architecture))
 
 
-def _trained(run: RunFolder, job: AnyTrainJob, own: dict[str, Any], weights: str) -> Rebuilt:
+def _trained(
+    run: RunFolder, job: AnyTrainJob, own: dict[str, Any], weights: str, tokens: int
+) -> Rebuilt:
     best = weights == "best"
     file = run.path / ("best.safetensors" if best else "weights.safetensors")
     if not file.is_file():
@@ -163,9 +168,8 @@ def _trained(run: RunFolder, job: AnyTrainJob, own: dict[str, Any], weights: str
         about = f"A hand-made network beside the space {job.space}."
     else:
         about = _about(Architecture(job.architecture, job.space))
-    return Rebuilt(
-        network, example_of(network, config), "best" if best else "last", run.path, about
-    )
+    example = example_of(network, config, tokens)
+    return Rebuilt(network, example, "best" if best else "last", run.path, about)
 
 
 def _network_of(

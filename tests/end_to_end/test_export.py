@@ -49,13 +49,46 @@ def test_search_train_and_export(tmp_path: Path) -> None:
         "max_difference": 0.0,
         "next": "python run/network.py",
     }
+    assert runs_alone(tmp_path, "run/network.py").endswith(" parameters\n")
+
+
+@pytest.mark.slow
+def test_a_language_model_and_the_lstm_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["nasp", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    Path("text").mkdir()
+    for part in ("train", "valid", "test"):
+        Path(f"text/{part}.txt").write_text("one two three four five six\n" * 8)
+    size = ["--channels", "4", "--batch-size", "2", "--bptt", "5", "--epochs", "1"]
+    command("search", "--data", "text:text", *size, "--no-train", "--out", "run")
+    assert "not trained on their own" in command("export", "run", "--tokens", "3")
+    assert "Map [B,3] and [B,4] to ([B,3,7], [B,4])" in Path("run/network.py").read_text()
+
+    command("train", "run", *size, "--beside", "lstm")
+    assert "best epoch of the training in run/train" in command("export", "run", "--force")
+    runs_alone(tmp_path, "run/network.py")
+    command("export", "run/train/beside/lstm", "--tokens", "2")
+    assert "nn.LSTM(" in Path("run/train/beside/lstm/network.py").read_text()
+
+
+def runs_alone(folder: Path, file: str) -> str:
+    """Return what an exported file prints where nasp cannot be imported."""
     check = "import sys; sys.modules['nasp'] = None; import runpy;"
-    check += " runpy.run_path('run/network.py', run_name='__main__')"
+    check += f" runpy.run_path('{file}', run_name='__main__')"
     ran = subprocess.run(
-        [sys.executable, "-I", "-c", check], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-I", "-c", check], capture_output=True, text=True, cwd=folder
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.endswith(" parameters\n")
+    return ran.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nasp.baseline_lstm import lstm_network
 from nasp.derive import derive
 from nasp.exporters import export
 from nasp.rebuild import example_of
@@ -216,6 +217,18 @@ def test_partial_channels_are_written_too(name: str, tmp_path: Path) -> None:
     network = derive(supernet, random_architecture(space, 1))
     x = torch.randn(2, 3, 8, 8)
     assert export(network, tmp_path / "net.py", example=x).difference == 0
+
+
+def test_an_lstm_to_compare_with_is_written_too(tmp_path: Path) -> None:
+    network = lstm_network(11, 2, LanguageConfig().dropouts, 900)
+    example = torch.randint(11, (2, 3)), torch.zeros(2, network.state_size)
+    path = tmp_path / "net.py"
+    assert export(network, path, example=example).difference == 0
+    assert "import nasp" not in path.read_text()
+    assert "from torch.func import functional_call" in path.read_text()
+    ruff = Path(sys.executable).with_name("ruff")
+    for command in (["check"], ["format", "--check"]):
+        subprocess.run([ruff, *command, "--isolated", "--no-cache", path], check=True, timeout=60)
 
 
 def one_network(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:

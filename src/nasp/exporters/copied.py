@@ -69,7 +69,7 @@ class Copied:
             elif is_constant or str(home).startswith("nasp."):
                 self._help(name, module if is_constant else sys.modules[str(home)])
             else:
-                self._imports.bare(value, name)
+                self._imports.bare(_origin(module, name).__name__, name)
 
     def _help(self, name: str, module: ModuleType) -> None:
         definitions = _definitions(module)

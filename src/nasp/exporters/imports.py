@@ -61,12 +61,9 @@ class Imports:
             self.modules[name] = module.__name__
             self.taken.add(name)
 
-    def bare(self, value: Any, name: str) -> None:
-        """Let the file call a class or a function of an importable module by a bare name."""
-        original = str(value.__name__)
-        self.lines.setdefault(str(value.__module__), set()).add(
-            name if name == original else f"{original} as {name}"
-        )
+    def bare(self, module: str, name: str) -> None:
+        """Let the file call what a module has by its bare name."""
+        self.lines.setdefault(module, set()).add(name)
         self.taken.add(name)
 
     def sections(self, names: dict[str, set[str]]) -> list[list[str]]:
