@@ -155,7 +155,8 @@ def _draw_heat(axis: Axes, heat: Heat) -> None:
     colours = matplotlib.colormaps["viridis"]
     axis.imshow(heat.alphas, aspect="auto", cmap=colours, vmin=0)
     axis.set_xticks(range(len(heat.candidates)), heat.candidates, rotation=45, ha="right")
-    axis.set_yticks(range(len(heat.edges)), heat.edges)
+    # Labels of many edges, such as a recurrent cell's 36, would lie over each other.
+    axis.set_yticks(range(len(heat.edges)), heat.edges, fontsize=min(10.0, 200 / len(heat.edges)))
     axis.set_title(f"alphas of {heat.table}, chosen ringed")
     for row, column in enumerate(heat.chosen):
         if column is not None:
