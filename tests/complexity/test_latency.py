@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
+from nasp.complexity import cost_table
 from nasp.complexity.cached import Cached, structure
+from nasp.complexity.calls import record_calls
 from nasp.complexity.latency import REPEATS, WARMUP, Latency, Measurement, measure_latency
+from nasp.supernet import Supernet
 
 
 class Counting(nn.Module):
@@ -41,7 +46,7 @@ def test_median_and_spread_of_the_repeats() -> None:
     seconds = [5.0, 1.0, 2.0, 9.0, 3.0, 4.0, 8.0, 6.0, 7.0, 15.0, 11.0, 14.0, 12.0, 13.0, 10.0]
     assert len(seconds) == REPEATS
     timing = measure_latency(operation, torch.randn(1, 3), clock=Clock(*seconds))
-    assert timing == Measurement(value=8.0, spread=3.5)
+    assert timing == Measurement(value=8.0, spread=7.0)
     assert operation.passes == [False] * (WARMUP + REPEATS)
     assert operation.training
 
@@ -92,6 +97,32 @@ def test_cached_measures_once() -> None:
     cached = Cached(lambda operation, x: measured.append(x) or len(measured))
     x = torch.randn(2)
     assert [cached(nn.Tanh(), x), cached(nn.Tanh(), x), cached(nn.ReLU(), x)] == [1, 1, 2]
+
+
+class Busy:
+    """A clock of steps of 1 s, with noise that only ever adds: 0.1 s in the mean."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def __call__(self, step: Callable[[], object], device: torch.device) -> float:
+        return 1 + self.random.expovariate(10)
+
+
+def test_a_table_measured_again_lies_within_the_spread_that_it_states(supernet: Supernet) -> None:
+    x = torch.randn(1, 1, 8, 8)
+    calls = record_calls(supernet, lambda: supernet(x))
+
+    def entries(seed: int) -> list[tuple[float, float]]:
+        cost = Latency(Busy(seed))
+        edges = [cost_table(supernet, c, calls, rest=False).own for c in (cost, cost.spread)]
+        return list(zip(*(itertools.chain(*own) for own in edges), strict=True))
+
+    first, *others = (entries(seed) for seed in range(8))
+    pairs = [pair for other in others for pair in zip(first, other, strict=True)]
+    near = [abs(one - two) <= max(spread, its) for (one, spread), (two, its) in pairs]
+    assert len(near) == 7 * 19
+    assert sum(near) >= 0.95 * len(near)
 
 
 def test_the_real_clock_within_the_stated_spread() -> None:

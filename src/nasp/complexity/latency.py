@@ -29,9 +29,9 @@ class Measurement:
 
     Attributes:
         value: of a time, the median of all repeats.
-        spread: 0 for what can be counted; of a time, half the distance between the quartiles of
-            the repeats: the median of another measurement lies within it, as long as the machine
-            is as busy as it was.
+        spread: 0 for what can be counted; of a time, the distance between the quartiles of the
+            repeats: the median of another measurement lies within it, as long as the machine is
+            as busy as it was.
     """
 
     value: float
@@ -63,7 +63,7 @@ def measure_latency(
             step()
         seconds = [clock(step, device) for _ in range(REPEATS)]
     first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Measurement(median, (third - first) / 2)
+    return Measurement(median, third - first)
 
 
 class Latency:
