@@ -44,7 +44,7 @@ def random_neighbour(
     """
     other = supernet.random_path(generator)
     differs = torch.cat([(other[name] != path[name]).any(dim=1) for name in supernet.tables])
-    changed = units(supernet)[differs].unique()
+    changed: Tensor = torch.unique(units(supernet)[differs])
     if not len(changed):
         return dict(path)
     drawn = int(torch.randint(len(changed), (), generator=generator))
