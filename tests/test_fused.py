@@ -210,6 +210,24 @@ def test_one_input_may_pass_several_times() -> None:
     torch.testing.assert_close(gradient_of(leaves["network"]), 2 * once)
 
 
+def test_passes_of_several_parts_of_a_batch_add_up() -> None:
+    torch.manual_seed(0)
+    supernet = Supernet(Cell()).double()
+    path = supernet.random_path(torch.Generator().manual_seed(4))
+    parts = torch.randn(6, 3, 8, 8, dtype=torch.float64).split(3)
+    again = copy.deepcopy(supernet)
+    plain = {name: a.clone().requires_grad_() for name, a in path.items()}
+    again.mixture(plain)
+    ours = supernet.probe(path, fixed_weights=True)
+    for part in parts:
+        supernet(part).square().sum().backward(inputs=list(ours.values()))
+        again(part).square().sum().backward(inputs=list(plain.values()))
+    assert_same(
+        {n: gradient_of(a) for n, a in ours.items()} | dict(supernet.named_buffers()),
+        {n: gradient_of(a) for n, a in plain.items()} | dict(again.named_buffers()),
+    )
+
+
 def test_a_candidate_of_another_shape_is_named_an_error() -> None:
     edge = Choice({"skip": nn.Identity(), "smaller": nn.Sequential(nn.MaxPool2d(2))})
     supernet = Supernet(nn.Sequential(nn.Conv2d(3, 4, 1), edge))
