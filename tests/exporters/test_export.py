@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,10 @@ def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
     text = (tmp_path / "net.py").read_text()
     assert "Genotype(normal=[])" in text
     assert "Map [B,4] to [B,3]. 15 parameters." in text
+    quoted = 'From C:\\new: """any\nthing"""'
+    export(NETWORK, tmp_path / "net.py", example=X, about=quoted, force=True)
+    said = ast.get_docstring(ast.parse((tmp_path / "net.py").read_text())) or ""
+    assert 'From C:\\new: """any thing"""' in said
     export(NETWORK, tmp_path / "net.pt2", example=X, about="Genotype()")
     extra = {"about.txt": ""}
     torch.export.load(tmp_path / "net.pt2", extra_files=extra)

@@ -82,7 +82,9 @@ def python_source(network: nn.Module, example: Example, about: str = "") -> Sour
 def _head(root: Block, sentence: str, about: str) -> Iterator[str]:
     written = {id(t): t for t in _own_tensors(root).values() if isinstance(t, nn.Parameter)}
     count = sum(parameter.numel() for parameter in written.values())
-    paragraphs = ["A network that nasp found, in plain PyTorch.", *filter(None, [about])]
+    paragraphs = ["A network that nasp found, in plain PyTorch."]
+    if about:
+        paragraphs.append(about.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'))
     paragraphs.append(f"{sentence} {count:,} parameters.".strip())
     paragraphs.append(f"{INDENT}network = load()  # its weights, from the file beside this one")
     yield from docstring(paragraphs, 0)
