@@ -125,7 +125,8 @@ def _turned_padding(layer: nn.Conv2d) -> list[int]:
 
 
 def _normalised(x: Tensor, norm: nn.BatchNorm2d, alpha: Tensor) -> Tensor:
-    scale, shift = alpha.to(x.dtype).expand(norm.num_features), None
+    # Contiguous: torch's kernel reads a scale by its address, and past the end of an expanded one.
+    scale, shift = alpha.to(x.dtype).expand(norm.num_features).contiguous(), None
     if norm.affine:
         scale, shift = scale * norm.weight, scale * norm.bias
     if norm.num_batches_tracked is not None:
