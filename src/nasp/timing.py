@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -11,7 +11,7 @@ import torch
 Clock = Literal["wall", "cpu"]
 """By the wall, or the time that the process's threads spent on a processor."""
 
-CLOCKS: Mapping[Clock, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
+CLOCKS: dict[Clock, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
 """What tells the seconds of each clock, from an instant of its own."""
 
 

@@ -354,7 +354,7 @@ def test_show_a_finished_run(run: Run, finished: Path) -> None:
     done = run("show", finished)
     assert done.code == 0
     assert done.err == ""
-    assert "parameters at 4 channels, 1 cells, images 1×8², 10 classes" in done.out
+    assert "parameters at 4 channels, 1 cell, images 1×8², 10 classes" in done.out
     assert "Not finished" not in done.out
     summary = json.loads(run("show", finished, "--json").out)
     assert summary["finished"] is True
