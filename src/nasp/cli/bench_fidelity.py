@@ -35,12 +35,7 @@ def fidelity(
         int | None,
         typer.Option(min=1, help="Validation batches that a cell is measured on; default all."),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="Keep all in this file; a call that was stopped goes on from it."
-        ),
-    ] = None,
+    json_file: o.KeptFile = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the cells into this .png, .svg or .pdf.")
     ] = None,

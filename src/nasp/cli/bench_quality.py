@@ -42,12 +42,7 @@ def quality(
     reference: Annotated[
         str, typer.Option(help="The contender that all others are compared with, seed by seed.")
     ] = "nasp",
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="Keep all in this file; a call that was stopped goes on from it."
-        ),
-    ] = None,
+    json_file: o.KeptFile = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw accuracy against seconds into .png, .svg or .pdf.")
     ] = None,

@@ -47,15 +47,9 @@ def export(
     ] = None,
     channels: o.Channels = None,
     cells: o.Cells = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=4, help="Height and width of an image; default 32.")
-    ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option(min=1, help="Channels of an image; default 3.")
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=2, help="Number of classes; default 10.")
-    ] = None,
+    image_size: o.ImageSide = None,
+    in_channels: o.InChannels = None,
+    classes: o.Classes = None,
     vocabulary: Annotated[
         int | None, typer.Option(min=2, help="Tokens of a language model; default 10,000.")
     ] = None,

@@ -71,6 +71,15 @@ DropoutRates = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="The run folder; default one under runs/.")]
+ImageSide = Annotated[
+    int | None, typer.Option(min=4, help="Height and width of an image; default 32.")
+]
+InChannels = Annotated[int | None, typer.Option(min=1, help="Channels of an image; default 3.")]
+Classes = Annotated[int | None, typer.Option(min=2, help="Number of classes; default 10.")]
+KeptFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Keep all in this file; a call that was stopped goes on from it."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")
 ]

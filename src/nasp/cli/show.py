@@ -36,15 +36,9 @@ def show(
     cells: Annotated[
         int | None, typer.Option(min=1, help="What it costs at this depth; default 8.")
     ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=4, help="Height and width of an image; default 32.")
-    ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option(min=1, help="Channels of an image; default 3.")
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=2, help="Number of classes; default 10.")
-    ] = None,
+    image_size: o.ImageSide = None,
+    in_channels: o.InChannels = None,
+    classes: o.Classes = None,
     vocabulary: Annotated[
         int | None,
         typer.Option(

@@ -105,10 +105,7 @@ def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
     with Watch(quiet=as_json) as watch:
         watch.say(f"{len(plan.settings)} settings, {len(plan.seeds)} seeds; folder {folder.path}")
         report = run_sweep(plan, folder, watch, watch.say)
-    if as_json:
-        o.print_json(report)
-    else:
-        _show(report, folder.path)
+    _print(report, folder.path, as_json)
 
 
 def show_sweep(folder: Any, as_json: bool) -> None:
@@ -123,13 +120,13 @@ def show_sweep(folder: Any, as_json: bool) -> None:
     report = report_of(folder)
     if report is None:
         raise UsageError(f"The sweep is not finished. Next: nasp resume {folder.path}")
+    _print(report, folder.path, as_json)
+
+
+def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         o.print_json(report)
-    else:
-        _show(report, folder.path)
-
-
-def _show(report: dict[str, Any], folder: Path) -> None:
+        return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
