@@ -7,7 +7,7 @@ from typing import Any
 
 from nasp.exporters.blueprint import Block
 from nasp.exporters.expressions import Make, Written
-from nasp.exporters.imports import Imports
+from nasp.exporters.imports import Imports, unused
 from nasp.exporters.naming import class_name, is_known
 from nasp.exporters.parameters import fill
 from nasp.exporters.unify import Unifier
@@ -27,7 +27,7 @@ def classes_of(root: Block, imports: Imports) -> list[Written]:
         here = [block for block in blocks if block.height == height]
         for group in _groups(here, by_block, places):
             prefix = "Found" if group[0].kind == "subclass" else ""
-            name = _unused(prefix + class_name(group[0]), imports)
+            name = unused(prefix + class_name(group[0]), imports.taken)
             found.append(_written(name, group, by_block, imports))
     found.append(_written("Network", [root], by_block, imports))
     return found
@@ -118,12 +118,3 @@ def _written(
     written.parameters = fill(unifier.holes, lambda value: str(imports.literal(value, name)))
     by_block.update({id(block): written for block in blocks})
     return written
-
-
-def _unused(name: str, imports: Imports) -> str:
-    free, count = name, 1
-    while free in imports.taken:
-        count += 1
-        free = f"{name}{count}"
-    imports.taken.add(free)
-    return free

@@ -12,7 +12,7 @@ import torch
 from torch import fx
 
 from nasp.exporters.graphs import NAME, Chained, loops, singular
-from nasp.exporters.imports import Imports, sequence
+from nasp.exporters.imports import Imports, sequence, unused
 from nasp.exporters.layout import Bracket, Code, call
 from nasp.exporters.statements import Assign, Each, Forward, Return, Statement
 
@@ -145,12 +145,7 @@ class _Writer:
         return self._unused(node.meta.get(NAME) or _RESULTS.get(name, name))
 
     def _unused(self, name: str) -> str:
-        free, count = name, 1
-        while free in self.taken:
-            count += 1
-            free = f"{name}_{count}"
-        self.taken.add(free)
-        return free
+        return unused(name, self.taken, "_")
 
     def _loop(self, chain: Chained) -> None:
         self._write_pending()

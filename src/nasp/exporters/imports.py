@@ -199,3 +199,13 @@ def _is_reachable(module: str, name: str, value: Any) -> bool:
     except (ImportError, AttributeError):
         return False
     return found is value
+
+
+def unused(name: str, taken: set[str], joint: str = "") -> str:
+    """Return `name`, or the first of it with 2, 3, ... behind `joint`, and take it."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}{joint}{count}"
+    taken.add(free)
+    return free
