@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-import nasp.fused
 from nasp.chain import Chain
 from nasp.choice import Choice, Node, Zero
 from nasp.errors import UsageError
@@ -112,15 +111,6 @@ def test_candidates_of_all_kinds(seed: int, layout: torch.memory_format) -> None
     path = supernet.random_path(torch.Generator().manual_seed(seed))
     x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     assert_same(measured(supernet, path, x, True), measured(supernet, path, x, None))
-
-
-@pytest.mark.parametrize("widest", [1, 2**8, 2**30])
-def test_the_width_of_chunks_changes_nothing(widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nasp.fused, "WIDEST_ON_CPU", widest)
-    supernet = Supernet(find_space("darts").supernet(SIZE), "darts").double()
-    path = supernet.random_path(torch.Generator().manual_seed(1))
-    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
-    assert_same(measured(supernet, path, x, True), measured(supernet, path, x, False))
 
 
 @pytest.mark.parametrize("fixed_weights", [False, True])

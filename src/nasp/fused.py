@@ -1,8 +1,8 @@
 """The probe of all edges that read one tensor, at once.
 
 Each edge's tap keeps the gradient g that reaches its output. The tap on the tensor they read runs
-its backward pass after all of them: only then do the candidates run, side by side
-(`nasp.products`), and the alphas get their gradient. Same gradient as `nasp.probe`, less work.
+its backward pass after all of them: only then do the candidates run (`nasp.products`), and the
+alphas get their gradient. Same gradient as `nasp.probe`, less work.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from nasp.chain import Chain
 from nasp.pending import Pending, Place
 from nasp.probe import ForwardState, attach_probe, run_unchanged, same_shapes, tensors_of
-from nasp.products import Features, Member, add_inner_products
-
-WIDEST_ON_CPU = 2**18
-"""Values of a layer of all candidates that run side by side on a CPU: more leave the cache."""
+from nasp.products import Features, Member, add_inner_product
 
 
 @dataclass(frozen=True)
@@ -247,7 +244,6 @@ class _AlphasTap(torch.autograd.Function):
 def _probe_all(pending: Pending, x: Tensor, readers: Sequence[_Reader]) -> None:
     """Let `pending` have <g, O_k(x)> for every candidate of every edge."""
     inputs = Features(x)
-    side_by_side: dict[tuple[object, ...], list[Member]] = {}
     for reader in readers:
         gradient = Features(_gradient(reader))
         for k, chain in enumerate(reader.chains):
@@ -260,11 +256,7 @@ def _probe_all(pending: Pending, x: Tensor, readers: Sequence[_Reader]) -> None:
                 pending.add(reader.place(k), _alone(reader, k, x))
             else:
                 member = Member(reader.place(k), chain, gradient, not is_chosen)
-                side_by_side.setdefault((k, chain.signature), []).append(member)
-    width = max(1, WIDEST_ON_CPU // x.numel()) if x.device.type == "cpu" else len(readers)
-    for alike in side_by_side.values():
-        for start in range(0, len(alike), width):
-            add_inner_products(pending, alike[start : start + width], inputs)
+                add_inner_product(pending, member, inputs)
 
 
 def _alone(reader: _Reader, k: int, x: Tensor) -> Tensor:

@@ -101,15 +101,36 @@ class Pending:
         weights = [end.weight for end in ends if end.weight is not None]
         if weights:
             weight = torch.stack(weights)
-            moments = normalised(moments, weight)
+            moments = _normalised(moments, weight)
             overlap = (weight * overlap).sum(dim=2)
         gradient_sum = torch.stack([end.gradient_sum for end in ends])
         norms, noted = [end.norm for end in ends], [end.is_noted for end in ends]
-        scale, shift = affine_of(norms, moments, self, noted)
+        scale, shift = self._affine(norms, moments, noted)
         return (scale * overlap + shift * gradient_sum).sum(dim=1)
 
+    def _affine(
+        self, norms: Sequence[nn.BatchNorm2d], moments: Moments, noted: Sequence[bool]
+    ) -> tuple[Tensor, Tensor]:
+        """Return by what scale and shift ``[M, C]`` BatchNorms normalise such batches."""
+        first, count = norms[0], moments.values
+        if count == 1:
+            raise ValueError("BatchNorm needs more than one value a channel while training.")
+        mean = moments.sum / count
+        variance = (moments.squares / count - mean * mean).clamp_min(0.0)
+        unbiased = variance * (count / (count - 1))
+        for index, (norm, is_noted) in enumerate(zip(norms, noted, strict=True)):
+            if is_noted and norm.running_mean is not None:
+                self.notes.append((norm, mean[index], unbiased[index]))
+        scale = torch.rsqrt(variance + first.eps)
+        if first.affine:
+            scale = scale * torch.stack([norm.get_parameter("weight") for norm in norms])
+        shift = -mean * scale
+        if first.affine:
+            shift = shift + torch.stack([norm.get_parameter("bias") for norm in norms])
+        return scale, shift
 
-def normalised(moments: Moments, weight: Tensor) -> Moments:
+
+def _normalised(moments: Moments, weight: Tensor) -> Moments:
     """Return the moments of z = W u from those of u.
 
     Args:
@@ -118,30 +139,6 @@ def normalised(moments: Moments, weight: Tensor) -> Moments:
     """
     total = (weight @ moments.sum[:, :, None])[:, :, 0]
     return Moments(moments.values, total, ((weight @ moments.squares) * weight).sum(dim=2))
-
-
-def affine_of(
-    norms: Sequence[nn.Module], moments: Moments, pending: Pending, noted: Sequence[bool]
-) -> tuple[Tensor, Tensor]:
-    """Return by what scale and shift ``[M, C]`` BatchNorms normalise a batch of these moments."""
-    first, count = norms[0], moments.values
-    assert isinstance(first, nn.BatchNorm2d)
-    if count == 1:
-        raise ValueError("BatchNorm needs more than one value a channel while training.")
-    mean = moments.sum / count
-    variance = (moments.squares / count - mean * mean).clamp_min(0.0)
-    unbiased = variance * (count / (count - 1))
-    for index, (norm, is_noted) in enumerate(zip(norms, noted, strict=True)):
-        assert isinstance(norm, nn.BatchNorm2d)
-        if is_noted and norm.running_mean is not None:
-            pending.notes.append((norm, mean[index], unbiased[index]))
-    scale = torch.rsqrt(variance + first.eps)
-    if first.affine:
-        scale = scale * torch.stack([norm.get_parameter("weight") for norm in norms])
-    shift = -mean * scale
-    if first.affine:
-        shift = shift + torch.stack([norm.get_parameter("bias") for norm in norms])
-    return scale, shift
 
 
 def _take_note(notes: Iterable[tuple[nn.BatchNorm2d, Tensor, Tensor]]) -> None:

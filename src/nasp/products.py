@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from nasp.chain import Chain, is_pointwise
+from nasp.chain import STATELESS, Chain, is_pointwise
 from nasp.errors import UsageError
-from nasp.pending import End, Moments, Pending, Place, affine_of, normalised
+from nasp.pending import End, Moments, Pending, Place
 
 
 class Features:
@@ -95,78 +96,61 @@ def channel_products(left: Tensor, right: Tensor) -> Tensor:
     return found
 
 
-def add_inner_products(pending: Pending, members: Sequence[Member], inputs: Features) -> None:
-    """Let `pending` have <g, O(x)> of chains of one signature.
+def add_inner_product(pending: Pending, member: Member, inputs: Features) -> None:
+    """Let `pending` have <g, O(x)> of a chain.
 
     Args:
-        pending: gets what the numbers follow from.
-        members: the chains, step by step side by side.
-        inputs: of x, which all chains read.
+        pending: gets what the number follows from.
+        member: the chain.
+        inputs: of x; what its leading layers without state give is kept there for other chains.
     """
-    signature = members[0].chain.signature
-    noted = [member.is_noted for member in members]
-    xs, shared, position = [inputs] * len(members), True, 0
-    while position < len(signature):
-        layers = [member.chain.layers[position] for member in members]
-        is_last = position + 1 == len(signature)
-        followers = [] if is_last else [m.chain.layers[position + 1] for m in members]
-        if type(layers[0]) is nn.BatchNorm2d:
-            moments = [Moments(x.count, x.sum, x.square_sum) for x in xs]
-            if is_last:
-                for member, x, moment, norm in zip(members, xs, moments, layers, strict=True):
-                    _check_shape(x.tensor, x.channels, member.gradient)
-                    overlap = channel_products(member.gradient.tensor, x.tensor)
-                    pending.add_end(_end(member, norm, moment, overlap))
-                return
-            scale, shift = affine_of(layers, Moments.stacked(moments), pending, noted)
-            normals = (
-                torch.addcmul(b[:, None, None], x.tensor, s[:, None, None])
-                for x, s, b in zip(xs, scale, shift, strict=True)
-            )
-            xs, shared = [Features(x) for x in normals], False
-        elif followers and type(followers[0]) is nn.BatchNorm2d and is_pointwise(layers[0]):
-            weights = [layer.get_parameter("weight").flatten(1) for layer in layers]
-            moments = [Moments(x.count, x.sum, x.products) for x in xs]
-            if position + 2 == len(signature):
-                ends = zip(members, xs, moments, followers, weights, strict=True)
-                for member, x, moment, norm, weight in ends:
-                    _check_shape(x.tensor, len(weight), member.gradient)
-                    overlap = member.gradient.matrix.T @ x.matrix
-                    pending.add_end(_end(member, norm, moment, overlap, weight))
-                return
-            weight = torch.stack(weights)
-            behind = normalised(Moments.stacked(moments), weight)
-            scale, shift = affine_of(followers, behind, pending, noted)
-            weight = weight * scale[:, :, None]
-            xs = [
-                Features(_as_images(torch.addmm(b, x.matrix, w.T), x.tensor))
-                for x, w, b in zip(xs, weight, shift, strict=True)
-            ]
-            shared, position = False, position + 1
-        elif shared and not isinstance(layers[0], nn.Conv2d):
-            xs = [xs[0].after(layers[0], signature[position])] * len(members)
-        elif type(layers[0]) is nn.ReLU:
-            xs = [Features(x.tensor.relu_()) for x in xs]
+    layers, gradient = member.chain.layers, member.gradient
+    x, is_shared = inputs, True
+    for position, layer in enumerate(layers):
+        rest = layers[position:]
+        if type(rest[-1]) is nn.BatchNorm2d and _is_end(rest):
+            pending.add_end(_end(member, x, rest))
+            return
+        if is_shared and isinstance(layer, STATELESS):
+            x = x.after(layer, member.chain.signature[position])
         else:
-            xs = [Features(layer(x.tensor)) for x, layer in zip(xs, layers, strict=True)]
-            shared = False
-        position += 1
-    for member, x in zip(members, xs, strict=True):
-        _check_shape(x.tensor, x.channels, member.gradient)
-        value = torch.dot(member.gradient.matrix.flatten(), x.matrix.flatten())
-        pending.add(member.place, value)
+            x, is_shared = Features(_run(layer, x, member.is_noted)), False
+    _check_shape(x.tensor, x.channels, gradient)
+    value = torch.dot(gradient.matrix.flatten(), x.matrix.flatten())
+    pending.add(member.place, value)
 
 
-def _end(
-    member: Member,
-    norm: nn.Module,
-    moments: Moments,
-    overlap: Tensor,
-    weight: Tensor | None = None,
-) -> End:
+def _is_end(rest: Sequence[nn.Module]) -> bool:
+    return len(rest) == 1 or (len(rest) == 2 and is_pointwise(rest[0]))
+
+
+def _end(member: Member, x: Features, rest: Sequence[nn.Module]) -> End:
+    """Return the end of a chain: a BatchNorm on `x`, or on what a 1×1 convolution makes of it."""
+    gradient, norm = member.gradient, rest[-1]
     assert isinstance(norm, nn.BatchNorm2d)
-    gradient_sum, is_noted = member.gradient.sum, member.is_noted
-    return End(member.place, norm, moments, overlap, gradient_sum, is_noted, weight)
+    if len(rest) == 1:
+        _check_shape(x.tensor, x.channels, gradient)
+        weight = None
+        squares, overlap = x.square_sum, channel_products(gradient.tensor, x.tensor)
+    else:
+        weight = rest[0].get_parameter("weight").flatten(1)
+        _check_shape(x.tensor, len(weight), gradient)
+        squares, overlap = x.products, gradient.matrix.T @ x.matrix
+    moments = Moments(x.count, x.sum, squares)
+    return End(member.place, norm, moments, overlap, gradient.sum, member.is_noted, weight)
+
+
+def _run(layer: nn.Module, x: Features, is_noted: bool) -> Tensor:
+    """Return what a layer makes of `x`, over which a ReLU writes: none but this chain reads it."""
+    if isinstance(layer, nn.ReLU):
+        return x.tensor.relu_()
+    if is_pointwise(layer):
+        # As a matrix product it costs less than half of a call of the convolution.
+        return _as_images(x.matrix @ layer.get_parameter("weight").flatten(1).T, x.tensor)
+    if isinstance(layer, nn.BatchNorm2d) and not is_noted:
+        return F.batch_norm(x.tensor, None, None, layer.weight, layer.bias, True, eps=layer.eps)
+    output: Tensor = layer(x.tensor)
+    return output
 
 
 def _as_images(matrix: Tensor, like: Tensor) -> Tensor:
