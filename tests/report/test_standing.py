@@ -10,7 +10,7 @@ import pytest
 from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.report.standing import standings
-from nasp.spaces import NetworkConfig, find_space
+from nasp.spaces import LanguageConfig, NetworkConfig, find_space
 from nasp.spaces.target import space_target
 
 SPACE = find_space("nasbench201-3")
@@ -59,3 +59,16 @@ def test_the_command_prints_them(
         else:
             assert "mean of 200 random" in printed
             assert "so timed, this network takes" in " ".join(printed.split())
+
+
+def test_language_models_are_built_to_be_compared() -> None:
+    space, size = find_space("recurrent"), LanguageConfig(vocabulary=50, channels=8, cells=1)
+    target = space_target(space, size)
+    architecture = target.supernet.architecture(target.supernet.random_path())
+    rows = {row.cost: row for row in standings(target, architecture, ("parameters", "flops"))}
+    # 35 tokens; the decoder, the first product of (x, h), eight products of a state.
+    products = 8 * 50 + 16 * 16 + 8 * 8 * 16
+    assert rows["flops"].value == 2 * 35 * products
+    for row in rows.values():  # any cell of eight nodes costs the same
+        assert row.estimate == row.mean == row.value > 0
+        assert (row.random, row.cheaper) == (20, 0.0)

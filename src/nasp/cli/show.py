@@ -46,7 +46,7 @@ def show(
         ),
     ] = None,
     latency: Annotated[
-        bool, typer.Option(help="Measure how long an image takes, on this machine.")
+        bool, typer.Option(help="Measure how long an example takes, on this machine.")
     ] = True,
     plot: Annotated[
         Path | None, typer.Option(help="Draw a run's curves and alphas into this file (.png).")
@@ -94,19 +94,21 @@ def show(
         size = {"channels": channels, "cells": cells}
         image = {"image_size": image_size, "in_channels": in_channels, "classes": classes}
         own = {} if isinstance(found, Architecture) else own_size(found)
+        config: NetworkConfig | LanguageConfig
         space = SPACES.get(architecture.space or "")
         if space is not None and space.data == "text":
             refuse(image, "images", space.name)
-            text = LanguageConfig(**{**own, **o.given(**size, vocabulary=vocabulary)})
-            summary["architecture"] = architecture_summary(architecture, text)
+            config = LanguageConfig(**{**own, **o.given(**size, vocabulary=vocabulary)})
         else:
             refuse({"vocabulary": vocabulary}, "text", architecture.space or "this architecture")
             config = NetworkConfig(**{**own, **o.given(**size, **image)})
-            summary["architecture"] = architecture_summary(architecture, config)
-            if space is not None:
-                names = (*COUNTED, *TIMED) if latency else COUNTED
-                rows = standings(space_target(space, config), architecture, names)
-                summary["costs"] = [row._asdict() for row in rows]
+        summary["architecture"] = architecture_summary(architecture, config)
+        if space is not None:
+            target_network = space_target(space, config)
+            names = (*COUNTED, *TIMED) if latency else COUNTED
+            rows = standings(target_network, architecture, names)
+            summary["costs"] = [row._asdict() for row in rows]
+            example = target_network.example
     if as_json:
         o.print_json(summary)
         return
@@ -118,7 +120,7 @@ def show(
     if "architecture" in summary:
         show_architecture(summary["architecture"])
     if "costs" in summary:
-        show_standings(summary["costs"])
+        show_standings(summary["costs"], example)
 
 
 show.__doc__ = f"{show.__doc__}\n{EXAMPLES}"

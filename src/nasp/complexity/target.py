@@ -28,6 +28,8 @@ class Target:
             will stand in the network.
         run: passes one example through the supernet.
         build: from an architecture to the network.
+        example: what `run` passes, as people read it.
+        is_separable: whether a network costs about what its candidates do, each run alone.
     """
 
     def __init__(
@@ -36,11 +38,15 @@ class Target:
         supernet: Supernet,
         run: Callable[[], object],
         build: Callable[[Architecture], nn.Module],
+        example: str = "example",
+        is_separable: bool = True,
     ) -> None:
         self.name = name
         self.supernet = supernet
         self.run = run
         self.build = build
+        self.example = example
+        self.is_separable = is_separable
 
     @cached_property
     def calls(self) -> Calls:

@@ -13,8 +13,8 @@ from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge, Target
 
-RANDOM = 200
-"""Random architectures to compare with."""
+RANDOM, RANDOM_BUILT = 200, 20
+"""Random architectures to compare with: by the sums of their candidates, or each built."""
 COUNTED, TIMED = ("parameters", "flops", "macs"), ("latency",)
 
 
@@ -25,15 +25,18 @@ class Standing(NamedTuple):
         cost: its name.
         value: measured on the network.
         spread: of that measurement.
-        estimate: the same by the sum of its candidates, as the random ones' are.
-        mean: of the random architectures.
-        cheaper: share of the random architectures that cost less.
+        estimate: the same as the random ones are measured: where it can be, by the sum of its
+            candidates.
+        random: how many random architectures.
+        mean: of these.
+        cheaper: share of these that cost less.
     """
 
     cost: str
     value: float
     spread: float
     estimate: float
+    random: int
     mean: float
     cheaper: float
 
@@ -47,18 +50,22 @@ def standings(
         target: the networks of the space at one size.
         architecture: one of the space.
         costs: their names.
-        seed: fixes the random architectures, `RANDOM` of them.
+        seed: fixes the random architectures.
     """
     generator = torch.Generator().manual_seed(seed)
-    supernet = target.supernet
-    others = [supernet.architecture(supernet.random_path(generator)) for _ in range(RANDOM)]
+    supernet, count = target.supernet, RANDOM if target.is_separable else RANDOM_BUILT
+    others = [supernet.architecture(supernet.random_path(generator)) for _ in range(count)]
     found = []
     for name in costs:
         gauge = Gauge(find_quantity(name), target, Store(None))
-        measured, table = gauge.of(architecture), gauge.table(name)
-        estimate, each = table.of(architecture), [table.of(other) for other in others]
-        cheaper = sum(cost < estimate for cost in each) / RANDOM
+        measured = gauge.of(architecture)
+        if target.is_separable:
+            table = gauge.table(name)
+            estimate, each = table.of(architecture), [table.of(other) for other in others]
+        else:
+            estimate, each = measured.value, [gauge.of(other).value for other in others]
+        cheaper = sum(cost < estimate for cost in each) / count
         found.append(
-            Standing(name, measured.value, measured.spread, estimate, fmean(each), cheaper)
+            Standing(name, measured.value, measured.spread, estimate, count, fmean(each), cheaper)
         )
     return found
