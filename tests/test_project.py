@@ -20,7 +20,8 @@ MAX_LINES = 300
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "atomic", "random_state", "timing"}),
     frozenset({"architecture", "proximal", "interruption"}),
-    frozenset({"choice", "partial_channels", "probe", "chain", "products", "pending", "fused"}),
+    frozenset({"choice", "partial_channels", "probe", "chain", "pooling", "products", "pending"})
+    | frozenset({"fused"}),
     frozenset({"supernet", "complexity"}),
     frozenset({"derive"}),
     frozenset({"spaces", "tasks", "learner", "strategies"})

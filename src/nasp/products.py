@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from nasp.chain import STATELESS, Chain, is_pointwise
 from nasp.errors import UsageError
 from nasp.pending import End, Moments, Pending, Place
+from nasp.pooling import max_pooled
 
 
 class Features:
@@ -63,9 +64,7 @@ class Features:
     def after(self, layer: nn.Module, signature: str) -> Features:
         """Return the features behind a layer without state, once for all layers alike."""
         if signature not in self._after:
-            # Out of place, whatever the layer says: others read the same input.
-            alike = torch.relu if isinstance(layer, nn.ReLU) else layer
-            self._after[signature] = Features(alike(self.tensor))
+            self._after[signature] = Features(_shared(layer, self.tensor))
         return self._after[signature]
 
 
@@ -138,6 +137,14 @@ def _end(member: Member, x: Features, rest: Sequence[nn.Module]) -> End:
         squares, overlap = x.products, gradient.matrix.T @ x.matrix
     moments = Moments(x.count, x.sum, squares)
     return End(member.place, norm, moments, overlap, gradient.sum, member.is_noted, weight)
+
+
+def _shared(layer: nn.Module, x: Tensor) -> Tensor:
+    """Run a layer without state out of place, whatever it says: others read the same input."""
+    if isinstance(layer, nn.MaxPool2d):
+        return max_pooled(x, layer)
+    output: Tensor = torch.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+    return output
 
 
 def _run(layer: nn.Module, x: Features, is_noted: bool) -> Tensor:
