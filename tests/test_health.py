@@ -69,6 +69,15 @@ def test_margins() -> None:
     assert figures.margin_mean == pytest.approx((0.4 + 0.0 + 0.7 + 0.1) / 4)
 
 
+def test_edges_that_are_off_have_no_margin() -> None:
+    supernet = four_edges()
+    with torch.no_grad():
+        supernet.alphas["t"].copy_(torch.tensor([[0.9, 0.5, 0.1]] + 3 * [[0.5, 0.5, 0.5]]))
+    figures = HealthMonitor(supernet, made("conv", None, None, None)).end_epoch()
+    assert figures.margin_mean == figures.margin_min == pytest.approx(0.4)
+    assert figures.tie_warning() is None
+
+
 def test_an_edge_with_one_candidate_is_decided() -> None:
     supernet = Supernet(nasp.Choice({"only": nn.Identity()}))
     figures = HealthMonitor(supernet, Architecture({"network": "only"})).end_epoch()

@@ -25,7 +25,7 @@ class Health:
         changed_edges: edges whose candidate differs from the previous epoch's end.
         edges: edges in all.
         flips_per_step: edges that changed in a step, mean over the epoch's steps.
-        margin_mean: best alpha minus the second best, mean over edges.
+        margin_mean: best alpha minus the second best, mean over the surviving edges.
         margin_min: the same of the least decided edge.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
@@ -106,9 +106,7 @@ class HealthMonitor:
 
     def end_epoch(self) -> Health:
         """Return the epoch's figures and begin the next."""
-        alphas, tables = self.supernet.alphas, self.supernet.tables
-        margins = [_margins(a.detach()[:, tables[n].surviving]) for n, a in alphas.items()]
-        margin = torch.cat(margins)
+        margin = torch.cat(list(self._margins()))
         held = [name for name in self._latest.edges.values() if name is not None]
         free = Counter(self._free())
         health = Health(
@@ -133,6 +131,11 @@ class HealthMonitor:
             "The search has changed nothing: its architecture is the one that it began with. Search"
             " longer, or let the weights of other candidates be trained (nasp: exploration)."
         )
+
+    def _margins(self) -> Iterator[Tensor]:
+        for name, table in self.supernet.tables.items():
+            on = [row for row, edge in enumerate(table.edges) if self._latest[edge] is not None]
+            yield _margins(self.supernet.alphas[name].detach()[on][:, table.surviving])
 
     def _free(self) -> Iterator[str]:
         for name, table in self.supernet.tables.items():
