@@ -301,6 +301,7 @@ def test_curves_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert (nasp.name, nasp.seconds) == ("nasp", [0.5, 1.0])
     assert darts.end == (1.0, TRUTH.accuracy(DEAD))
     assert darts.means == [TRUTH.accuracy(DEAD), TRUTH.accuracy(GOOD)]
+    assert [curve.name for curve in quality_curves(report, "cpu", ["darts", "gdas"])] == ["darts"]
     draw_quality(report, "wall", tmp_path / "q.svg")
     assert (tmp_path / "q.svg").read_bytes().startswith(b"<?xml")
 

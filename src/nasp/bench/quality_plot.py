@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +34,15 @@ class Curve(NamedTuple):
     end: tuple[float, float]
 
 
-def quality_curves(report: Mapping[str, Any], clock: Clock) -> list[Curve]:
-    """Return a curve a row, in the order of the rows."""
+def quality_curves(
+    report: Mapping[str, Any], clock: Clock, names: Collection[str] | None = None
+) -> list[Curve]:
+    """Return a curve a row, in the order of the rows: of these names, default of all."""
     entry = CLOCKS[clock]
     found = []
     for row in report["rows"]:
+        if names is not None and row["name"] not in names:
+            continue
         points = [(p[entry], p["table_accuracy"]) for p in row["per_epoch"]]
         found.append(
             Curve(
@@ -53,8 +57,16 @@ def quality_curves(report: Mapping[str, Any], clock: Clock) -> list[Curve]:
     return found
 
 
-def draw_quality(report: Mapping[str, Any], clock: Clock, path: Path) -> None:
-    """Draw every contender's curve, its band over seeds, and a star where its result lies.
+def draw_quality(
+    report: Mapping[str, Any], clock: Clock, path: Path, names: Collection[str] | None = None
+) -> None:
+    """Draw each contender's curve, its band over seeds, and a star where its result lies.
+
+    Args:
+        report: what a bench found.
+        clock: whose seconds.
+        path: the file.
+        names: whose curves; default all.
 
     Raises:
         UsageError: the file's ending is none of `nasp.bench.scale_plot.FORMATS`.
@@ -63,7 +75,7 @@ def draw_quality(report: Mapping[str, Any], clock: Clock, path: Path) -> None:
     check_plot(path)
     from matplotlib.figure import Figure
 
-    curves = quality_curves(report, clock)
+    curves = quality_curves(report, clock, names)
     table, settings = report["table"], report["settings"]
     figure = Figure(figsize=(8.0, 5.0))
     axes = figure.subplots()

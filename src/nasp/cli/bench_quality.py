@@ -70,7 +70,7 @@ def quality(
         )
     report = results.report()
     if plot is not None and report["rows"]:
-        draw_quality(report, settings.budget.clock, plot)
+        draw_quality(report, settings.budget.clock, plot, [each.label for each in contenders])
     show_quality(report)
     results.raise_failures()
 

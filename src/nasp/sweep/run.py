@@ -211,5 +211,6 @@ def _draw(
         f"{described(job)}, %",
         quantity.unit(largest),
     )
-    title = f"{job.search.space} on {job.search.data.name}, {job.search.search.strategy}"
+    data = job.search.data.name.rpartition("/")[2]
+    title = f"{job.search.space} on {data}, {job.search.search.strategy}"
     draw(picture, folder.path / PICTURE, title)
