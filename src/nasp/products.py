@@ -107,7 +107,7 @@ def add_inner_product(pending: Pending, member: Member, inputs: Features) -> Non
     x, is_shared = inputs, True
     for position, layer in enumerate(layers):
         rest = layers[position:]
-        if type(rest[-1]) is nn.BatchNorm2d and _is_end(rest):
+        if member.chain.ends_in_norm and _is_end(rest):
             pending.add_end(_end(member, x, rest))
             return
         if is_shared and isinstance(layer, STATELESS):
