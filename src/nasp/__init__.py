@@ -5,16 +5,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasp.architecture import Architecture
-    from nasp.bilevel import SearchConfig, search
-    from nasp.choice import Choice, Node, Zero
+    from nasp.bilevel.found import Found
+    from nasp.bilevel.search import SearchConfig, search
     from nasp.errors import NaspError, UsageError
     from nasp.exporters import export
-    from nasp.found import Found
-    from nasp.partial_channels import PartialChannels
-    from nasp.supernet import Supernet
-    from nasp.tasks.supervised import Supervised
-    from nasp.tasks.task import Figure, Task
+    from nasp.supernet.architecture import Architecture
+    from nasp.supernet.choice import Choice, Node, Zero
+    from nasp.supernet.partial_channels import PartialChannels
+    from nasp.supernet.supernet import Supernet
+    from nasp.training.supervised import Supervised
+    from nasp.training.task import Figure, Task
 
 __version__ = version("nasp")
 
@@ -38,21 +38,21 @@ __all__ = [
 
 # Imported when first asked for: `nasp --help` must not wait for torch.
 _HOMES = {
-    "Architecture": "nasp.architecture",
-    "Choice": "nasp.choice",
-    "Figure": "nasp.tasks.task",
-    "Found": "nasp.found",
+    "Architecture": "nasp.supernet.architecture",
+    "Choice": "nasp.supernet.choice",
+    "Figure": "nasp.training.task",
+    "Found": "nasp.bilevel.found",
     "NaspError": "nasp.errors",
-    "Node": "nasp.choice",
-    "PartialChannels": "nasp.partial_channels",
-    "SearchConfig": "nasp.bilevel",
-    "Supernet": "nasp.supernet",
-    "Supervised": "nasp.tasks.supervised",
-    "Task": "nasp.tasks.task",
+    "Node": "nasp.supernet.choice",
+    "PartialChannels": "nasp.supernet.partial_channels",
+    "SearchConfig": "nasp.bilevel.search",
+    "Supernet": "nasp.supernet.supernet",
+    "Supervised": "nasp.training.supervised",
+    "Task": "nasp.training.task",
     "UsageError": "nasp.errors",
-    "Zero": "nasp.choice",
+    "Zero": "nasp.supernet.choice",
     "export": "nasp.exporters",
-    "search": "nasp.bilevel",
+    "search": "nasp.bilevel.search",
 }
 
 

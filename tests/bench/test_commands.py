@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from nasp.bench import rounds
-from nasp.bench.measure import measure
-from nasp.bench.rounds import Plan
-from nasp.bench.scale import MEASURES, SERIES, curves, measure_scale
-from nasp.bench.scale_plot import check_plot, draw
-from nasp.bench.settings import BenchSettings
+from nasp.bench.steps import rounds
+from nasp.bench.steps.measure import measure
+from nasp.bench.steps.rounds import Plan
+from nasp.bench.steps.scale import MEASURES, SERIES, curves, measure_scale
+from nasp.bench.steps.scale_plot import check_plot, draw
+from nasp.bench.steps.settings import BenchSettings
 from nasp.cli import main
 from nasp.errors import UsageError
-from nasp.events import nobody
+from nasp.training.events import nobody
 
 NASP = Path(sys.executable).with_name("nasp")
 SMALL = "--space nasbench201 --channels 4 --cells 1 --batch 2 --image-size 8 --threads 1"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Node, Zero
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.supernet import Supernet
 
 
 def conv(kernel: int, channels: int = 4) -> nn.Sequential:

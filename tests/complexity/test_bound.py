@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from nasp.architecture import Architecture
 from nasp.complexity import cost_table
 from nasp.complexity.bound import STIFFNESS, Bound, Reached
 from nasp.complexity.costs import running_parameters
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge, Target
-from nasp.derive import derive
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 
 def bound(supernet: Supernet, limit: float, steps: int = 10) -> Bound:

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice
 from nasp.complexity import Regulariser, parameter_count, parameter_counts
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.control import Complexity, cheapest_of
 from nasp.complexity.costs import Cost, flops, memory
 from nasp.complexity.store import Store
 from nasp.complexity.target import Target
-from nasp.derive import derive
 from nasp.errors import NaspError, UsageError
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 X = torch.randn(1, 1, 8, 8)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from nasp.choice import Choice, Single
 from nasp.complexity.costs import flops, macs, memory, parameter_count, running_parameters
 from nasp.spaces.operations import OPERATIONS
+from nasp.supernet.choice import Choice, Single
 
 C, SIZE = 6, 10
 

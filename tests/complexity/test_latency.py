@@ -14,7 +14,7 @@ from nasp.complexity import cost_table
 from nasp.complexity.cached import Cached, structure
 from nasp.complexity.calls import record_calls
 from nasp.complexity.latency import PACE, REPEATS, WARMUP, Latency, Measurement, measure_latency
-from nasp.supernet import Supernet
+from nasp.supernet.supernet import Supernet
 
 
 class Counting(nn.Module):

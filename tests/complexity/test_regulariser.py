@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nasp.choice import Choice, Zero
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.complexity.regulariser import Normalise
-from nasp.supernet import Supernet
+from nasp.supernet.choice import Choice, Zero
+from nasp.supernet.supernet import Supernet
 
 
 def edge(channels: int, share: str | None = None) -> Choice:

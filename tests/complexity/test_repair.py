@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Node
 from nasp.complexity import CostTable, cost_table
 from nasp.complexity import front as front_room
 from nasp.complexity.costs import running_parameters
 from nasp.complexity.repair import architecture_of, cheapest, leaning, nearest_within
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Node
+from nasp.supernet.supernet import Supernet
 
 CANDIDATES = ("a", "b", "c")
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Probe
 from nasp.complexity import CostTable, cost_table, parameter_count, parameter_counts
 from nasp.complexity.calls import record_calls
 from nasp.complexity.costs import flops, memory, running_parameters
-from nasp.derive import derive
 from nasp.errors import NaspError
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Probe
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 X = torch.randn(1, 1, 8, 8)
 

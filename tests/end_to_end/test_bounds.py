@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nasp.architecture import Architecture
 from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.complexity.costs import macs
 from nasp.spaces import NetworkConfig, find_space
 from nasp.spaces.target import space_target
+from nasp.supernet.architecture import Architecture
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

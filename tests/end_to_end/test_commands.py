@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import pytest
 
 import nasp
-from nasp.architecture import Architecture
 from nasp.cli import main
-from nasp.job_folders import begin
-from nasp.jobs import run_search_job
-from nasp.plans import search_job
+from nasp.jobs.job_folders import begin
+from nasp.jobs.jobs import run_search_job
+from nasp.jobs.plans import search_job
 from nasp.spaces import find_space
+from nasp.supernet.architecture import Architecture
 
 NASP = Path(sys.executable).with_name("nasp")
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"

@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nasp.architecture import Architecture
 from nasp.cli import main
-from nasp.learner import Learner
-from nasp.rebuild import rebuild
-from nasp.runs import RunFolder
+from nasp.jobs.rebuild import rebuild
+from nasp.runs.folder import RunFolder
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
 from nasp.strategies import STRATEGIES
+from nasp.supernet.architecture import Architecture
+from nasp.training.learner import Learner
 
 PUBLISHED = (
     "Genotype(recurrent=[('sigmoid', 0), ('relu', 1), ('relu', 1), ('identity', 1), ('tanh', 2),"

@@ -30,7 +30,7 @@ SERVER = """
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
-import nasp.cli, nasp.cli.reports, nasp.cli.watch, nasp.jobs, nasp.plans
+import nasp.cli, nasp.cli.reports, nasp.cli.watch, nasp.jobs.jobs, nasp.jobs.plans
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     order = json.loads(line)
@@ -67,7 +67,7 @@ for line in sys.stdin:
 # appended to and checkpoints are written in two halves, with a count in between.
 COUNT = """
 import io, json, os, pathlib, signal, torch
-import nasp.runs
+import nasp.runs.folder
 left = [{n}]
 def count():
     left[0] -= 1
@@ -98,7 +98,7 @@ def append_halves(path, line):
         with path.open("a") as stream:
             stream.write(half)
         count()
-nasp.runs._append = append_halves
+nasp.runs.folder._append = append_halves
 """
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 FULL = 'raise OSError(28, "No space left on device")'
@@ -366,14 +366,14 @@ def test_killed_while_the_results_are_written(
 
 # Sends itself a signal in its n-th step.
 SIGNAL = """
-import nasp.loop, os
-stepped, left = nasp.loop.Stepped, [{step}]
+import nasp.training.loop, os
+stepped, left = nasp.training.loop.Stepped, [{step}]
 def step(*arguments):
     left[0] -= 1
     if left[0] == 0:
         os.kill(os.getpid(), {number})
     return stepped(*arguments)
-nasp.loop.Stepped = step
+nasp.training.loop.Stepped = step
 """
 
 
@@ -438,8 +438,8 @@ def test_stopped_while_training_beside_it_names_the_whole(
 
 
 def test_ctrl_c_before_the_first_step(tmp_path: Path, server: Server) -> None:
-    first = "import nasp.feed, os, signal\n"
-    first += "nasp.feed.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+    first = "from nasp.domains.images import feed\nimport os, signal\n"
+    first += "feed.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
     child = server.run([*SEARCH, "--out", str(tmp_path / "run")], first)
     assert child.code == 1
     assert child.err.count("nasp: Stopped") == 1
@@ -562,8 +562,8 @@ PYTHON = """
 import os, signal, sys, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-import nasp, nasp.events
-from nasp.bilevel import search
+import nasp, nasp.training.events
+from nasp.bilevel.search import search
 torch.manual_seed(1)
 net = nn.Sequential(
     nn.Linear(4, 8),
@@ -577,7 +577,7 @@ train = DataLoader(data(40), batch_size=8, shuffle=True)
 val = DataLoader(data(21), batch_size=8, shuffle=True, generator=torch.Generator().manual_seed(7))
 left = [{steps}]
 def watch(event):
-    if isinstance(event, nasp.events.Stepped):
+    if isinstance(event, nasp.training.events.Stepped):
         left[0] -= 1
         if left[0] == 0:
             {then}

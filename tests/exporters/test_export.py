@@ -14,7 +14,7 @@ from torch import nn
 import nasp
 from nasp.errors import NaspError, UsageError
 from nasp.exporters import export, format_of, written_files
-from nasp.rebuild import rebuild
+from nasp.jobs.rebuild import rebuild
 from nasp.spaces import find_space
 
 NETWORK = nn.Sequential(nn.Linear(4, 3), nn.ReLU())

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
-from nasp.choice import Choice, Node, Zero
-from nasp.derive import derive
-from nasp.exporters.forwards import forward_of
-from nasp.exporters.graphs import attribute_name, chain, essence, loops, simplified, singular
-from nasp.exporters.imports import Imports
-from nasp.exporters.statements import Assign, Each, Return
-from nasp.supernet import Supernet
+from nasp.exporters.source.forwards import forward_of
+from nasp.exporters.source.graphs import attribute_name, chain, essence, loops, simplified, singular
+from nasp.exporters.source.imports import Imports
+from nasp.exporters.source.statements import Assign, Each, Return
+from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 
 def body(graph: fx.Graph, **attributes: str) -> list[str]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from nasp.exporters.layout import WIDTH, Bracket, call, docstring, laid_out, prefixed, suffixed
+from nasp.exporters.source.layout import (
+    WIDTH,
+    Bracket,
+    call,
+    docstring,
+    laid_out,
+    prefixed,
+    suffixed,
+)
 
 
 def test_what_fits_is_one_line() -> None:

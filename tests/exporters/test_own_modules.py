@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.choice import Choice, Node
-from nasp.derive import derive
 from nasp.errors import NaspError, UsageError
 from nasp.exporters import export
-from nasp.supernet import Supernet
+from nasp.supernet.choice import Choice, Node
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 LAYERS = '''
 import torch

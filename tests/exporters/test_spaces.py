@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nasp.baseline_lstm import lstm_network
-from nasp.derive import derive
+from nasp.domains.text.baseline import lstm_network
 from nasp.exporters import export
-from nasp.rebuild import example_of
+from nasp.jobs.rebuild import example_of
 from nasp.spaces import SPACES, LanguageConfig, NetworkConfig, spaces_of
 from nasp.spaces.sampling import random_architecture
-from nasp.supernet import Supernet
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURES = 10

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nasp.architecture import Architecture
 from nasp.errors import UsageError
 from nasp.spaces import NetworkConfig
 from nasp.spaces.cell import Cell, Sum, auxiliary_head, edge_name, reductions
 from nasp.spaces.darts import DARTS, CellSpace
 from nasp.spaces.nasp12 import NASP12
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
 
 DARTS_V2 = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "

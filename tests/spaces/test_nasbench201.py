@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice
 from nasp.errors import UsageError
 from nasp.spaces import NetworkConfig
 from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3, DenseCell, ResidualBlock
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice
 
 CELL = "|skip_connect~0|+|nor_conv_3x3~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|none~2|"
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.derive import derive
 from nasp.errors import UsageError
 from nasp.spaces import LanguageConfig, find_space
 from nasp.spaces.language_model import Dropouts, LanguageModel, LockedDropout
 from nasp.spaces.recurrent_cell import RecurrentCell
 from nasp.spaces.sampling import random_architecture
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 SPACE = find_space("recurrent")
 NONE = Dropouts(output=0, hidden=0, input=0, embedding=0, word=0)

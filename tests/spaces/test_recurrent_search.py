@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice
 from nasp.spaces import LanguageConfig, find_space
 from nasp.spaces.recurrent_search import SearchCell
 from nasp.spaces.sampling import random_architecture
-from nasp.supernet import Alphas, Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice
+from nasp.supernet.supernet import Alphas, Supernet
 
 SPACE = find_space("recurrent")
 SIZE, WORDS = 5, 7

@@ -7,13 +7,13 @@ import torch
 from torch import fx, nn
 from torchvision.ops import StochasticDepth
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Node
-from nasp.derive import derive
 from nasp.errors import UsageError
-from nasp.partial_channels import PartialChannels
 from nasp.spaces import SPACES, LanguageConfig, NetworkConfig, find_space, spaces_of
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Node
+from nasp.supernet.derive import derive
+from nasp.supernet.partial_channels import PartialChannels
+from nasp.supernet.supernet import Supernet
 
 SIZES = {
     "colour": NetworkConfig(channels=2, cells=3),

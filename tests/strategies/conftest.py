@@ -11,11 +11,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasp.choice import Choice, Node, Zero
 from nasp.complexity import Regulariser, parameter_counts
-from nasp.learner import Learner
 from nasp.strategies import Horizon, Problem, Strategy, make_strategy
-from nasp.supernet import Supernet
+from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.supernet import Supernet
+from nasp.training.learner import Learner
 
 Data = tuple[Tensor, Tensor]
 

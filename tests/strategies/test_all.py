@@ -12,15 +12,15 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Node, Zero
 from nasp.complexity import Regulariser, parameter_counts
-from nasp.derive import derive
 from nasp.errors import UsageError
-from nasp.learner import Learner
 from nasp.strategies import STRATEGIES, Horizon, Problem, Strategy, make_strategy
-from nasp.supernet import Supernet
-from nasp.tasks.task import Batch
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
+from nasp.training.learner import Learner
+from nasp.training.task import Batch
 
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
 STEPS = 5

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from nasp.choice import Choice, Mixture, Node, Zero
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.errors import UsageError
-from nasp.learner import Learner
 from nasp.strategies import Horizon, Problem, make_strategy, strategy_config
 from nasp.strategies import darts_second_order as second
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.relaxation import Relaxation
-from nasp.supernet import Supernet
-from nasp.tasks.task import Batch
+from nasp.supernet.choice import Choice, Mixture, Node, Zero
+from nasp.supernet.supernet import Supernet
+from nasp.training.learner import Learner
+from nasp.training.task import Batch
 
 LR = 0.3
 HORIZON = Horizon(1, 1)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.choice import Choice, Node
-from nasp.random_state import random_states
+from nasp.runs.random_state import random_states
 from nasp.strategies.descent import REST, Descent
 from nasp.strategies.strategy import Horizon, Problem
-from nasp.supernet import Alphas, Supernet
+from nasp.supernet.choice import Choice, Node
+from nasp.supernet.supernet import Alphas, Supernet
 
 
 class Shift(nn.Module):

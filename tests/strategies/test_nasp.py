@@ -15,13 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasp.choice import Choice, Node, Single, Zero
 from nasp.complexity import Regulariser, parameter_counts
-from nasp.learner import Learner
 from nasp.strategies import NASP, Horizon, NASPConfig, Problem
 from nasp.strategies.nasp import PAPER
-from nasp.supernet import Supernet
-from nasp.tasks.task import Batch
+from nasp.supernet.choice import Choice, Node, Single, Zero
+from nasp.supernet.supernet import Supernet
+from nasp.training.learner import Learner
+from nasp.training.task import Batch
 
 Grid = list[list[float]]
 

@@ -7,9 +7,9 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
-from nasp.choice import Choice, Node
 from nasp.strategies.neighbourhood import random_neighbour, units, with_unit
-from nasp.supernet import Alphas, Supernet
+from nasp.supernet.choice import Choice, Node
+from nasp.supernet.supernet import Alphas, Supernet
 
 
 def supernet_of(candidates: int) -> Supernet:

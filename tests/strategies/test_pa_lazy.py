@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from nasp.choice import Mixture
 from nasp.strategies import strategy_config
+from nasp.supernet.choice import Mixture
 
 
 def states(it: Any, small: Any, steps: int) -> list[dict[str, torch.Tensor]]:

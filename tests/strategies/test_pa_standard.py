@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nasp.proximal import NodeGroup, prox_c
 from nasp.strategies import strategy_config
+from nasp.supernet.proximal import NodeGroup, prox_c
 
 CELL = [NodeGroup((0, 1), keep=1)]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nasp.choice import Choice
-from nasp.partial_channels import PartialChannels
 from nasp.spaces import SPACES, NetworkConfig
 from nasp.strategies import STRATEGIES, strategy_config
+from nasp.supernet.choice import Choice
+from nasp.supernet.partial_channels import PartialChannels
 
 
 def expected_weights(alphas: dict[str, Tensor], beta: Tensor) -> dict[str, Tensor]:

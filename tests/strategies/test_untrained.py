@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Zero
 from nasp.complexity import parameter_count
-from nasp.derive import derive
 from nasp.strategies.random_search import draw
 from nasp.strategies.scored_sampling import path_parameters
 from nasp.strategies.synflow import synflow_score
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Zero
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
 
 
 def every_architecture(supernet: Supernet) -> set[Architecture]:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasp.atomic import write_text_atomic
 from nasp.errors import NaspError, UsageError
+from nasp.runs.files import write_text_atomic
 
 Measurements = Mapping[str, Any]
 Summarise = Callable[[Measurements], Mapping[str, Any]]

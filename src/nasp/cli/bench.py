@@ -14,8 +14,8 @@ from nasp.cli.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nasp.bench.rounds import Plan
-    from nasp.bench.settings import BenchSettings
+    from nasp.bench.steps.rounds import Plan
+    from nasp.bench.steps.settings import BenchSettings
 
 COST_EXAMPLES = """
 Examples:
@@ -67,7 +67,7 @@ def cost(
     json_file: Json = None,
 ) -> None:
     """Measure one A step and one w step of each strategy, and the floor under them."""
-    from nasp.bench.cost import measure_cost
+    from nasp.bench.steps.cost import measure_cost
     from nasp.cli.watch import Watch
 
     with Watch() as watch:
@@ -97,8 +97,8 @@ def scale(
     ] = None,
 ) -> None:
     """Measure how time and memory grow with candidates, cells, channels and batch."""
-    from nasp.bench.scale import SERIES, curves, measure_scale
-    from nasp.bench.scale_plot import check_plot, draw
+    from nasp.bench.steps.scale import SERIES, curves, measure_scale
+    from nasp.bench.steps.scale_plot import check_plot, draw
     from nasp.cli.watch import Watch
 
     if plot is not None:

@@ -44,9 +44,9 @@ def fidelity(
 
     Kendall's rank correlation of accuracy with the shared weights and accuracy in the table.
     """
-    from nasp.bench.fidelity import DEFAULT_STRATEGIES, measure_fidelity
-    from nasp.bench.fidelity_plot import draw_fidelity
-    from nasp.bench.scale_plot import check_plot
+    from nasp.bench.contests.fidelity import DEFAULT_STRATEGIES, measure_fidelity
+    from nasp.bench.contests.fidelity_plot import draw_fidelity
+    from nasp.bench.steps.scale_plot import check_plot
     from nasp.cli.watch import Watch
 
     if plot is not None:

@@ -49,8 +49,8 @@ def measurement(
     seed: Annotated[int, typer.Option(min=0, help="Fixes weights, data and the path.")] = 0,
 ) -> dict[str, Any]:
     """Return what these options ask for: `settings`, what is measured, and `plan`, how often."""
-    from nasp.bench.rounds import Plan
-    from nasp.bench.settings import BenchSettings
+    from nasp.bench.steps.rounds import Plan
+    from nasp.bench.steps.settings import BenchSettings
     from nasp.errors import validated
 
     settings = o.given(

@@ -52,9 +52,9 @@ def quality(
     All start from the same weights, halves and batches for a seed, with the same budget. The file
     of --json may grow: call again with more seeds or other contenders.
     """
-    from nasp.bench.quality import DEFAULT_STRATEGIES, measure_quality
-    from nasp.bench.quality_plot import draw_quality
-    from nasp.bench.scale_plot import check_plot
+    from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
+    from nasp.bench.contests.quality_plot import draw_quality
+    from nasp.bench.steps.scale_plot import check_plot
     from nasp.cli.quality_report import show_quality
     from nasp.cli.watch import Watch
 

@@ -52,11 +52,11 @@ def table(
     Stop it whenever you like: with --json the same command goes on, and what there is is a fair
     sample, since cells come in one shuffled order. nasp bench quality --table FILE reads it.
     """
-    from nasp.bench.table import TableSettings, make_table, table_defaults
+    from nasp.bench.truth.making import TableSettings, make_table, table_defaults
     from nasp.cli.watch import Watch
+    from nasp.domains.images.feed import DataConfig
     from nasp.errors import validated
-    from nasp.events import nobody
-    from nasp.feed import DataConfig
+    from nasp.training.events import nobody
 
     defaults = table_defaults(data)
     given = {
@@ -94,7 +94,7 @@ def table(
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    from nasp.bench.seeds import over_seeds
+    from nasp.bench.contests.seeds import over_seeds
 
     rows = sorted(report["rows"], key=lambda row: -row["test_accuracy"]["mean"])
     if not rows:

@@ -12,9 +12,9 @@ from nasp.cli import options as o
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.bench.contender import Contender
-    from nasp.bench.quality_settings import QualitySettings
-    from nasp.bench.truth import Truth
+    from nasp.bench.contests.contender import Contender
+    from nasp.bench.contests.quality_settings import QualitySettings
+    from nasp.bench.truth.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ def contest(
     network = o.given(channels=channels, cells=cells, threads=threads, device=device)
 
     def who(default: Sequence[str]) -> list[Contender]:
-        from nasp.bench.contender import contenders_of
+        from nasp.bench.contests.contender import contenders_of
 
         names = default if strategies is None and not contender else o.names(strategies)
         return contenders_of(names, contender or [])
 
     def where(budget: dict[str, Any]) -> tuple[QualitySettings, Truth]:
-        from nasp.bench.quality_settings import quality_settings
+        from nasp.bench.contests.quality_settings import quality_settings
 
         return quality_settings(table, data, space, budget, network, feed)
 

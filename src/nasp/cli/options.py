@@ -99,7 +99,7 @@ def of_text(
     tokens: str | None, bptt: int | None, varied: bool | None, dropout: list[str] | None
 ) -> dict[str, Any]:
     """Return the options for text that the user gave."""
-    from nasp.plans import named_values
+    from nasp.jobs.plans import named_values
 
     rates = named_values("--dropout", dropout) if dropout else None
     return given(tokens=tokens, bptt=bptt, varied=varied, dropouts=rates)

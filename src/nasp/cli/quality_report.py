@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from nasp.bench.quality_plot import CLOCKS
+from nasp.bench.contests.quality_plot import CLOCKS
 from nasp.cli.tables import print_table
-from nasp.timing import Clock
+from nasp.runs.clock import Clock
 
 
 def show_quality(report: Mapping[str, Any]) -> None:

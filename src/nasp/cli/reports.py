@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from nasp.architecture import Architecture
+from nasp.bilevel.pricing import bounds_of
 from nasp.complexity import parameter_count
 from nasp.complexity.bound import Reached
+from nasp.domains.images.image_set import SHAPES
+from nasp.domains.text.feed import TextConfig, vocabulary_size
 from nasp.errors import UsageError
-from nasp.jobs import AnySearchJob, job_of
-from nasp.pricing import bounds_of
-from nasp.runs import RunFolder
+from nasp.jobs.jobs import AnySearchJob, job_of
+from nasp.runs.folder import RunFolder
 from nasp.spaces import SPACES, LanguageConfig, NetworkConfig, find_space
 from nasp.spaces.sampling import candidates_of
-from nasp.tasks.image_set import SHAPES
-from nasp.text_feed import TextConfig, vocabulary_size
+from nasp.supernet.architecture import Architecture
 
 HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
 

@@ -25,14 +25,14 @@ def resume(
     as_json: o.AsJson = False,
 ) -> None:
     """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
+    from nasp.bench.contests.sweep.run import sweep_of
     from nasp.cli.reports import search_summary, show_search
     from nasp.cli.selections import show_selection
     from nasp.cli.sweep import run_and_show
     from nasp.cli.trainings import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs import AnySearchJob, job_of, run_search_job, run_train_job
-    from nasp.runs import RunFolder
-    from nasp.sweep.run import sweep_of
+    from nasp.jobs.jobs import AnySearchJob, job_of, run_search_job, run_train_job
+    from nasp.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
     plan = sweep_of(folder)

@@ -11,7 +11,7 @@ from nasp.cli.search_options import asked_search
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.jobs import AnySearchJob
+    from nasp.jobs.jobs import AnySearchJob
 
 EXAMPLES = """
 Examples:
@@ -52,10 +52,10 @@ def search(
     from nasp.cli.selections import show_selection
     from nasp.cli.trainings import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.defaults import is_embedded
-    from nasp.job_folders import new_run
-    from nasp.jobs import run_search_job, run_train_job
-    from nasp.plans import BY_HAND, train_job_for
+    from nasp.jobs.defaults import is_embedded
+    from nasp.jobs.job_folders import new_run
+    from nasp.jobs.jobs import run_search_job, run_train_job
+    from nasp.jobs.plans import BY_HAND, train_job_for
     from nasp.spaces import find_space
 
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)

@@ -120,8 +120,8 @@ def asked_search(
     minutes: o.Minutes = 5.0,
 ) -> dict[str, Any]:
     """Return what these options ask for: `job`."""
-    from nasp.defaults import default_data, preset_settings
-    from nasp.plans import named_values, search_job
+    from nasp.jobs.defaults import default_data, preset_settings
+    from nasp.jobs.plans import named_values, search_job
 
     job = search_job(
         data=o.given(

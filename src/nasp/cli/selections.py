@@ -9,10 +9,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from nasp.architecture import Architecture
-from nasp.jobs import AnySearchJob, job_of
-from nasp.runs import RunFolder
+from nasp.jobs.jobs import AnySearchJob, job_of
+from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
+from nasp.supernet.architecture import Architecture
 
 SHOWN = 20
 """Contenders that are printed; the file has all."""

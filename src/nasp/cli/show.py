@@ -58,7 +58,7 @@ def show(
     A run's network is measured at the run's own size, unless you say another, and beside it
     random cells of its space at the same size.
     """
-    from nasp.architecture import Architecture
+    from nasp.bench.contests.sweep.run import PICTURE, sweep_of
     from nasp.cli.reports import (
         architecture_summary,
         draw_run,
@@ -70,13 +70,13 @@ def show(
     from nasp.cli.selections import show_selection
     from nasp.cli.standings import show_standings
     from nasp.cli.sweep import show_sweep
+    from nasp.complexity.standing import COUNTED, TIMED, standings
     from nasp.errors import UsageError
-    from nasp.language_plans import refuse
-    from nasp.plans import target_of
-    from nasp.report.standing import COUNTED, TIMED, standings
+    from nasp.jobs.language_plans import refuse
+    from nasp.jobs.plans import target_of
     from nasp.spaces import SPACES, LanguageConfig, NetworkConfig
     from nasp.spaces.target import space_target
-    from nasp.sweep.run import PICTURE, sweep_of
+    from nasp.supernet.architecture import Architecture
 
     found = target_of(target)
     if not isinstance(found, Architecture) and sweep_of(found) is not None:

@@ -14,7 +14,7 @@ def show_standings(rows: list[dict[str, Any]], example: str) -> None:
     """Print each cost of a network, the mean of random ones, and how many are cheaper.
 
     Args:
-        rows: `nasp.report.standing.Standing` as dictionaries.
+        rows: `nasp.complexity.standing.Standing` as dictionaries.
         example: what goes through the network, such as ``"image"``.
     """
     table = Table(title=f"One {example} through it", title_justify="left")

@@ -12,7 +12,7 @@ from nasp.cli.search_options import asked_search
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.jobs import AnySearchJob
+    from nasp.jobs.jobs import AnySearchJob
 
 EXAMPLES = """
 Examples:
@@ -73,10 +73,10 @@ def sweep(
     as_json: o.AsJson = False,
 ) -> None:
     """Search with several weights or bounds, and draw error against cost."""
+    from nasp.bench.contests.sweep.job import sweep_job
+    from nasp.bench.contests.sweep.run import begin_sweep
     from nasp.errors import NaspError
-    from nasp.plans import named_size
-    from nasp.sweep.job import sweep_job
-    from nasp.sweep.run import begin_sweep
+    from nasp.jobs.plans import named_size
 
     plan = sweep_job(
         job,
@@ -99,8 +99,8 @@ def sweep(
 
 def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
     """Run a sweep, or go on with it, and print its front."""
+    from nasp.bench.contests.sweep.run import run_sweep
     from nasp.cli.watch import Watch
-    from nasp.sweep.run import run_sweep
 
     with Watch(quiet=as_json) as watch:
         watch.say(f"{len(plan.settings)} settings, {len(plan.seeds)} seeds; folder {folder.path}")
@@ -114,8 +114,8 @@ def show_sweep(folder: Any, as_json: bool) -> None:
     Raises:
         UsageError: it is not done yet.
     """
+    from nasp.bench.contests.sweep.run import report_of
     from nasp.errors import UsageError
-    from nasp.sweep.run import report_of
 
     report = report_of(folder)
     if report is None:

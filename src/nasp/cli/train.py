@@ -102,12 +102,12 @@ def train(
     as_json: o.AsJson = False,
 ) -> None:
     """Train a network from scratch; the defaults are the paper's recipe."""
-    from nasp.architecture import Architecture
     from nasp.cli.trainings import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.job_folders import new_run
-    from nasp.jobs import run_train_job
-    from nasp.plans import target_of, train_job_for
+    from nasp.jobs.job_folders import new_run
+    from nasp.jobs.jobs import run_train_job
+    from nasp.jobs.plans import target_of, train_job_for
+    from nasp.supernet.architecture import Architecture
 
     found = target_of(target)
     job = train_job_for(

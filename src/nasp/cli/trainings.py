@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from nasp.job_folders import Result, at_equal_time
+from nasp.jobs.job_folders import Result, at_equal_time
 
 
 def training_summary(results: list[Result]) -> list[dict[str, Any]]:

@@ -16,8 +16,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nasp.architecture import Architecture
-from nasp.events import EpochEnded, Event, Loading, Measuring, Noted, Started, Stepped, Warned
+from nasp.supernet.architecture import Architecture
+from nasp.training.events import (
+    EpochEnded,
+    Event,
+    Loading,
+    Measuring,
+    Noted,
+    Started,
+    Stepped,
+    Warned,
+)
 
 SHOWN = (
     *("train_loss", "train_accuracy", "val_loss", "val_accuracy"),

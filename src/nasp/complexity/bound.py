@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from nasp.architecture import Architecture
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge
+from nasp.supernet.architecture import Architecture
 
 STIFFNESS = 1.0
 """ρ of the augmented Lagrangian: the quadratic part, in units of the loss."""

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from nasp.complexity.costs import at_rest
 from nasp.errors import NaspError
-from nasp.supernet import Supernet
+from nasp.supernet.supernet import Supernet
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from nasp.architecture import Architecture
 from nasp.complexity.bound import Bound, Reached
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.costs import Cost
@@ -18,7 +17,8 @@ from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge, Target
 from nasp.errors import UsageError
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
 
 ATTEMPTS = 8
 """How often the limit of a cost that does not quite add up is tightened."""

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasp.choice import Choice
+from nasp.supernet.choice import Choice
 
 Cost = Callable[..., float]
 """``cost(operation, *args, **kwargs)``, with the inputs that the operation gets."""

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from nasp.complexity.cached import Cached
 from nasp.complexity.costs import at_rest
-from nasp.timing import timed
+from nasp.runs.clock import timed
 
 Clock = Callable[[Callable[[], object], torch.device], float]
 """Returns the seconds that a step takes on a device."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from nasp.choice import Choice
 from nasp.complexity.calls import Calls, runs_restored, total
 from nasp.complexity.costs import Cost, running_parameters
 from nasp.complexity.table import CostTable
-from nasp.supernet import Alphas, Supernet
+from nasp.supernet.choice import Choice
+from nasp.supernet.supernet import Alphas, Supernet
 
 
 def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None, rest: bool = True) -> CostTable:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nasp.architecture import Architecture
 from nasp.complexity.front import Front
 from nasp.complexity.table import CostTable, Parent
-from nasp.proximal import NodeGroup
-from nasp.supernet import Alphas, Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.proximal import NodeGroup
+from nasp.supernet.supernet import Alphas, Supernet
 
 TIE = 1e-6
 """What decides between alphas that are equal; too little to decide between others."""

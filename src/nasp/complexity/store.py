@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nasp.atomic import write_text_atomic
 from nasp.errors import NaspError
+from nasp.runs.files import write_text_atomic
 
 
 class Store:

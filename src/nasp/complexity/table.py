@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nasp.architecture import Architecture
 from nasp.errors import NaspError
-from nasp.proximal import NodeGroup
-from nasp.supernet import Supernet, Table
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.proximal import NodeGroup
+from nasp.supernet.supernet import Supernet, Table
 
 Parent = tuple[int, int]
 """The edge, and which of its candidates, inside which another edge lies."""

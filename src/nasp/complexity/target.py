@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasp.architecture import Architecture
 from nasp.complexity.calls import Calls, record_calls, total
 from nasp.complexity.latency import Latency, Measurement
 from nasp.complexity.measure import cost_table
 from nasp.complexity.quantity import Quantity
 from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
 
 
 class Target:

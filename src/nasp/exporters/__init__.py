@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nasp.atomic import write_atomic, write_text_atomic
 from nasp.errors import UsageError, unknown_name
 from nasp.exporters.examples import Example
 from nasp.exporters.onnx import onnx_model
 from nasp.exporters.pt2 import torch_program
-from nasp.exporters.python import python_source
-from nasp.runs import save_tensors
+from nasp.exporters.source.python import python_source
+from nasp.runs.files import write_atomic, write_text_atomic
+from nasp.runs.folder import save_tensors
 
 Format = Literal["python", "onnx", "torch"]
 SUFFIXES: dict[str, Format] = {".py": "python", ".onnx": "onnx", ".pt2": "torch"}

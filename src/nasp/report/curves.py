@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from nasp.atomic import write_atomic
 from nasp.errors import UsageError
-from nasp.runs import RunFolder, load_tensors
+from nasp.runs.files import write_atomic
+from nasp.runs.folder import RunFolder, load_tensors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Node
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.cell import (
     INPUTS,
@@ -27,6 +25,8 @@ from nasp.spaces.cell import (
 from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.operations import Candidate, derived, on_edge, pick
 from nasp.spaces.space import DataKind, NetworkConfig, Wire
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Node
 
 KEEP = 2
 """Edges that survive at each node."""

@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nasp.derive import Plain
+from nasp.supernet.derive import Plain
 
 INIT_RANGE = 0.04
 """Weights start uniformly between minus and plus this (DARTS)."""

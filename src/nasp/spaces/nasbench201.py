@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import Candidate, derived, on_edge, pick, relu_conv_bn
 from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Wire
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice
 
 NODES = 4
 """Nodes of a cell of the benchmark, its input among them."""

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from nasp.choice import Zero
 from nasp.errors import UsageError, unknown_name
-from nasp.partial_channels import PartialChannels
 from nasp.spaces.space import NetworkConfig
+from nasp.supernet.choice import Zero
+from nasp.supernet.partial_channels import PartialChannels
 
 Candidate = Callable[[int, int, bool], nn.Module]
 """Makes a candidate operation from its channels, its stride, and whether BatchNorm is affine."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.architecture import Architecture
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.language_model import Dropouts, LanguageModel
 from nasp.spaces.recurrent_cell import OPERATIONS, Read, RecurrentCell
 from nasp.spaces.recurrent_search import NODES, SearchCell, edge_name
 from nasp.spaces.space import DataKind, Wire
+from nasp.supernet.architecture import Architecture
 
 _CONCAT = list(range(1, NODES + 1))
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nasp.derive import Plain
 from nasp.spaces.language_model import INIT_RANGE, Dropouts
+from nasp.supernet.derive import Plain
 
 
 class Gated(Plain, nn.Module):

@@ -7,7 +7,7 @@ it and [c, v] = W s: every candidate there is s + σ(c) (f(v) − s), and
 
 The pass that is differentiated runs the chosen path alone and keeps its states. As its gradients
 arrive they are kept too, and then a few large products do what an edge's own probe would do for
-each candidate at each time step. Same gradient as `nasp.probe`, less work.
+each candidate at each time step. Same gradient as `nasp.supernet.probe.edge`, less work.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nasp.choice import Choice, Probe, Run
 from nasp.spaces.recurrent_cell import Gated, Projections, Read, follow
+from nasp.supernet.choice import Choice, Probe, Run
 
 VALUES_AT_ONCE = 2**18
 """Values of a state over the time steps that are taken together: more leave a CPU's cache."""

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasp.choice import Choice, Mixture, Node, Single
 from nasp.spaces.language_model import INIT_RANGE, Dropouts
 from nasp.spaces.recurrent_cell import (
     OPERATIONS,
@@ -30,6 +29,7 @@ from nasp.spaces.recurrent_cell import (
     towards,
 )
 from nasp.spaces.recurrent_probe import CellProbe
+from nasp.supernet.choice import Choice, Mixture, Node, Single
 
 NODES = 8
 """Nodes of a cell."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from nasp.architecture import Architecture
 from nasp.errors import UsageError
 from nasp.spaces.recurrent import LanguageConfig
 from nasp.spaces.space import DataKind, NetworkConfig, Space
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
 
 _SMALL: dict[DataKind, Any] = {
     "images": NetworkConfig(channels=4, cells=3),

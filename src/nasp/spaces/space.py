@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from nasp.architecture import Architecture
 from nasp.errors import UsageError
+from nasp.supernet.architecture import Architecture
 
 
 class NotationError(UsageError):

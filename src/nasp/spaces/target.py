@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nasp.architecture import Architecture
 from nasp.complexity.target import Target
 from nasp.spaces.language_model import LanguageModel
 from nasp.spaces.recurrent import LanguageConfig
 from nasp.spaces.space import NetworkConfig, Space
-from nasp.supernet import Supernet
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
 
 SENTENCE = 35
 """Tokens of the example that a language model's costs are about: as many as a training step has."""

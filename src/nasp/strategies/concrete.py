@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
 from nasp.strategies.strategy import Horizon
-from nasp.supernet import Alphas
+from nasp.supernet.supernet import Alphas
 
 
 class ConcreteConfig(AlphaAdam):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasp.architecture import Architecture
 from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Alphas
+from nasp.training.task import Batch, Metrics
 
 
 class DARTSConfig(AlphaAdam):

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from nasp.architecture import Architecture
 from nasp.errors import UsageError
-from nasp.learner import gradient_of
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Alphas
+from nasp.training.learner import gradient_of
+from nasp.training.task import Batch, Metrics
 
 RADIUS = 0.01
 """How far the finite difference reaches, in weight space: ε = 0.01 / ‖∇_w' L_val‖."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from nasp.proximal import prox_c2
-from nasp.random_state import random_states, restore_random_states
+from nasp.runs.random_state import random_states, restore_random_states
 from nasp.strategies.neighbourhood import units, with_unit
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch
+from nasp.supernet.proximal import prox_c2
+from nasp.supernet.supernet import Alphas
+from nasp.training.task import Batch
 
 REST = 5
 """Steps of size ε by which the alphas of a refused change fall back."""

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
 from torch.nn import functional as F
 
-from nasp.architecture import Architecture
 from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Alphas
+from nasp.training.task import Batch, Metrics
 
 
 class DrNASConfig(AlphaAdam):

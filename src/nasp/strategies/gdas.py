@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from nasp.architecture import Architecture
 from nasp.strategies.concrete import ConcreteConfig, ConcreteSampler
 from nasp.strategies.relaxation import Relaxation, softmax
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Alphas
+from nasp.training.task import Batch, Metrics
 
 
 class GDASConfig(ConcreteConfig):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.architecture import Architecture
 from nasp.complexity import parameter_counts
 from nasp.strategies.scored_sampling import ScoredSampling, path_parameters
 from nasp.strategies.strategy import Problem
+from nasp.supernet.architecture import Architecture
 
 
 class LargestConfig(BaseModel):

@@ -8,16 +8,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from nasp.architecture import Architecture
 from nasp.complexity import parameter_counts
-from nasp.learner import gradient_of
-from nasp.proximal import prox_c2
-from nasp.random_state import random_states
+from nasp.runs.random_state import random_states
 from nasp.strategies.descent import Descent
 from nasp.strategies.neighbourhood import random_neighbour
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.proximal import prox_c2
+from nasp.supernet.supernet import Alphas
+from nasp.training.learner import gradient_of
+from nasp.training.task import Batch, Metrics
 
 TIE = 1e-6
 """What decides between alphas that are equal; too little to decide between others."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from nasp.architecture import Architecture
-from nasp.proximal import prox_c2
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
 from nasp.strategies.strategy import Problem
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.proximal import prox_c2
+from nasp.training.task import Batch, Metrics
 
 
 class NASPWithoutC1Config(AlphaAdam):

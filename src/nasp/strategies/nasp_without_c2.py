@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasp.architecture import Architecture
-from nasp.learner import gradient_of
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
 from nasp.strategies.strategy import Problem
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.training.learner import gradient_of
+from nasp.training.task import Batch, Metrics
 
 
 class NASPWithoutC2Config(AlphaAdam):

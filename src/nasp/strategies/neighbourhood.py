@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nasp.supernet import Alphas, Supernet
+from nasp.supernet.supernet import Alphas, Supernet
 
 
 def units(supernet: Supernet) -> Tensor:

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import Field
 
-from nasp.architecture import Architecture
 from nasp.strategies.pa_standard import PAStandard
 from nasp.strategies.relaxation import AlphaAdam
 from nasp.strategies.strategy import Problem
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.training.task import Batch, Metrics
 
 
 class PALazyConfig(AlphaAdam):

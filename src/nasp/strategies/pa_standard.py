@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from nasp.architecture import Architecture
-from nasp.proximal import prox_c2
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.proximal import prox_c2
+from nasp.supernet.supernet import Alphas
+from nasp.training.task import Batch, Metrics
 
 
 class PAStandardConfig(AlphaAdam):

@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from nasp.architecture import Architecture
 from nasp.strategies.relaxation import AlphaAdam, Relaxation, softmax
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Alphas
+from nasp.training.task import Batch, Metrics
 
 PARTS = 4
 """K of the authors' code: candidates see a quarter of the channels."""

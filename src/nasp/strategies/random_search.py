@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from nasp.architecture import Architecture
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Supernet
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
+from nasp.training.task import Batch, Metrics
 
 PATIENCE = 200
 """Draws in a row that bring nothing new, after which a space counts as drawn empty."""

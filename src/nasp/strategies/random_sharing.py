@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from nasp.architecture import Architecture
 from nasp.strategies.random_search import RandomConfig, draw
 from nasp.strategies.strategy import Problem
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.training.task import Batch, Metrics
 
 
 class RandomSharing:

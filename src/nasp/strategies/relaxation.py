@@ -9,11 +9,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nasp.architecture import Architecture
-from nasp.learner import gradient_of
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Alphas
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Alphas
+from nasp.training.learner import gradient_of
+from nasp.training.task import Batch, Metrics
 
 START = 1e-3
 """Standard deviation of the first alphas, in DARTS's code and in those that grew out of it."""

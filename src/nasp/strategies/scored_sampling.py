@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from nasp.architecture import Architecture
-from nasp.choice import Choice, Single
 from nasp.strategies.random_search import draw
 from nasp.strategies.strategy import Problem
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice, Single
+from nasp.training.task import Batch, Metrics
 
 Score = Callable[[Architecture], float]
 

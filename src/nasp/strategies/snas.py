@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import Field
 
-from nasp.architecture import Architecture
 from nasp.strategies.concrete import ConcreteConfig, ConcreteSampler
 from nasp.strategies.relaxation import Relaxation, softmax
 from nasp.strategies.strategy import Problem
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.training.task import Batch, Metrics
 
 MEAN, DEVIATION = 1.0, 0.01
 """Of the first alphas, which are normal (the authors' code)."""

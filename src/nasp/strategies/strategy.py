@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from nasp.architecture import Architecture
 from nasp.complexity import Penalty
-from nasp.learner import Learner
-from nasp.supernet import Supernet
-from nasp.tasks.task import Batch, Metrics
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
+from nasp.training.learner import Learner
+from nasp.training.task import Batch, Metrics
 
 AUTHORS_STEPS = 50 * 390
 """Architecture steps of NASP's and DARTS's authors' CIFAR-10 search: epochs, steps an epoch."""

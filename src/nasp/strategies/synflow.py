@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
-from nasp.architecture import Architecture
 from nasp.strategies.scored_sampling import Score, ScoredSampling, path_parameters
 from nasp.strategies.strategy import Problem
-from nasp.supernet import Supernet
-from nasp.tasks.task import Batch, Task
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
+from nasp.training.task import Batch, Task
 
 
 class SynflowConfig(BaseModel):

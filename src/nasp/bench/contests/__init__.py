@@ -1,0 +1,1 @@
+"""Which strategy finds what, against the truth, at equal cost."""

@@ -1,0 +1,119 @@
+"""A contender of ``nasp bench quality``: a strategy with settings, under a label."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nasp.bench.results import Results
+from nasp.bilevel.search import SearchConfig
+from nasp.errors import UsageError, unknown_name
+from nasp.strategies import STRATEGIES
+
+FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_minutes")
+"""Fields of a search that are not one contender's own."""
+
+
+class Contender(BaseModel):
+    """A strategy as it takes part.
+
+    Attributes:
+        label: its name in the results.
+        strategy: a name in `nasp.strategies.STRATEGIES`.
+        search: fields of `SearchConfig` that differ from the default.
+        settings: the strategy's own settings that differ from the default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    strategy: str
+    search: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def contenders_of(strategies: Sequence[str], variants: Sequence[str]) -> list[Contender]:
+    """Return the strategies with their defaults, then the variants.
+
+    Args:
+        strategies: names, which are also the labels.
+        variants: texts for `parse_contender`.
+
+    Raises:
+        UsageError: there is no such strategy, or two have the same label.
+    """
+    found = [parse_contender(name) for name in strategies] + [parse_contender(v) for v in variants]
+    labels = [contender.label for contender in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"Two contenders are called '{label}': give one another label.")
+    if not found:
+        raise UsageError("There is nobody to compare: give --strategies or --contender.")
+    return found
+
+
+def parse_contender(text: str) -> Contender:
+    """Read ``LABEL=STRATEGY key=value …``, or the name of a strategy alone.
+
+    A key is a field of `SearchConfig` (``select=train``), with a dot a field within one
+    (``selection.epochs=8``); any other name, and any that follows ``settings.``, is a setting of
+    the strategy. Values are JSON, or else text.
+
+    Raises:
+        UsageError: there is no such strategy, or the text does not have this form.
+    """
+    try:
+        head, *pairs = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"A contender is LABEL=STRATEGY key=value ..., not '{text}'.") from error
+    label, _, strategy = head.rpartition("=")
+    if strategy not in STRATEGIES:
+        raise unknown_name("strategy", strategy, list(STRATEGIES))
+    if "," in label or not re.fullmatch(r"\S*", label):
+        raise UsageError(f"The label '{label}' must have neither commas nor spaces.")
+    search: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not key or not separator:
+            raise UsageError(f"A contender's settings are key=value, not '{pair}'.")
+        field, _, inner = key.partition(".")
+        if field in FOR_ALL:
+            raise UsageError(f"'{field}' is the same for all contenders: it is no key of one.")
+        if field == "settings" and inner:
+            settings[inner] = _value(value)
+        elif field not in SearchConfig.model_fields:
+            settings[key] = _value(value)
+        elif inner:
+            search.setdefault(field, {})[inner] = _value(value)
+        else:
+            search[field] = _value(value)
+    return Contender(label=label or strategy, strategy=strategy, search=search, settings=settings)
+
+
+def check_same(results: Results, contenders: Sequence[Contender]) -> None:
+    """Refuse results of a contender that bears a label of these and has other settings.
+
+    Raises:
+        UsageError: there are such.
+    """
+    by_label = {contender.label: contender for contender in contenders}
+    for value in results.measurements.values():
+        there = Contender.model_validate(value["contender"])
+        if by_label.get(there.label, there) != there:
+            raise UsageError(
+                f"{results.path} holds a contender '{there.label}' with other settings: give this"
+                " one another label."
+            )
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

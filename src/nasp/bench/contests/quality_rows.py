@@ -1,0 +1,142 @@
+"""From finished searches to the report of ``nasp bench quality``."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nasp.bench.contests.paired import compare
+from nasp.bench.contests.seeds import over_seeds
+from nasp.bench.results import Measurements
+from nasp.bench.truth.truth import Truth
+from nasp.complexity import parameter_counts
+from nasp.spaces import find_space
+from nasp.spaces.sampling import small_supernet
+from nasp.supernet.architecture import Architecture
+
+Row = dict[str, Any]
+
+
+def summary(found: Measurements, truth: Truth, reference: str | None) -> Row:
+    """Return the report's entries.
+
+    Args:
+        found: searches and calibrations, as `nasp.bench.contests.quality` keeps them.
+        truth: the table.
+        reference: label of the one that all others are compared with, where it takes part.
+    """
+    searches: dict[str, dict[int, Any]] = {}
+    calibration: dict[str, Any] = {}
+    for key, value in found.items():
+        label = value["contender"]["label"]
+        if "sample" in value:
+            searches.setdefault(label, {})[int(key.rpartition(" ")[2])] = value
+        else:
+            calibration[label] = {k: v for k, v in value.items() if k != "contender"}
+    free = parameterless(truth.space)
+    rows = [_row(label, seeds, truth, free) for label, seeds in searches.items()]
+    machines: list[Any] = []
+    for seeds in searches.values():
+        for value in seeds.values():
+            if value["sample"]["machine"] not in machines:
+                machines.append(value["sample"]["machine"])
+    return {
+        "rows": rows,
+        "comparisons": comparisons(rows, reference),
+        "calibration": calibration,
+        "table": {
+            "name": truth.name,
+            "cells": len(truth.accuracies),
+            "best": truth.best,
+            "median": statistics.median(truth.accuracies.values()),
+            "made_with": dict(truth.made_with),
+        },
+        "machine": machines[0] if len(machines) == 1 else machines or None,
+    }
+
+
+def comparisons(rows: Sequence[Row], reference: str | None) -> list[Row]:
+    """Return the reference against every other row, over the seeds that both have."""
+    by_name = {row["name"]: row for row in rows}
+    if reference not in by_name:
+        return []
+    first = _by_seed(by_name[reference])
+    found = []
+    for name, row in by_name.items():
+        second = _by_seed(row)
+        both = sorted(first.keys() & second.keys())
+        if name != reference and both:
+            compared = compare([first[seed] for seed in both], [second[seed] for seed in both])
+            found.append({"name": reference, "against": name, **dataclasses.asdict(compared)})
+    return found
+
+
+def parameterless(space: str) -> frozenset[tuple[str, str]]:
+    """Return the pairs of edge and candidate without parameters, as skip, none and pooling are."""
+    supernet = small_supernet(find_space(space))
+    counts = parameter_counts(supernet)
+    return frozenset(
+        (edge, candidate)
+        for name, table in supernet.tables.items()
+        for edge, row in zip(table.edges, counts[name], strict=True)
+        for candidate, count in zip(table.candidates, row, strict=True)
+        if count == 0
+    )
+
+
+def _row(
+    label: str, searches: Mapping[int, Any], truth: Truth, free: frozenset[tuple[str, str]]
+) -> Row:
+    seeds = sorted(searches)
+    samples = [searches[seed]["sample"] for seed in seeds]
+    cells = [Architecture(sample["architecture"], truth.space) for sample in samples]
+    accuracies = [truth.accuracy(cell) for cell in cells]
+    first = searches[seeds[0]]
+    return {
+        "name": label,
+        "strategy": first["contender"]["strategy"],
+        "search": first["contender"]["search"],
+        "settings": first["contender"]["settings"],
+        "seeds": seeds,
+        "table_accuracy": over_seeds(accuracies),
+        "regret": statistics.fmean(truth.best - accuracy for accuracy in accuracies),
+        "percentile": statistics.fmean(truth.percentile(accuracy) for accuracy in accuracies),
+        "parameterless": statistics.fmean(_share(cell.edges, free) for cell in cells),
+        "epochs": first["epochs"],
+        "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),
+        "cpu_seconds": statistics.fmean(sample["total"]["cpu"] for sample in samples),
+        "peak_bytes": max(sample["peak_bytes"] for sample in samples),
+        "architectures": [find_space(truth.space).notation(cell) for cell in cells],
+        "per_epoch": _per_epoch(samples, truth, free),
+    }
+
+
+def _per_epoch(samples: Sequence[Any], truth: Truth, free: frozenset[tuple[str, str]]) -> list[Row]:
+    """Return what was derived after each epoch, before any selection."""
+    rows = []
+    for epoch in range(min(len(sample["derived"]) for sample in samples)):
+        derived = [sample["derived"][epoch] for sample in samples]
+        ends = [sample["phases"][0]["ends"][epoch] for sample in samples]
+        rows.append(
+            {
+                "epoch": epoch + 1,
+                "seconds": statistics.fmean(end["wall"] for end in ends),
+                "cpu_seconds": statistics.fmean(end["cpu"] for end in ends),
+                "table_accuracy": over_seeds(
+                    [truth.accuracy(Architecture(edges, truth.space)) for edges in derived]
+                ),
+                "parameterless": statistics.fmean(_share(edges, free) for edges in derived),
+            }
+        )
+    return rows
+
+
+def _share(edges: Mapping[str, str | None], free: frozenset[tuple[str, str]]) -> float:
+    held = [(edge, candidate) for edge, candidate in edges.items() if candidate is not None]
+    return sum(pair in free for pair in held) / len(held)
+
+
+def _by_seed(row: Row) -> dict[int, float]:
+    return dict(zip(row["seeds"], row["table_accuracy"]["seeds"], strict=True))

@@ -1,0 +1,237 @@
+"""Runs one search in this process.
+
+``python -m nasp.bench.contests.searching REQUEST`` (JSON both ways).
+
+What is timed begins where data and network are built and read, with the first step's preparation.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from nasp.bench.steps.measure import machine
+from nasp.bench.steps.memory import PeakMemory
+from nasp.bench.steps.process import answer
+from nasp.bilevel.found import Found
+from nasp.bilevel.selection.trial import Trial
+from nasp.domains.images.feed import read_images, search_loaders, selection_loader
+from nasp.domains.images.image_set import ImageSet
+from nasp.domains.images.task import ImageClassification
+from nasp.jobs.jobs import SearchJob, search_images
+from nasp.supernet.derive import derive
+from nasp.training.events import EpochEnded, Event, Started, Stepped
+from nasp.training.learner import make_fabric
+
+SEARCH = "epoch"
+"""The phase of the search itself, as its loop calls it."""
+TRAINING = "selection epoch"
+"""The phase of a selection in which networks are trained."""
+FEWEST_BATCHES = 4
+"""In an epoch of a share of the data: the first is left out of what a step takes."""
+
+
+class SearchRequest(BaseModel):
+    """What a fresh process is asked to run.
+
+    Attributes:
+        job: the search.
+        share: of the data of each half that is used, and of the steps of an epoch, above 0, at
+            most 1. Below 1 it is a calibration, in which a selection by training takes part
+            though the search came by a single architecture.
+        threads: of torch; None leaves them to it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: SearchJob
+    share: float = Field(1.0, gt=0, le=1)
+    threads: int | None = Field(None, ge=1)
+
+
+class Seconds(BaseModel):
+    """A time by both clocks: the wall's, and what the process's threads spent on a processor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wall: float
+    cpu: float
+
+    def __sub__(self, other: Seconds) -> Seconds:
+        return Seconds(wall=self.wall - other.wall, cpu=self.cpu - other.cpu)
+
+
+class Phase(BaseModel):
+    """One loop: the search, or a part of its selection.
+
+    Attributes:
+        name: what an epoch of it is called.
+        begun: when, since the start.
+        ends: of each epoch, since the start.
+        steps: mean seconds of a step of each epoch without its first; of that where it is alone.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    begun: Seconds
+    ends: list[Seconds] = Field(default_factory=list)
+    steps: list[Seconds] = Field(default_factory=list)
+
+
+class SearchSample(BaseModel):
+    """What the search found, and what it took.
+
+    Attributes:
+        architecture: the result.
+        derived: the architecture at the end of each epoch.
+        total: seconds in all.
+        phases: the search, then the parts of its selection.
+        steps_per_epoch: of the search, with the share of the data that was used.
+        full_steps_per_epoch: with all the data.
+        batches: in a half, with that share.
+        full_batches: with all the data.
+        peak_bytes: the most memory above `idle_bytes`.
+        idle_bytes: held with data and network in memory.
+        peak_source: how the two were had, see `PeakMemory`.
+        selection: every architecture that the selection looked at; None without one.
+        machine: what it ran on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: dict[str, str | None]
+    derived: list[dict[str, str | None]]
+    total: Seconds
+    phases: list[Phase]
+    steps_per_epoch: int
+    full_steps_per_epoch: int
+    batches: int
+    full_batches: int
+    peak_bytes: int
+    idle_bytes: int
+    peak_source: str
+    selection: dict[str, Any] | None
+    machine: dict[str, Any]
+
+
+def run(request: SearchRequest) -> SearchSample:
+    """Run the search; memory is right only in a fresh process.
+
+    Raises:
+        UsageError: a setting does not fit.
+        NaspError: the search failed.
+    """
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    job = request.job
+    device = make_fabric(job.search.device, job.search.precision).device
+    images = read_images(job.data)
+    half = job.data.subset or len(images.train) // 2
+    full_batches = half // job.data.batch_size
+    full_steps = job.search.epoch_steps or full_batches
+    if request.share < 1:
+        job = _reduced(job, request.share, half, full_steps)
+    batches = (job.data.subset or half) // job.data.batch_size
+    watch = Stopwatch(lambda: PeakMemory(device))
+    found = search_images(job, images, observe=watch)
+    if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
+        _train_one(found, job, images, watch)
+    total = watch.now()
+    assert watch.memory is not None
+    return SearchSample(
+        architecture=dict(found.architecture.edges),
+        derived=watch.derived,
+        total=total,
+        phases=watch.phases,
+        steps_per_epoch=job.search.epoch_steps or batches,
+        full_steps_per_epoch=full_steps,
+        batches=batches,
+        full_batches=full_batches,
+        peak_bytes=watch.memory.above_idle(),
+        idle_bytes=watch.memory.idle,
+        peak_source=watch.memory.source,
+        selection=None if found.selection is None else found.selection.as_dict(),
+        machine=machine(device),
+    )
+
+
+def _reduced(job: SearchJob, share: float, half: int, steps: int) -> SearchJob:
+    """Return a job on a share of the data, with as small a share of the steps of an epoch."""
+    images = min(half, max(FEWEST_BATCHES * job.data.batch_size, round(share * half)))
+    data = job.data.model_copy(update={"subset": images})
+    search = job.search
+    if search.epoch_steps is not None:
+        fewer = min(steps, max(FEWEST_BATCHES, round(share * steps)))
+        search = search.model_copy(update={"epoch_steps": fewer})
+    return job.model_copy(update={"data": data, "search": search})
+
+
+def _train_one(found: Found, job: SearchJob, images: ImageSet, watch: Stopwatch) -> None:
+    """Train the found network for an epoch as a selection would have."""
+    network = derive(found.supernet, found.architecture, found.initial_weights)
+    trial = Trial(network, ImageClassification(len(images.classes)), job.search)
+    loader, _ = search_loaders(images, job.data, job.search.seed)
+    watch(Started(0, 1, len(loader), phase=TRAINING))
+    for index, batch in enumerate(loader):
+        trial.step(batch, index / len(loader))
+        watch(Stepped(1, index + 1, {}))
+    trial.measure(selection_loader(images, job.data, job.search.seed))
+    watch(EpochEnded(1, {}, 0.0))
+
+
+class Stopwatch:
+    """An observer that notes when everything happened; it starts with the first loop.
+
+    Args:
+        begin: called at the start; what it returns is kept as `memory`.
+    """
+
+    def __init__(self, begin: Callable[[], PeakMemory]) -> None:
+        self.begin = begin
+        self.memory: PeakMemory | None = None
+        self.derived: list[dict[str, str | None]] = []
+        self.phases: list[Phase] = []
+        self._start = Seconds(wall=0.0, cpu=0.0)
+        self._steps: list[Seconds] = []
+
+    def now(self) -> Seconds:
+        """Return the time since the start."""
+        clock = Seconds(wall=time.perf_counter(), cpu=time.process_time())
+        return clock - self._start
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        match event:
+            case Started():
+                if self.memory is None:
+                    self.memory = self.begin()
+                    self._start = self.now()
+                self.phases.append(Phase(name=event.phase, begun=self.now()))
+                self._steps = []
+            case Stepped():
+                self._steps.append(self.now())
+            case EpochEnded(architecture=architecture):
+                phase = self.phases[-1]
+                last = phase.ends[-1] if phase.ends else phase.begun
+                phase.steps.append(_step(self._steps, last))
+                phase.ends.append(self.now())
+                self._steps = []
+                if phase.name == SEARCH and architecture is not None:
+                    self.derived.append(dict(architecture.edges))
+
+
+def _step(ends: list[Seconds], begun: Seconds) -> Seconds:
+    """Return the mean of all steps but the first, from when each ended."""
+    marks = ends if len(ends) > 1 else [begun, *ends]
+    span, count = marks[-1] - marks[0], max(1, len(marks) - 1)
+    return Seconds(wall=span.wall / count, cpu=span.cpu / count)
+
+
+if __name__ == "__main__":
+    sys.exit(answer(sys.argv[1], SearchRequest, run))

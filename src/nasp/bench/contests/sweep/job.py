@@ -1,0 +1,135 @@
+"""What a sweep is asked to do, in a form that fits in a JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nasp.complexity.quantity import find_quantity, read_bound
+from nasp.errors import UsageError, unknown_name, validated
+from nasp.jobs.defaults import train_defaults
+from nasp.jobs.jobs import AnySearchJob, SearchJob, Size
+
+Judge = Literal["shared", "train", "table"]
+"""Where errors come from: shared weights, short trainings, or a table of what is known."""
+
+RANDOM: dict[str, int] = {"shared": 50, "train": 6, "table": 500}
+"""Random architectures behind the front, where the user says nothing: what they cost differs."""
+
+
+class Setting(BaseModel):
+    """One point of a sweep: a weight, or a bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    complexity: float = Field(0.0, ge=0)
+    at_most: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How it is called, in tables and as a folder: ``complexity=0.1``, ``parameters=1M``."""
+        if not self.at_most:
+            return f"complexity={self.complexity:g}"
+        amounts = self.at_most.items()
+        return ",".join(f"{n}={find_quantity(n).written(a).replace(' ', '')}" for n, a in amounts)
+
+
+class SweepJob(BaseModel):
+    """Searches that differ in their settings and seeds alone, and how they are compared.
+
+    Attributes:
+        search: what they have in common.
+        settings: what each seed is searched with.
+        seeds: of the searches.
+        cost: the quantity that errors are drawn against.
+        size: of the networks whose cost that is.
+        judge: where errors come from.
+        random: how many random architectures stand behind the front.
+        table: of `judge` ``"table"``, as in `nasp.bench.truth.truth.open_truth`.
+        train_epochs: of `judge` ``"train"``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    search: SearchJob
+    settings: tuple[Setting, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    cost: str
+    size: Size
+    judge: Judge = "shared"
+    random: int = Field(ge=0)
+    table: str | None = None
+    train_epochs: int = Field(3, ge=1)
+
+
+def sweep_job(
+    search: AnySearchJob,
+    complexities: Sequence[float],
+    bounds: Sequence[str],
+    seeds: int,
+    size: Mapping[str, int],
+    judge: str,
+    random: int | None,
+    table: str | None,
+    train_epochs: int | None,
+) -> SweepJob:
+    """Return the job of a sweep.
+
+    Args:
+        search: what all searches have in common; its seed is the first of the sweep's.
+        complexities: weights η, one a setting.
+        bounds: ``NAME=AMOUNT``, one a setting.
+        seeds: searches of each setting.
+        size: channels and cells of the networks whose cost counts; what is left out is that of
+            a training.
+        judge: where errors come from.
+        random: random architectures to compare with; default by the judge.
+        table: as in `SweepJob`.
+        train_epochs: as in `SweepJob`; default 3.
+
+    Raises:
+        UsageError: a search on text; neither weights nor bounds, or both; bounds on different
+            costs; options of another judge.
+    """
+    if not isinstance(search, SearchJob):
+        raise UsageError(
+            f"The candidates of space '{search.space}' cost alike, so there is nothing to sweep:"
+            " choose a space for images."
+        )
+    if bool(complexities) == bool(bounds):
+        raise UsageError(
+            "Say what to sweep over: either --complexities 0,0.1,... or --at-most, repeated."
+        )
+    amounts = [read_bound(text) for text in bounds]
+    names = {name for name, _ in amounts} or {search.search.cost}
+    if len(names) > 1:
+        raise UsageError(f"All bounds of a sweep are on one cost, not {', '.join(sorted(names))}.")
+    if judge not in RANDOM:
+        raise unknown_name("error", judge, list(RANDOM))
+    if table is not None and judge != "table":
+        raise UsageError("--table is read by --error table.")
+    if train_epochs is not None and judge != "train":
+        raise UsageError("--train-epochs are those of --error train.")
+    settings = [Setting(complexity=each) for each in complexities]
+    settings += [Setting(at_most={name: amount}) for name, amount in amounts]
+    if len({setting.name for setting in settings}) < len(settings):
+        raise UsageError("A sweep has each setting once.")
+    trained = train_defaults(search.data.name, search.space)
+    first = search.search.seed
+    return validated(
+        SweepJob,
+        {
+            "search": search,
+            "settings": tuple(settings),
+            "seeds": tuple(range(first, first + seeds)),
+            "cost": names.pop(),
+            "size": {"channels": trained["channels"], "cells": trained["cells"], **size},
+            "judge": judge,
+            "random": RANDOM[judge] if random is None else random,
+            "table": table,
+            "train_epochs": train_epochs or 3,
+        },
+        "the sweep",
+    )

@@ -1,0 +1,1 @@
+"""What one iteration costs, beside rivals: seconds and memory."""

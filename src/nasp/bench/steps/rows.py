@@ -1,0 +1,132 @@
+"""The rows of a measurement: strategies, and the floor under them all."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasp.bench.steps.networks import make_network, make_supernet, random_path
+from nasp.bench.steps.settings import PRECISIONS, BenchSettings
+from nasp.bench.steps.workloads import Workload, workload
+from nasp.complexity import Regulariser, parameter_counts
+from nasp.errors import unknown_name
+from nasp.strategies import STRATEGIES, Horizon, Problem, make_strategy
+from nasp.strategies.nasp import PAPER
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
+from nasp.training.learner import Learner, make_fabric
+
+FLOOR = "floor"
+"""Two training steps of the path alone: the plain network that `nasp.supernet.derive` makes of it.
+
+Its BatchNorm is that of the search, without affine parameters.
+"""
+
+HORIZON = Horizon(epochs=50, steps_per_epoch=390)
+"""The authors' CIFAR-10 search, for strategies with a schedule."""
+
+
+def strategy_rows() -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return row -> strategy and its settings: each iterative one, and NASP's other gradients."""
+    rows: dict[str, tuple[str, Mapping[str, Any]]] = {
+        # As published: so the first path is the floor's, and each step is the same work.
+        "nasp": ("nasp", PAPER),
+        "nasp-unfused": ("nasp", {**PAPER, "gradient": "probe-unfused"}),
+        "nasp-plain": ("nasp", {**PAPER, "gradient": "plain"}),
+    }
+    for name, registration in STRATEGIES.items():
+        if not registration.iterative:
+            continue
+        # What is measured is the iteration with both its steps, not a warm-up without one.
+        has_warmup = "warmup_epochs" in registration.config.model_fields
+        rows.setdefault(name, (name, {"warmup_epochs": 0} if has_warmup else {}))
+    return rows
+
+
+def row_names() -> list[str]:
+    """Return all rows, in the order of the table."""
+    return [FLOOR, *strategy_rows()]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One A step and one w step of a row, ready to run again and again.
+
+    Attributes:
+        arch_step: moves the alphas; of the floor, the first of its two training steps.
+        weight_step: moves the weights.
+        device: where they run.
+        architecture: edge -> candidate, the path that the row was given.
+    """
+
+    arch_step: Callable[[], object]
+    weight_step: Callable[[], object]
+    device: torch.device
+    architecture: Mapping[str, str | None]
+
+
+def check_row(row: str) -> None:
+    """Raise UsageError where there is no such row."""
+    if row not in row_names():
+        raise unknown_name("row", row, row_names())
+
+
+def check_settings(settings: BenchSettings) -> None:
+    """Raise UsageError where there is no such network or device."""
+    make_network(settings)
+    make_fabric(_accelerator(settings.device), PRECISIONS[settings.dtype])
+
+
+def make_iteration(row: str, settings: BenchSettings) -> Iteration:
+    """Build a row's network, data and optimisers.
+
+    Raises:
+        UsageError: there is no such row, network or device.
+    """
+    check_row(row)
+    strategy_name, options = strategy_rows().get(row, (None, {}))
+    parts = 1 if strategy_name is None else STRATEGIES[strategy_name].partial_channels
+    supernet = make_supernet(settings, parts)
+    architecture = supernet.architecture(random_path(supernet, settings))
+    work = workload(settings, supernet.network)
+    if strategy_name is None:
+        plain = derive(supernet, architecture)
+        learner = _learner(plain, list(plain.parameters()), settings, work)
+        arch_step = weight_step = learner.weight_step
+    else:
+        learner = _learner(supernet, supernet.weights(), settings, work)
+        penalty = Regulariser(parameter_counts(supernet), weight=0.0)
+        problem = Problem(supernet, learner, HORIZON, settings.seed, penalty)
+        strategy = make_strategy(strategy_name, problem, options)
+        arch_step, weight_step = strategy.arch_step, strategy.weight_step  # type: ignore[assignment]
+    train, val = map(learner.fabric.to_device, work.batches)
+    del supernet
+    gc.collect()
+    return Iteration(
+        lambda: arch_step(val),
+        lambda: weight_step(train),
+        learner.fabric.device,
+        dict(architecture.edges),
+    )
+
+
+def _learner(
+    network: nn.Module | Supernet,
+    weights: list[nn.Parameter],
+    settings: BenchSettings,
+    work: Workload,
+) -> Learner:
+    fabric = make_fabric(_accelerator(settings.device), PRECISIONS[settings.dtype])
+    return Learner(fabric, network, work.task, weights, work.optimizer, work.clip)
+
+
+def _accelerator(device: str) -> str:
+    # Fabric's own "auto" would take devices that nothing here knows how to time.
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

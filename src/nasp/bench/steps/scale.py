@@ -1,0 +1,158 @@
+"""``nasp bench scale``: how time and memory grow with the supernet and the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from nasp.bench.results import Measurements, Results
+from nasp.bench.steps.rounds import Job, Plan, figures, measure_in_rounds, samples_by_name
+from nasp.bench.steps.settings import BenchSettings
+from nasp.errors import UsageError, unknown_name, validated
+from nasp.training.events import Observer
+
+SERIES: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "candidates": (2, 4, 7, 12, 16),
+        "cells": (3, 5, 8),
+        "channels": (8, 16, 32),
+        "batch": (8, 16, 32, 64),
+    }
+)
+"""What is varied, one at a time, and over which values."""
+
+SEPARATOR = ", "
+MEASURES = {"arch_seconds": "A step, s", "weight_seconds": "w step, s", "peak_bytes": "peak, MB"}
+"""What is drawn, and how its axis is named."""
+
+
+class Point(NamedTuple):
+    """One value of one series, and all settings there."""
+
+    series: str
+    value: int
+    settings: BenchSettings
+
+
+class Curve(NamedTuple):
+    """One line of the plot: a row's measure over a series."""
+
+    series: str
+    measure: str
+    row: str
+    values: list[int]
+    medians: list[float]
+    lows: list[float]
+    highs: list[float]
+
+
+def measure_scale(
+    settings: BenchSettings,
+    series: Mapping[str, Sequence[int]],
+    rows: Sequence[str],
+    plan: Plan,
+    path: Path | None,
+    observe: Observer,
+) -> Results:
+    """Measure the rows at every value of every series, all else as in `settings`.
+
+    Args:
+        settings: what is not varied.
+        series: ``candidates``, ``cells``, ``channels`` or ``batch`` -> its values.
+        rows: names of rows of `nasp.bench.steps.rows`.
+        plan: how often.
+        path: the results' file, which is taken up where it exists; its other rows stay.
+        observe: told before each measurement.
+
+    Returns:
+        The results. Their report has ``points``, ``machine`` and ``settings``.
+
+    Raises:
+        UsageError: there is no such series, row, network or device, or the file has other
+            settings.
+        NaspError: the file cannot be written.
+        Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
+    """
+    if not rows or not any(series.values()):
+        raise UsageError("There is nothing to measure: give at least one series and one row.")
+    varied = [point for name in series for point in _points(settings, name, series[name])]
+    # A setting that two series have in common has one name, and is measured once.
+    jobs = {_job_name(settings, p, row): Job(row, p.settings) for p in varied for row in rows}
+    results = Results(
+        path,
+        "scale",
+        {**settings.model_dump(), **plan.model_dump(), "series": dict(series)},
+        lambda measurements: _summary(settings, varied, measurements),
+    )
+    measure_in_rounds(jobs, plan, results, observe)
+    return results
+
+
+def curves(report: Mapping[str, Any]) -> list[Curve]:
+    """Return what `scale_plot.draw` draws: series by series, measure by measure."""
+    points = report["points"]
+    found = []
+    for series in dict.fromkeys(p["series"] for p in points):
+        for measure in MEASURES:
+            for row in dict.fromkeys(p["name"] for p in points):
+                line = [p for p in points if (p["series"], p["name"]) == (series, row)]
+                line.sort(key=lambda p: int(p["value"]))
+                spreads = [_spread(p[measure]) for p in line]
+                found.append(
+                    Curve(
+                        series,
+                        measure,
+                        row,
+                        [p["value"] for p in line],
+                        [s["median"] for s in spreads],
+                        [s["min"] for s in spreads],
+                        [s["max"] for s in spreads],
+                    )
+                )
+    return found
+
+
+def _points(settings: BenchSettings, series: str, values: Sequence[int]) -> list[Point]:
+    if series not in SERIES:
+        raise unknown_name("series", series, list(SERIES))
+    points = []
+    for value in dict.fromkeys(values):
+        changes: dict[str, Any] = {series: value}
+        if series == "candidates":
+            # One path for all: else a step would be dearer for another path, not for more rivals.
+            changes["path_candidates"] = min(values)
+        varied = validated(BenchSettings, {**settings.model_dump(), **changes}, "the series")
+        points.append(Point(series, value, varied))
+    return points
+
+
+def _job_name(settings: BenchSettings, point: Point, row: str) -> str:
+    """Return the row, and where the point departs from what is not varied."""
+    here, base = point.settings.model_dump(), settings.model_dump()
+    return SEPARATOR.join([row, *(f"{k}={v}" for k, v in here.items() if v != base[k])])
+
+
+def _summary(
+    settings: BenchSettings, points: Sequence[Point], measurements: Measurements
+) -> dict[str, Any]:
+    found = samples_by_name(measurements)
+    rows = dict.fromkeys(name.partition(SEPARATOR)[0] for name in found)
+    first = next(iter(found.values()), None)
+    return {
+        "points": [
+            {"series": point.series, "value": point.value, "name": row, **figures(found[name])}
+            for point in points
+            for row in rows
+            if (name := _job_name(settings, point, row)) in found
+        ],
+        "machine": first and first.machine,
+    }
+
+
+def _spread(figure: Any) -> dict[str, float]:
+    if isinstance(figure, dict):
+        return figure
+    megabytes = figure / 1e6
+    return {"median": megabytes, "min": megabytes, "max": megabytes}

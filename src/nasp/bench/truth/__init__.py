@@ -1,0 +1,1 @@
+"""What architectures are really worth: tables, ours and others'."""

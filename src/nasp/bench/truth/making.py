@@ -1,0 +1,183 @@
+"""``nasp bench table``: every cell of a small space, trained alone, several seeds: the truth.
+
+Passes go seed by seed, and in each the cells come in one shuffled order. So a table that was
+stopped is still an unbiased sample of the space.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from lightning_fabric import seed_everything
+from pydantic import BaseModel, ConfigDict, Field
+
+from nasp.bench.contests.seeds import over_seeds
+from nasp.bench.contests.turns import take_turns
+from nasp.bench.results import Measurements, Results
+from nasp.bench.steps.measure import machine
+from nasp.complexity import parameter_count
+from nasp.domains.images.feed import (
+    DataConfig,
+    fast_layout,
+    network_config,
+    read_images,
+    training_loaders,
+)
+from nasp.domains.images.image_set import ImageSet
+from nasp.domains.images.task import ImageClassification, evaluate
+from nasp.domains.images.train import TrainConfig
+from nasp.runs.interruption import Interruption
+from nasp.spaces import find_space
+from nasp.spaces.sampling import all_architectures
+from nasp.supernet.architecture import Architecture
+from nasp.training.events import Observer
+from nasp.training.learner import make_fabric
+from nasp.training.train import train
+
+BENCH = "table"
+SPACE = "nasbench201-3"
+
+_DIGITS: Mapping[str, Any] = MappingProxyType(
+    {"channels": 4, "epochs": 25, "batch_size": 32, "subset": 300}
+)
+_OTHERS: Mapping[str, Any] = MappingProxyType(
+    {"channels": 8, "epochs": 5, "batch_size": 32, "subset": 5000}
+)
+
+
+def table_defaults(data: str) -> dict[str, Any]:
+    """Return channels, epochs, batch_size and subset of a table: such as tell cells apart."""
+    return dict(_DIGITS if data == "digits" else _OTHERS)
+
+
+class TableSettings(BaseModel):
+    """How each cell of a space is trained.
+
+    Attributes:
+        data: the images; with a `subset`, each seed draws its own, and all cells of one seed
+            train on the same.
+        space: a search space in which every edge survives.
+        channels: channels of the first cell.
+        cells: cells in all; in ``nasbench201`` and ``nasbench201-3`` cells a stage.
+        epochs: passes over the training images.
+        lr: learning rate at the start, falling to 0 along a cosine.
+        weight_decay: on the weights.
+        device: ``"auto"`` is an accelerator if there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataConfig
+    space: str = SPACE
+    channels: int = Field(8, ge=1)
+    cells: int = Field(1, ge=1)
+    epochs: int = Field(5, ge=1)
+    lr: float = Field(0.05, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    device: str = "auto"
+
+
+def make_table(
+    settings: TableSettings, seeds: int, path: Path | None, observe: Observer
+) -> Results:
+    """Train every cell with seeds 0 to `seeds` - 1; what the file holds is not trained again.
+
+    A cell that cuts its input from its output is trained like all others, and isomorphic cells
+    are all trained.
+
+    Args:
+        settings: how each cell is trained.
+        seeds: trainings of each cell; they fix weights, subset and order.
+        path: the file that keeps the table.
+        observe: is told before each training.
+
+    Returns:
+        The results. Their report has ``rows`` in the order of the cells' notation, ``machine``,
+        ``settings``, ``failed``.
+
+    Raises:
+        UsageError: an unknown space or data, or one in which not every edge survives; the file
+            holds another table.
+        Interrupted: Ctrl-C; the same call goes on.
+    """
+    space = find_space(settings.space)
+    cells = {space.notation(cell): cell for cell in all_architectures(space)}
+    device = make_fabric(settings.device, "32-true").device
+    results = Results(
+        path,
+        BENCH,
+        settings.model_dump(mode="json", exclude={"data": {"root", "workers"}, "device": True}),
+        lambda found: {"rows": rows(found), "machine": machine(device)},
+    )
+    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0)).tolist()
+    shuffled = [list(cells)[index] for index in order]
+    wanted = [_key(name, seed) for seed in range(seeds) for name in shuffled]
+    images = read_images(settings.data, observe) if results.missing(wanted) else None
+
+    def measure(key: str, _: Interruption) -> dict[str, float]:
+        assert images is not None
+        name, seed = key.rsplit(" ", 1)
+        return train_cell(cells[name], settings, images, int(seed))
+
+    take_turns(wanted, measure, results, observe, group=lambda _: "cell")
+    return results
+
+
+def train_cell(
+    architecture: Architecture, settings: TableSettings, images: ImageSet, seed: int
+) -> dict[str, float]:
+    """Train one cell's network from scratch, and test it on all test images, once, at the end.
+
+    Returns:
+        ``test_accuracy`` in per cent, ``test_loss``, ``parameters``, ``seconds`` of wall clock.
+    """
+    start = time.perf_counter()
+    seed_everything(seed, verbose=False)
+    size = network_config(images, settings.channels, settings.cells)
+    network = fast_layout(find_space(settings.space).network(architecture, size))
+    loader, test_loader = training_loaders(images, settings.data, seed)
+    task = ImageClassification(len(images.classes))
+    recipe = TrainConfig(
+        epochs=settings.epochs,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        auxiliary=0.0,
+        drop_path=0.0,
+        seed=seed,
+        device=settings.device,
+    )
+    train(network, loader, None, task, recipe)
+    device = next(network.parameters()).device
+    tested = evaluate(network, test_loader, task, device)
+    return {
+        "test_accuracy": round(100 * tested["accuracy"], 4),
+        "test_loss": round(tested["loss"], 6),
+        "parameters": parameter_count(network),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def rows(found: Measurements) -> list[dict[str, Any]]:
+    """Return a row a cell: name, parameters, and each seed's accuracy, loss and seconds."""
+    by_cell: dict[str, list[dict[str, Any]]] = {}
+    for key, value in sorted(found.items(), key=lambda item: int(item[0].partition(" ")[2])):
+        by_cell.setdefault(key.partition(" ")[0], []).append(value)
+    return [
+        {
+            "name": name,
+            "parameters": values[0]["parameters"],
+            "test_accuracy": over_seeds([value["test_accuracy"] for value in values]),
+            "test_loss": [value["test_loss"] for value in values],
+            "seconds": [value["seconds"] for value in values],
+        }
+        for name, values in sorted(by_cell.items())
+    ]
+
+
+def _key(name: str, seed: int) -> str:
+    return f"{name} {seed}"

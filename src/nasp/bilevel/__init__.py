@@ -1,0 +1,1 @@
+"""The bilevel search: the loop, its health, the selection, and what was found."""

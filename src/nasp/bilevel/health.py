@@ -1,0 +1,172 @@
+"""Is the search well? Figures of the discrete architecture and its alphas, and plain warnings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nasp.complexity import parameter_counts
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
+
+COLLAPSED = 0.75
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the architecture moved in one epoch, and what it is made of.
+
+    Attributes:
+        changed_edges: edges whose candidate differs from the previous epoch's end.
+        edges: edges in all.
+        flips_per_step: edges that changed in a step, mean over the epoch's steps.
+        margin_mean: best alpha minus the second best, mean over the surviving edges.
+        margin_min: the same of the least decided edge.
+        shares: candidate -> share of the surviving edges that hold it.
+        parameterless: share of the surviving edges whose candidate has no parameters
+            (skip, none, pooling), while a rival of it has.
+        free: those candidates, the most frequent first.
+    """
+
+    changed_edges: int
+    edges: int
+    flips_per_step: float
+    margin_mean: float
+    margin_min: float
+    shares: dict[str, float]
+    parameterless: float
+    free: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return asdict(self)
+
+    def collapse_warning(self) -> str | None:
+        """Return a sentence where nearly all edges hold operations without parameters."""
+        if self.parameterless < COLLAPSED:
+            return None
+        share = f"{self.parameterless:.0%}"
+        common = ", ".join(self.free[:2])
+        return (
+            f"The architecture collapses: {share} of its edges hold operations without"
+            f" parameters (mostly {common}); try exploration or a warm-up of the weights."
+        )
+
+    def unsettled_warning(self) -> str | None:
+        """Return a sentence where edges still changed in the epoch."""
+        if self.changed_edges == 0 and self.flips_per_step == 0:
+            return None
+        return (
+            f"The architecture has not settled: {self.changed_edges} of {self.edges} edges changed"
+            f" in the last epoch, {self.flips_per_step:.1f} a step, so the last one is partly"
+            " chance; search longer, or lower the alphas' learning rate."
+        )
+
+    def tie_warning(self) -> str | None:
+        """Return a sentence where an edge's two best candidates have the same alpha."""
+        if self.margin_min > 0:
+            return None
+        return (
+            "On at least one edge the two best candidates have equal alphas, so which of them was"
+            " kept is chance; lower the alphas' learning rate, so that they do not all reach a"
+            " bound."
+        )
+
+
+class HealthMonitor:
+    """Counts flips from step to step, and sums an epoch up.
+
+    Args:
+        supernet: whose alphas are read.
+        architecture: the one before the first step.
+    """
+
+    def __init__(self, supernet: Supernet, architecture: Architecture) -> None:
+        self.supernet = supernet
+        self._costs = parameter_counts(supernet)
+        self._at_epoch_start = architecture
+        self._latest = architecture
+        self._has_moved = False
+        self._flips = 0
+        self._steps = 0
+
+    def step(self, architecture: Architecture) -> int:
+        """Take note of the architecture after a step; return how many edges it changed."""
+        changed = architecture.changes(self._latest)
+        self._has_moved |= changed > 0
+        self._flips += changed
+        self._steps += 1
+        self._latest = architecture
+        return changed
+
+    def end_epoch(self) -> Health:
+        """Return the epoch's figures and begin the next."""
+        margin = torch.cat(list(self._margins()))
+        held = [name for name in self._latest.edges.values() if name is not None]
+        free = Counter(self._free())
+        health = Health(
+            changed_edges=self._latest.changes(self._at_epoch_start),
+            edges=len(self._latest.edges),
+            flips_per_step=self._flips / max(self._steps, 1),
+            margin_mean=float(margin.mean()),
+            margin_min=float(margin.min()),
+            shares={name: count / len(held) for name, count in sorted(Counter(held).items())},
+            parameterless=free.total() / len(held),
+            free=tuple(name for name, _ in free.most_common()),
+        )
+        self._at_epoch_start = self._latest
+        self._flips = self._steps = 0
+        return health
+
+    def stillness_warning(self) -> str | None:
+        """Return a sentence where no step of the search has changed the architecture."""
+        if self._has_moved:
+            return None
+        return (
+            "The search has changed nothing: its architecture is the one that it began with. Search"
+            " longer, or let the weights of other candidates be trained (nasp: exploration)."
+        )
+
+    def _margins(self) -> Iterator[Tensor]:
+        for name, table in self.supernet.tables.items():
+            on = [row for row, edge in enumerate(table.edges) if self._latest[edge] is not None]
+            yield _margins(self.supernet.alphas[name].detach()[on][:, table.surviving])
+
+    def _free(self) -> Iterator[str]:
+        for name, table in self.supernet.tables.items():
+            for row, edge in enumerate(table.edges):
+                candidate = self._latest[edge]
+                if candidate is None:
+                    continue
+                costs = self._costs[name][row]
+                if costs[table.candidates.index(candidate)] == 0 and costs.any():
+                    yield candidate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts of the epoch under way."""
+        return {
+            "at_epoch_start": dict(self._at_epoch_start.edges),
+            "latest": dict(self._latest.edges),
+            "has_moved": self._has_moved,
+            "flips": self._flips,
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self._at_epoch_start = Architecture(state["at_epoch_start"], self.supernet.space)
+        self._latest = Architecture(state["latest"], self.supernet.space)
+        self._has_moved = state["has_moved"]
+        self._flips, self._steps = state["flips"], state["steps"]
+
+
+def _margins(alphas: Tensor) -> Tensor:
+    if alphas.shape[1] == 1:
+        return torch.ones(len(alphas), device="cpu")
+    best = alphas.topk(2, dim=1).values
+    return (best[:, 0] - best[:, 1]).cpu()

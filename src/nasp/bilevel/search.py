@@ -1,0 +1,288 @@
+"""The bilevel loop: half the data moves the alphas, half the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import seed_everything
+from pydantic import Field
+from torch import Tensor, nn
+
+from nasp.bilevel.found import Found
+from nasp.bilevel.health import HealthMonitor
+from nasp.bilevel.history import AlphaHistory
+from nasp.bilevel.pricing import Bounded, make_complexity
+from nasp.bilevel.selection import SelectConfig, Selecting, Selector, Visits
+from nasp.complexity.config import ComplexityConfig
+from nasp.complexity.costs import Cost
+from nasp.complexity.quantity import OWN
+from nasp.errors import UsageError, validated
+from nasp.runs.checkpoints import Checkpointer
+from nasp.runs.folder import RunFolder
+from nasp.strategies import STRATEGIES, Horizon, Problem, Proposes, make_strategy, strategy_config
+from nasp.supernet.supernet import Supernet
+from nasp.training.events import Observer, Warned, nobody
+from nasp.training.loop import EpochReport, StepReport, run_epochs
+from nasp.training.meter import Meter
+from nasp.training.recipe import Recipe
+from nasp.training.stream import Stream, epoch_length
+from nasp.training.supervised import Supervised
+from nasp.training.task import Batch, Metrics, Task
+
+
+class SearchConfig(Recipe, ComplexityConfig):
+    """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
+
+    Attributes:
+        strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES`.
+        settings: the strategy's own settings.
+        select: how the result is chosen: ``"none"``, the last architecture; ``"rerank"``, the
+            best by the shared weights of those that the search came by; ``"train"``, the best of
+            these after stand-alone training.
+        selection: settings of that choice.
+        epoch_steps: steps of an epoch of the search; None: a pass over the weights' batches.
+
+    The fields of `ComplexityConfig` are its own, too.
+    """
+
+    strategy: str = "nasp"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    select: Selecting = "none"
+    selection: SelectConfig = Field(default_factory=SelectConfig)
+    epoch_steps: int | None = Field(None, ge=1)
+
+
+def search(
+    network: nn.Module,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch],
+    *,
+    task: Task | Callable[[Any, Any], Tensor] | None = None,
+    run: str | Path | None = None,
+    observe: Observer = nobody,
+    **settings: Any,
+) -> Found:
+    """Search any module that has `Choice`s inside.
+
+    Args:
+        network: used as it is: its weights are trained.
+        train_loader: batches for the weights, such as ``(x, y)``; an epoch is one pass over it,
+            unless `epoch_steps` says otherwise.
+        val_loader: batches for the alphas, of other examples.
+        task: a `Task`, or a loss of output and target; default cross entropy, for which a batch
+            is ``(input, ..., target)``.
+        run: a folder that keeps the run; called again with the same folder, a search that was
+            stopped goes on where it was. Default: nothing is written.
+        observe: called with each `nasp.training.events.Event`.
+        settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
+            ``complexity=0.0``, ...; any other name is a setting of the strategy. ``cost`` may
+            be a function, called as ``cost(operation, *inputs)``.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UsageError: a setting or an argument does not fit.
+        NaspError: the search failed, such as by a loss that is not finite.
+        Interrupted: Ctrl-C; with `run` the same call goes on.
+    """
+    own_cost = settings["cost"] if callable(settings.get("cost")) else None
+    if own_cost is not None:
+        settings["cost"] = OWN
+    own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
+    chosen = {**own, **settings.pop("settings", {})}
+    config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
+    if task is None:
+        task = Supervised()
+    elif not isinstance(task, Task):
+        task = Supervised(task)
+    strategy_config(config.strategy, config.settings)  # raises before a folder is made
+    selecting(config)
+    supernet = Supernet(network)
+
+    def searched(folder: RunFolder | None) -> Found:
+        loaders = train_loader, val_loader
+        return run_search(supernet, *loaders, task, config, folder, observe, own_cost=own_cost)
+
+    if run is None:
+        return searched(None)
+    folder = _run_folder(Path(run), config)
+    with folder.lock():
+        try:
+            return searched(folder)
+        except UsageError:
+            folder.discard_unless_under_way()
+            raise
+
+
+_CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
+
+
+def run_search(
+    supernet: Supernet,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch],
+    task: Task,
+    config: SearchConfig,
+    run: RunFolder | None = None,
+    observe: Observer = nobody,
+    selection_loader: Iterable[Batch] | None = None,
+    bounded: Bounded | None = None,
+    own_cost: Cost | None = None,
+) -> Found:
+    """Search a supernet; a run that was stopped goes on. See `search`.
+
+    Args:
+        supernet: its weights and alphas are trained.
+        train_loader: batches for the weights.
+        val_loader: batches for the alphas.
+        task: the task.
+        config: settings.
+        run: keeps the run.
+        observe: is told what happens.
+        selection_loader: batches that the selection measures on; default `val_loader`.
+        bounded: makes the network that bounds are about; default the searched one.
+        own_cost: the cost that the settings call ``"own"``.
+    """
+    mode = selecting(config)
+    seed_everything(config.seed, verbose=False)
+    supernet.train()
+    is_iterative = STRATEGIES[config.strategy].iterative
+    length = epoch_length(train_loader)
+    epochs, steps = (config.epochs, config.epoch_steps or length) if is_iterative else (1, 1)
+    initial_weights = {
+        k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
+    }
+    learner = config.learner(supernet, task, supernet.weights())
+    schedule = config.schedule(learner)
+    complexity = make_complexity(
+        supernet, config, learner, val_loader, steps, run, bounded, own_cost
+    )
+    problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
+    strategy = make_strategy(config.strategy, problem, config.settings)
+    weight_batches = Stream(train_loader, "The training loader")
+    arch_batches = Stream(val_loader, "The validation loader")
+    monitor = HealthMonitor(supernet, strategy.derive())
+    visits = Visits(supernet, epochs * steps)
+    history = AlphaHistory(supernet)
+    meter = Meter()
+    checkpointer = Checkpointer(
+        run,
+        {
+            "supernet": supernet,
+            "learner": learner,
+            "schedule": schedule,
+            "strategy": strategy,
+            "complexity": complexity,
+            "monitor": monitor,
+            "visits": visits,
+            "history": history,
+            "meter": meter,
+            "weight_batches": weight_batches,
+            "arch_batches": arch_batches,
+        },
+        config.checkpoint_minutes,
+    )
+
+    def step() -> StepReport:
+        on_val = strategy.arch_step(next(arch_batches))
+        on_train = strategy.weight_step(next(weight_batches)) if is_iterative else {}
+        architecture = strategy.derive()
+        if on_val is not None:
+            complexity.step(architecture)
+        visits.step(architecture)
+        changed = monitor.step(architecture)
+        return StepReport(
+            {**_prefixed("train_", on_train), **_prefixed("val_", on_val or {})},
+            changed,
+            architecture,
+        )
+
+    def end_epoch(epoch: int) -> EpochReport:
+        lr = schedule.get_last_lr()[0]
+        if is_iterative:
+            schedule.step()
+        history.add()
+        architecture = strategy.derive()
+        visits.end_epoch(architecture)
+        health = monitor.end_epoch()
+        warnings = [health.collapse_warning()]
+        if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
+            warnings += [health.unsettled_warning(), health.tie_warning()]
+            warnings.append(monitor.stillness_warning())
+        line = {
+            "lr": lr,
+            **health.as_dict(),
+            **complexity.line(architecture),
+            "architecture": dict(architecture.edges),
+        }
+        return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
+
+    lines = run_epochs(epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
+    selection = None
+    if mode != "none":
+        selector = Selector(
+            supernet,
+            initial_weights,
+            task,
+            train_loader,
+            selection_loader or val_loader,
+            config,
+            config.selection,
+            run,
+            observe,
+            complexity.settle,
+        )
+        proposed = strategy if isinstance(strategy, Proposes) else visits
+        selection = selector.select(mode, proposed, is_iterative)
+    last = strategy.derive()
+    result = complexity.settle(last) if selection is None else selection.winner
+    for remark in complexity.conclude(last, result):
+        observe(Warned(remark))
+    found = Found(
+        result,
+        supernet,
+        initial_weights,
+        lines if run is None else run.metrics(),
+        None if run is None else run.path,
+        selection,
+        complexity.reached(result),
+    )
+    if run is not None:
+        run.save_tensors("alphas.safetensors", history.tensors())
+        run.save_tensors("weights.safetensors", supernet.network.state_dict())
+        found.architecture.save(run.architecture_path)
+    return found
+
+
+def selecting(config: SearchConfig) -> Selecting:
+    """Return how the result of a search will be chosen.
+
+    Raises:
+        UsageError: by the shared weights, of which the strategy trains none.
+    """
+    registration = STRATEGIES[config.strategy]
+    if config.select == "rerank" and not registration.iterative:
+        raise UsageError(
+            f"Strategy '{config.strategy}' trains no shared weights to rank architectures by:"
+            " select 'train', or 'none'."
+        )
+    if config.select == "none" and registration.ranks_by_weights:
+        return "rerank"
+    return config.select
+
+
+def _prefixed(prefix: str, metrics: Metrics) -> Metrics:
+    return {prefix + name: value for name, value in metrics.items()}
+
+
+def _run_folder(path: Path, config: SearchConfig) -> RunFolder:
+    wanted = {"kind": "python-search", "search": config.model_dump(mode="json")}
+    is_new = not (path / "config.json").is_file()
+    run = RunFolder.create(path, wanted) if is_new else RunFolder.open(path)
+    if run.config() != wanted:
+        raise UsageError(f"{path} holds a search with other settings: give another folder.")
+    run.go_on = f"nasp.search(..., run='{path}')"
+    return run

@@ -1,0 +1,18 @@
+"""Selection: which of the architectures that a search came by is its result."""
+
+from nasp.bilevel.selection.config import SelectConfig, Selecting
+from nasp.bilevel.selection.halving import Rung, halving_schedule
+from nasp.bilevel.selection.selector import Selector
+from nasp.bilevel.selection.table import Contender, Selection
+from nasp.bilevel.selection.visits import Visits
+
+__all__ = [
+    "Contender",
+    "Rung",
+    "SelectConfig",
+    "Selecting",
+    "Selection",
+    "Selector",
+    "Visits",
+    "halving_schedule",
+]

@@ -1,0 +1,183 @@
+"""The selection from first to last: re-ranking, stand-alone training, a winner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lightning_fabric import seed_everything
+from torch import Tensor
+
+from nasp.bilevel.selection.config import SelectConfig, Selecting
+from nasp.bilevel.selection.contest import Contest
+from nasp.bilevel.selection.halving import Rung, halving_schedule
+from nasp.bilevel.selection.neighbours import neighbours
+from nasp.bilevel.selection.rerank import rerank
+from nasp.bilevel.selection.table import Contender, Selection
+from nasp.bilevel.selection.trial import Trial
+from nasp.bilevel.selection.visits import Visits
+from nasp.runs.checkpoints import Checkpointer
+from nasp.runs.files import write_text_atomic
+from nasp.runs.folder import RunFolder
+from nasp.strategies.strategy import Proposes
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
+from nasp.training.events import Observer, nobody
+from nasp.training.loop import EpochReport, StepReport, run_epochs
+from nasp.training.meter import Meter
+from nasp.training.recipe import Recipe
+from nasp.training.stream import SamePass, Stream, epoch_length
+from nasp.training.task import Batch, Task
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Chooses among paths of a supernet.
+
+    Attributes:
+        supernet: left as it is.
+        initial_weights: the network's parameters and buffers before the search.
+        task: the task.
+        train_loader: batches that networks are trained on.
+        val_loader: batches that they are measured on.
+        recipe: optimiser, device, precision, seed: the search's.
+        config: settings.
+        run: keeps ``selection.json`` and, in a folder ``selection``, the loops' checkpoints; a
+            selection that was stopped goes on from there. None keeps nothing.
+        observe: is told what happens.
+        admit: from a proposed architecture to one that may be the result, such as one that keeps
+            the bounds; default: to itself.
+    """
+
+    supernet: Supernet
+    initial_weights: Mapping[str, Tensor]
+    task: Task
+    train_loader: Iterable[Batch]
+    val_loader: Iterable[Batch]
+    recipe: Recipe
+    config: SelectConfig
+    run: RunFolder | None = None
+    observe: Observer = nobody
+    admit: Callable[[Architecture], Architecture] = lambda architecture: architecture
+
+    def select(self, mode: Selecting, proposed: Proposes, is_trained: bool = True) -> Selection:
+        """Return all architectures that were looked at, ranked.
+
+        Args:
+            mode: ``"rerank"`` or ``"train"``.
+            proposed: says which architectures are candidates; a search's `Visits`, or a strategy.
+            is_trained: whether the supernet's weights can tell them apart; otherwise the first
+                that are proposed go to the training as they are.
+
+        Raises:
+            NaspError: every network of a rung diverged.
+            Interrupted: Ctrl-C; with a run the same call goes on.
+        """
+        finalists = self._schedule()[0].networks if mode == "train" else 1
+        count = max(self.config.candidates, finalists) if is_trained else finalists
+        admitted = dict.fromkeys(map(self.admit, proposed.propose(count)))
+        ranked = [_contender(architecture, proposed) for architecture in admitted]
+        if is_trained:
+            ranked = self._rerank(ranked)
+        if isinstance(proposed, Visits) and len(ranked) < finalists:
+            # Few were visited: the rest of the budget goes to what is nearest to the last.
+            near = map(self.admit, neighbours(self.supernet, next(iter(admitted))))
+            others = [
+                architecture for architecture in dict.fromkeys(near) if architecture not in admitted
+            ]
+            ranked += [_contender(a, proposed) for a in others[: finalists - len(ranked)]]
+        schedule = self._schedule(len(ranked)) if mode == "train" else []
+        if schedule:
+            finalists = schedule[0].networks
+            ranked = self._train(ranked[:finalists], schedule) + ranked[finalists:]
+        selection = Selection(mode, tuple(schedule), tuple(ranked))
+        if self.run is not None:
+            text = json.dumps(selection.as_dict(), indent=2) + "\n"
+            write_text_atomic(self.run.selection_path, text)
+        return selection
+
+    def _schedule(self, contenders: int | None = None) -> list[Rung]:
+        config = self.config
+        return halving_schedule(config.epochs, config.first_rung, config.eta, contenders)
+
+    def _rerank(self, contenders: Sequence[Contender]) -> list[Contender]:
+        seed_everything(self.recipe.seed, verbose=False)
+        rows = rerank(
+            self.supernet,
+            [contender.architecture for contender in contenders],
+            self._val_batches(self.config.rerank_batches),
+            self.task,
+            self.recipe,
+            self._part("rerank"),
+            self.observe,
+        )
+        pairs = zip(contenders, rows, strict=True)
+        return _best_first([replace(contender, shared=metrics) for contender, metrics in pairs])
+
+    def _train(self, finalists: Sequence[Contender], schedule: Sequence[Rung]) -> list[Contender]:
+        seed_everything(self.recipe.seed, verbose=False)
+        steps = epoch_length(self.train_loader)
+        contest = Contest(
+            len(finalists), schedule, steps, lambda number: self._trial(finalists[number])
+        )
+        train_batches = Stream(self.train_loader, "The training loader")
+        val_batches = self._val_batches()
+        meter = Meter()
+        run = self._part("train")
+        checkpointer = Checkpointer(
+            run,
+            {"contest": contest, "train_batches": train_batches, "meter": meter},
+            self.recipe.checkpoint_minutes,
+        )
+
+        def step() -> StepReport:
+            metrics = contest.step(next(train_batches))
+            return StepReport({f"train_{name}": value for name, value in metrics.items()})
+
+        def end_epoch(_: int) -> EpochReport:
+            return EpochReport(contest.end_epoch(val_batches))
+
+        phase = "selection epoch"
+        run_epochs(
+            contest.epochs,
+            steps,
+            step,
+            end_epoch,
+            checkpointer,
+            meter,
+            run,
+            self.observe,
+            phase=phase,
+        )
+        pairs = zip(finalists, contest.rows, strict=True)
+        return _best_first([replace(contender, rungs=tuple(rows)) for contender, rows in pairs])
+
+    def _trial(self, contender: Contender) -> Trial:
+        start = self.initial_weights if self.config.weights == "fresh" else None
+        network = derive(self.supernet, contender.architecture, start)
+        lr = self.config.lr
+        recipe = self.recipe if lr is None else self.recipe.model_copy(update={"lr": lr})
+        return Trial(network, self.task, recipe)
+
+    def _val_batches(self, count: int | None = None) -> SamePass:
+        if count is None:
+            try:
+                count = len(self.val_loader)  # type: ignore[arg-type]
+            except TypeError:  # it may never end
+                count = epoch_length(self.train_loader)
+        return SamePass(self.val_loader, self.recipe.seed, count)
+
+    def _part(self, name: str) -> RunFolder | None:
+        return None if self.run is None else self.run.part(f"selection/{name}")
+
+
+def _contender(architecture: Architecture, proposed: Proposes) -> Contender:
+    if not isinstance(proposed, Visits):
+        return Contender(architecture)
+    return Contender(architecture, proposed.count(architecture), proposed.epochs(architecture))
+
+
+def _best_first(contenders: Sequence[Contender]) -> list[Contender]:
+    return sorted(contenders, key=lambda contender: contender.rank, reverse=True)

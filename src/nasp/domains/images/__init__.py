@@ -1,0 +1,1 @@
+"""Image classification: sets, loaders, augmentation, recipe, hand-made rival."""

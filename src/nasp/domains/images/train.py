@@ -1,0 +1,56 @@
+"""The recipe of a training on images."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import nn
+
+from nasp.domains.images.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
+from nasp.domains.images.drop_path import CosineWithDropPath
+from nasp.domains.images.task import ImageClassification
+from nasp.runs.clock import Clock
+from nasp.training.learner import Learner
+from nasp.training.recipe import Recipe
+from nasp.training.task import Task
+
+
+class TrainConfig(Recipe):
+    """Settings of a training on images; the defaults are the paper's CIFAR-10 evaluation.
+
+    Attributes:
+        minutes: no epoch begins once the epochs before it have taken so long.
+        clock: by which time is counted: ``"wall"``, or ``"cpu"``, the processor's.
+        label_smoothing: of the cross entropy.
+        auxiliary: weight of the auxiliary head's loss; 0 trains without the head.
+        drop_path: probability, at the last epoch, that an edge is dropped for an example; it
+            rises from 0 linearly.
+    """
+
+    measured_on: ClassVar[str] = "test"
+
+    epochs: int = Field(600, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    clock: Clock = "wall"
+    lr_min: float = Field(0.0, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    auxiliary: float = Field(0.4, ge=0)
+    drop_path: float = Field(0.2, ge=0, lt=1)
+
+    def objective(
+        self,
+        network: nn.Module,
+        task: ImageClassification,
+        auxiliary: tuple[str, nn.Module] | None,
+    ) -> tuple[nn.Module, Task]:
+        """Return the network and its task, with the auxiliary head where it is wanted."""
+        if auxiliary is None or self.auxiliary == 0:
+            return network, task
+        with_head = WithAuxiliaryHead(network, *auxiliary)
+        return with_head, WithAuxiliaryLoss(task, with_head, self.auxiliary)
+
+    def plan(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
+        """Return the learning rate's cosine and the rise of drop-path."""
+        schedule = self.schedule(learner)
+        return CosineWithDropPath(learner, network, schedule, self.drop_path, self.epochs)

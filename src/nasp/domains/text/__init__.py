@@ -1,0 +1,1 @@
+"""Language modelling: corpora, loaders, recipe, hand-made rival."""

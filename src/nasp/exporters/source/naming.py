@@ -1,0 +1,88 @@
+"""What the classes of a file are called, and what is said about them."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from nasp.exporters.source.blueprint import Block
+
+_LONGEST = 76
+"""Characters of a summary, so that it is one line."""
+_SHORT = {"Conv": "Conv", "BatchNorm": "BN", "AdaptiveAvgPool": "GlobalPool"}
+_WORDS = {
+    "Conv": "convolution",
+    "DepthwiseConv": "depthwise convolution",
+    "DilatedDepthwiseConv": "dilated depthwise convolution",
+    "RowConv": "convolution along the rows",
+    "ColumnConv": "convolution along the columns",
+    "BN": "batch norm",
+    "MaxPool": "max pooling",
+    "AvgPool": "average pooling",
+    "GlobalPool": "global average pooling",
+}
+# A chain of layers -> what the field calls it.
+_FIELD = {
+    "ReLU DepthwiseConv Conv BN": "DepthwiseSeparableConv",
+    "ReLU DepthwiseConv Conv BN ReLU DepthwiseConv Conv BN": "SepConv",
+    "ReLU DilatedDepthwiseConv Conv BN": "DilConv",
+    "ReLU RowConv ColumnConv BN": "FactorizedConv",
+}
+
+
+def class_name(block: Block) -> str:
+    """Return the name of a block's class: its own, or what the field calls such a chain."""
+    if block.kind != "sequence":
+        return re.sub(r"\W", "", type(block.module).__name__)
+    words = [_word(child) for child in block.children.values()]
+    return _FIELD.get(" ".join(words), "".join(words[:6]))
+
+
+def is_known(block: Block) -> bool:
+    """Tell whether the field has a name for a chain of layers."""
+    return " ".join(map(_word, block.children.values())) in _FIELD
+
+
+def summary(block: Block) -> str:
+    """Return a sentence about a block's class."""
+    if not block.path and block.kind != "sequence":
+        return "The found network."
+    if block.kind == "sequence":
+        words = [_WORDS.get(w, w) for w in map(_word, block.children.values())]
+        half = len(words) // 2
+        if words[:half] == words[half:]:
+            return f"Twice {', '.join(words[:half])}."
+        listed = ", ".join(words)
+        whole = f"{listed[0].upper()}{listed[1:]}."
+        return whole if len(listed) <= _LONGEST else "A chain of layers."
+    if block.kind != "subclass" and (first := _first_sentence(block.module)):
+        return first
+    return f"{type(block.module).__name__} of the found network."
+
+
+def _first_sentence(module: nn.Module) -> str | None:
+    """Return the first sentence of a class's docstring, or a beginning of it that is one line."""
+    whole = re.sub(r"\s+", " ", (type(module).__doc__ or "").strip().partition("\n\n")[0])
+    sentence = whole.partition(": [")[0].partition(". ")[0].rstrip(".")
+    for beginning in (sentence, sentence.partition(";")[0], sentence.partition(": ")[0]):
+        if 0 < len(beginning) <= _LONGEST:
+            return f"{beginning}."
+    return None
+
+
+def _word(block: Block) -> str:
+    """Return a short word for a layer, by what it does."""
+    module = block.module
+    if isinstance(module, nn.Conv2d):
+        rows, columns = module.kernel_size
+        if rows != columns:
+            return "RowConv" if columns > rows else "ColumnConv"
+        if module.groups == module.in_channels > 1:
+            dilated = "Dilated" if max(module.dilation) > 1 else ""
+            return f"{dilated}DepthwiseConv"
+        return "Conv"
+    if block.kind == "sequence":
+        return class_name(block)
+    name = re.sub(r"[1-3]d$", "", type(module).__name__)
+    return _SHORT.get(name, name)

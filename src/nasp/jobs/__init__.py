@@ -1,0 +1,1 @@
+"""From settings in a file to a run, and back."""

@@ -1,0 +1,1 @@
+"""A run folder: everything of one search or training, written so that any kill leaves it whole."""

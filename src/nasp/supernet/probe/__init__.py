@@ -1,0 +1,1 @@
+"""The exact gradient of every candidate at a discrete point, without their graphs."""

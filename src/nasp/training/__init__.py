@@ -1,0 +1,1 @@
+"""Steps of any network on any task: learner, loop, events, checkpoints."""

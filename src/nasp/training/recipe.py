@@ -1,0 +1,91 @@
+"""How weights are trained, in a search as afterwards: on one device; SGD along a cosine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from nasp.training.learner import Learner, make_fabric
+from nasp.training.task import Task
+
+
+class Descent(BaseModel):
+    """Settings of every descent of weights; each use has defaults of its own for some.
+
+    Attributes:
+        epochs: passes over the training data.
+        lr: the weights' learning rate at the start.
+        weight_decay: on the weights.
+        clip: largest norm of the weights' gradient; None for no clipping.
+        accumulate: into how many parts a batch is split to save memory.
+        seed: fixes the run on one machine.
+        device: ``"auto"`` (an accelerator if there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        precision: Lightning Fabric's name of it.
+        checkpoint_minutes: a checkpoint is written after each epoch and this often within one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(50, ge=1)
+    lr: float = Field(0.025, gt=0)
+    weight_decay: float = Field(3e-4, ge=0)
+    clip: float | None = Field(5.0, gt=0)
+    accumulate: int = Field(1, ge=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    checkpoint_minutes: float = Field(5.0, gt=0)
+
+    def learner_with(
+        self,
+        optimizer: Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer],
+        network: nn.Module,
+        task: Task,
+        weights: Sequence[nn.Parameter],
+    ) -> Learner:
+        """Return what moves these weights of a network, by an optimiser.
+
+        Raises:
+            UsageError: the machine lacks the device, or it cannot compute in this precision.
+        """
+        return Learner(
+            make_fabric(self.device, self.precision),
+            network,
+            task,
+            weights,
+            optimizer,
+            clip=self.clip,
+            accumulate=self.accumulate,
+        )
+
+
+class Recipe(Descent):
+    """Settings that a search and a training on images share: SGD along a cosine.
+
+    Attributes:
+        lr_min: the weights' learning rate at the end of the cosine.
+        momentum: of SGD.
+    """
+
+    lr_min: float = Field(0.001, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+    def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
+        """Return what moves these weights of a network; see `learner_with`."""
+
+        def sgd(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+            return torch.optim.SGD(
+                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+
+        return self.learner_with(sgd, network, task, weights)
+
+    def schedule(self, learner: Learner) -> torch.optim.lr_scheduler.CosineAnnealingLR:
+        """Return the cosine from `lr` to `lr_min`, an epoch a step."""
+        return torch.optim.lr_scheduler.CosineAnnealingLR(
+            learner.optimizer, T_max=self.epochs, eta_min=self.lr_min
+        )

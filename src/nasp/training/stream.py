@@ -1,0 +1,168 @@
+"""A loader's batches without end, from which a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning_fabric import seed_everything
+
+from nasp.errors import UsageError
+from nasp.runs.random_state import random_states, restore_random_states
+from nasp.training.task import Batch
+
+
+@runtime_checkable
+class ResumableLoader(Protocol):
+    """A loader that can say where it is, and start from there."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the pass under way is."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next pass begin there."""
+        ...
+
+
+class Stream:
+    """Runs one loader over and over; the loader is only asked anew when a pass ends.
+
+    A loader without a state of its own (a plain `torch.utils.data.DataLoader`) is brought back
+    by replaying the pass under way from its random state.
+
+    Args:
+        loader: gives batches, each pass at least one.
+        name: how error messages call it.
+    """
+
+    def __init__(self, loader: Iterable[Batch], name: str = "the loader") -> None:
+        self.loader = loader
+        self.name = name
+        self._batches: Iterator[Batch] | None = None
+        self._rng_at_start = torch.get_rng_state()
+        self._own_at_start = [own.get_state() for own in _own_generators(loader)]
+        self._position = 0
+
+    def __next__(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+            UsageError: a pass gave no batch at all.
+        """
+        if self._batches is None:
+            self._begin_pass()
+        for _ in range(2):
+            for batch in self._batches or ():
+                self._position += 1
+                return batch
+            self._begin_pass()
+        raise UsageError(f"{self.name} gives no batch: it needs at least one.")
+
+    def _begin_pass(self) -> None:
+        self._rng_at_start = torch.get_rng_state()
+        self._own_at_start = [own.get_state() for own in _own_generators(self.loader)]
+        self._batches = iter(self.loader)
+        self._position = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the stream is."""
+        state: dict[str, Any] = {"rng": self._rng_at_start, "position": self._position}
+        if isinstance(self.loader, ResumableLoader):
+            state["loader"] = self.loader.state_dict()
+        else:
+            own_now = [own.get_state() for own in _own_generators(self.loader)]
+            state["own"] = list(zip(self._own_at_start, own_now, strict=True))
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned; moves torch's global random state."""
+        if isinstance(self.loader, ResumableLoader):
+            self.loader.load_state_dict(state["loader"])
+            self._batches = iter(self.loader)
+        elif state["position"] > 0:
+            torch.set_rng_state(state["rng"])
+            own = _own_generators(self.loader)
+            for generator, (at_start, _) in zip(own, state["own"], strict=True):
+                generator.set_state(at_start)
+            self._begin_pass()
+            for _ in range(state["position"]):
+                next(self)
+            for generator, (_, now) in zip(own, state["own"], strict=True):
+                generator.set_state(now)
+        self._rng_at_start, self._position = state["rng"], state["position"]
+
+
+class SamePass:
+    """Gives the same batches at each pass, and leaves loader and random states as they were.
+
+    Args:
+        loader: gives batches.
+        seed: each pass begins with the global generators at this seed.
+        count: how many batches a pass has at most; default all.
+    """
+
+    def __init__(self, loader: Iterable[Batch], seed: int, count: int | None = None) -> None:
+        self.loader = loader
+        self.seed = seed
+        self.count = count
+        self._place = _place(loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        states, place = random_states(), _place(self.loader)
+        seed_everything(self.seed, verbose=False)
+        _go_to(self.loader, self._place)
+        try:
+            yield from islice(self.loader, self.count)
+        finally:
+            restore_random_states(states)
+            _go_to(self.loader, place)
+
+
+def epoch_length(loader: Iterable[Batch]) -> int:
+    """Return how many batches a pass of the training loader has.
+
+    Raises:
+        UsageError: it does not say, or has none.
+    """
+    try:
+        length = len(loader)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise UsageError(
+            "The training loader must have a length (len), which says how long an epoch is."
+        ) from error
+    if length == 0:
+        raise UsageError("The training loader gives no batch: it needs at least one.")
+    return length
+
+
+def _own_generators(loader: object) -> list[torch.Generator]:
+    """Return the generators that a `DataLoader` was given, itself or in its samplers."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    owners = (
+        loader,
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    )
+    found = {id(own): own for own in (getattr(owner, "generator", None) for owner in owners)}
+    return [own for own in found.values() if isinstance(own, torch.Generator)]
+
+
+def _place(loader: object) -> Any:
+    """Return where a loader of either kind is."""
+    if isinstance(loader, ResumableLoader):
+        return loader.state_dict()
+    return [own.get_state() for own in _own_generators(loader)]
+
+
+def _go_to(loader: object, place: Any) -> None:
+    if isinstance(loader, ResumableLoader):
+        loader.load_state_dict(place)
+        return
+    for own, state in zip(_own_generators(loader), place, strict=True):
+        own.set_state(state)

@@ -1,0 +1,225 @@
+"""A derived network trained from scratch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from lightning_fabric import seed_everything
+from torch import nn
+
+from nasp.runs.checkpoints import Checkpointer
+from nasp.runs.clock import Clock
+from nasp.runs.folder import RunFolder
+from nasp.training.events import Observer, nobody
+from nasp.training.learner import Learner
+from nasp.training.loop import EpochReport, StepReport, run_epochs
+from nasp.training.meter import Meter
+from nasp.training.stream import Stream, epoch_length
+from nasp.training.task import Batch, Figure, MeasuredTask, Task
+
+
+class Plan(Protocol):
+    """What changes in a training from epoch to epoch; a part of its checkpoints."""
+
+    def kept(self) -> nn.Module:
+        """Return the network as it would be kept now."""
+        ...
+
+    def measurable(self) -> nn.Module:
+        """Return what runs it in the precision of the training."""
+        ...
+
+    def end_epoch(self, measured: Mapping[str, float]) -> dict[str, Any]:
+        """Go on to the next epoch, told how good what is kept is; return what the epoch had."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all it needs to go on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        ...
+
+
+class Training(Protocol):
+    """Settings of a training, of images or of a text: a `Recipe` and what is its own."""
+
+    measured_on: ClassVar[str]
+    """The part of the data that a network is measured on after each epoch."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all, at most."""
+        ...
+
+    @property
+    def minutes(self) -> float | None:
+        """The epoch in which so much time of training is over is the last; None: none is."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """By which that time, and the seconds of each epoch, are counted."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Fixes the run."""
+        ...
+
+    @property
+    def checkpoint_minutes(self) -> float:
+        """How often a checkpoint is written within an epoch."""
+        ...
+
+    def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
+        """Return what moves the weights."""
+        ...
+
+    def objective(
+        self, network: nn.Module, task: Any, auxiliary: tuple[str, nn.Module] | None
+    ) -> tuple[nn.Module, Task]:
+        """Return what is trained, the network and all beside it, and the task that it trains on."""
+        ...
+
+    def plan(self, learner: Learner, network: nn.Module) -> Plan:
+        """Return what changes from epoch to epoch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training ends with.
+
+    Attributes:
+        network: as it is kept, after the last epoch.
+        metrics: a line for each epoch.
+        figure: by which networks are compared.
+        measured_on: the part of the data that it was measured on after each epoch.
+    """
+
+    network: nn.Module
+    metrics: list[dict[str, Any]]
+    figure: Figure
+    measured_on: str
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The line with the best figure, where it was measured."""
+        name = f"{self.measured_on}_{self.figure.name}"
+        choose = max if self.figure.higher_is_better else min
+        return choose(self.metrics, key=lambda line: float(line[name]))
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last line."""
+        return self.metrics[-1]
+
+
+def train(
+    network: nn.Module,
+    train_loader: Iterable[Batch],
+    test_loader: Iterable[Batch] | None,
+    task: MeasuredTask,
+    config: Training,
+    auxiliary: tuple[str, nn.Module] | None = None,
+    run: RunFolder | None = None,
+    observe: Observer = nobody,
+) -> Trained:
+    """Train a network; a run that was stopped goes on.
+
+    Args:
+        network: trained in place.
+        train_loader: batches of the training part, augmented.
+        test_loader: batches that the network is measured on after each epoch; None: it is not.
+        task: what the network is for.
+        config: settings.
+        auxiliary: what `Space.auxiliary_head` returned; used where ``config.auxiliary`` > 0.
+        run: keeps metrics, checkpoints, and the weights of the best and the last epoch.
+        observe: is told what happens.
+
+    Raises:
+        NaspError: the training failed, such as by a loss that is not finite.
+        Interrupted: Ctrl-C; with `run` the same call goes on.
+    """
+    seed_everything(config.seed, verbose=False)
+    steps = epoch_length(train_loader)
+    trained, objective = config.objective(network, task, auxiliary)
+    trained.train()
+    learner = config.learner(trained, objective, list(trained.parameters()))
+    plan = config.plan(learner, network)
+    batches = Stream(train_loader, "The training loader")
+    best = Best(task.figure)
+    meter = Meter()
+    checkpointer = Checkpointer(
+        run,
+        {
+            "network": trained,
+            "learner": learner,
+            "plan": plan,
+            "batches": batches,
+            "best": best,
+            "meter": meter,
+        },
+        config.checkpoint_minutes,
+    )
+
+    def step() -> StepReport:
+        metrics = learner.weight_step(next(batches))
+        return StepReport({f"train_{name}": value for name, value in metrics.items()})
+
+    def end_epoch(_epoch: int) -> EpochReport:
+        if test_loader is None:
+            return EpochReport(plan.end_epoch({}))
+        measured = task.evaluate(plan.measurable(), test_loader, learner.fabric.device)
+        if run is not None and best.improved(measured[task.figure.name]):
+            run.save_tensors("best.safetensors", plan.kept().state_dict())
+        line = {f"{config.measured_on}_{name}": value for name, value in measured.items()}
+        return EpochReport({**plan.end_epoch(measured), **line})
+
+    lines = run_epochs(
+        config.epochs,
+        steps,
+        step,
+        end_epoch,
+        checkpointer,
+        meter,
+        run,
+        observe,
+        minutes=config.minutes,
+        clock=config.clock,
+    )
+    if run is not None:
+        run.save_tensors("weights.safetensors", plan.kept().state_dict())
+        lines = run.metrics()
+    return Trained(plan.kept(), lines, task.figure, config.measured_on)
+
+
+class Best:
+    """The best figure so far.
+
+    Args:
+        figure: which way is better.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        self.value = -math.inf if figure.higher_is_better else math.inf
+
+    def improved(self, value: float) -> bool:
+        """Tell whether this is a new best, and remember it."""
+        better = value > self.value if self.figure.higher_is_better else value < self.value
+        self.value = value if better else self.value
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best."""
+        return {"value": self.value}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self.value = state["value"]

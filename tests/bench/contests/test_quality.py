@@ -1,0 +1,362 @@
+"""``nasp bench quality``: budgets, rows, resuming, and real searches in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasp.bench.contests import quality
+from nasp.bench.contests.budget import Budget, Cost, cost_of
+from nasp.bench.contests.contender import contenders_of
+from nasp.bench.contests.quality import measure_quality
+from nasp.bench.contests.quality_plot import draw_quality, quality_curves
+from nasp.bench.contests.quality_rows import comparisons, parameterless
+from nasp.bench.contests.quality_settings import QualitySettings, quality_settings
+from nasp.bench.contests.searching import (
+    Phase,
+    SearchRequest,
+    SearchSample,
+    Seconds,
+    Stopwatch,
+    run,
+)
+from nasp.bench.truth.truth import embedded
+from nasp.bilevel.search import SearchConfig
+from nasp.bilevel.selection import SelectConfig
+from nasp.cli import main
+from nasp.errors import NaspError, UsageError
+from nasp.runs.interruption import Interrupted
+from nasp.spaces import find_space
+from nasp.supernet.architecture import Architecture
+from nasp.training.events import EpochEnded, Started, Stepped, nobody
+
+TRUTH = embedded("digits")
+SPACE = find_space("nasbench201-3")
+GOOD = SPACE.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|")
+DEAD = SPACE.parse("|none~0|+|none~0|none~1|")
+TINY = QualitySettings(
+    data={"name": "digits", "subset": 48, "batch_size": 16},
+    space="nasbench201-3",
+    channels=2,
+    cells=1,
+    budget=Budget(epochs=2),
+    threads=1,
+    device="cpu",
+)
+
+
+def seconds(value: float) -> Seconds:
+    return Seconds(wall=value, cpu=value / 2)
+
+
+def sample(
+    found: Architecture = GOOD, epochs: int = 2, selection: tuple[Phase, ...] = (), **fields: Any
+) -> SearchSample:
+    """Return a search of `epochs` seconds, each epoch of four steps of a tenth of one."""
+    search = Phase(
+        name="epoch",
+        begun=seconds(0),
+        ends=[seconds(epoch + 1) for epoch in range(epochs)],
+        steps=[seconds(0.1)] * epochs,
+    )
+    return SearchSample(
+        **{
+            "architecture": dict(found.edges),
+            "derived": [dict(DEAD.edges)] * (epochs - 1) + [dict(GOOD.edges)],
+            "total": selection[-1].ends[-1] if selection else search.ends[-1],
+            "phases": [search, *selection],
+            "steps_per_epoch": 4,
+            "full_steps_per_epoch": 40,
+            "batches": 4,
+            "full_batches": 40,
+            "peak_bytes": 7,
+            "idle_bytes": 5,
+            "peak_source": "VmHWM",
+            "selection": {} if selection else None,
+            "machine": {"cpu": "here"},
+            **fields,
+        }
+    )
+
+
+class Process:
+    """Instead of fresh processes: notes what was asked, and answers at once."""
+
+    def __init__(self, stop_at: str | None = None, fail: str | None = None) -> None:
+        self.asked: list[tuple[str, int, int, float]] = []
+        self.stop_at, self.fail = stop_at, fail
+
+    def __call__(self, request: SearchRequest, interruption: object) -> SearchSample:
+        search = request.job.search
+        if search.strategy == self.stop_at:
+            raise Interrupted
+        self.asked.append((search.strategy, search.seed, search.epochs, request.share))
+        if search.strategy == self.fail:
+            raise NaspError("The loss became nan.")
+        return sample(DEAD if search.strategy == "darts" else GOOD, search.epochs)
+
+
+def measured(
+    monkeypatch: pytest.MonkeyPatch,
+    process: Process,
+    contenders: str,
+    path: Path | None = None,
+    seeds: int = 2,
+    settings: QualitySettings = TINY,
+) -> dict[str, Any]:
+    monkeypatch.setattr(quality, "_in_process", process)
+    names = contenders.split(",")
+    found = contenders_of([n for n in names if "=" not in n], [n for n in names if "=" in n])
+    return measure_quality(settings, found, range(seeds), TRUTH, "nasp", path, nobody).report()
+
+
+def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process()
+    report = measured(monkeypatch, process, "nasp,darts")
+    assert [(s, seed) for s, seed, *_ in process.asked] == [
+        ("nasp", 0), ("darts", 0), ("nasp", 1), ("darts", 1)
+    ]  # fmt: skip
+    nasp, darts = report["rows"]
+    good, dead = TRUTH.accuracy(GOOD), TRUTH.accuracy(DEAD)
+    assert nasp["table_accuracy"] == {
+        "mean": good, "std": 0.0, "best": good, "worst": good, "seeds": [good, good]
+    }  # fmt: skip
+    assert nasp["regret"] == pytest.approx(TRUTH.best - good)
+    assert darts["percentile"] == pytest.approx(100 * 9 / 2 / 125)
+    assert (nasp["parameterless"], darts["parameterless"]) == (pytest.approx(1 / 3), 1.0)
+    assert (nasp["seconds"], nasp["cpu_seconds"], nasp["peak_bytes"]) == (2.0, 1.0, 7)
+    assert [p["table_accuracy"]["mean"] for p in darts["per_epoch"]] == [dead, good]
+    assert [p["seconds"] for p in darts["per_epoch"]] == [1.0, 2.0]
+    (compared,) = report["comparisons"]
+    assert (compared["name"], compared["against"], compared["wins"]) == ("nasp", "darts", 2)
+    assert compared["mean"] == pytest.approx(good - dead)
+    assert report["table"]["best"] == TRUTH.best
+    assert report["machine"] == {"cpu": "here"}
+
+
+def test_results_grow_and_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "quality.json"
+    with pytest.raises(Interrupted, match=r"3 measurements to go.*quality\.json"):
+        measured(monkeypatch, Process(stop_at="darts"), "nasp,darts", path)
+    second, third = Process(), Process()
+    measured(monkeypatch, second, "nasp,darts", path)
+    assert [entry[:2] for entry in second.asked] == [("darts", 0), ("nasp", 1), ("darts", 1)]
+    report = measured(monkeypatch, third, "x=nasp exploration=0.5", path, seeds=3)
+    assert [row["name"] for row in report["rows"]] == ["nasp", "darts", "x"]
+    assert [row["seeds"] for row in report["rows"]] == [[0, 1], [0, 1], [0, 1, 2]]
+    assert {c["against"]: c["seeds"] for c in report["comparisons"]} == {"darts": 2, "x": 2}
+    with pytest.raises(UsageError, match="'x' with other settings"):
+        measured(monkeypatch, Process(), "x=nasp exploration=0.25", path)
+    other = TINY.model_copy(update={"budget": Budget(epochs=3)})
+    with pytest.raises(UsageError, match="other settings"):
+        measured(monkeypatch, Process(), "nasp", path, settings=other)
+
+
+def test_who_fails_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "quality.json"
+    report = measured(monkeypatch, Process(fail="gdas"), "gdas,nasp", path)
+    assert [row["name"] for row in report["rows"]] == ["nasp"]
+    assert [f["name"] for f in report["failed"]] == ["gdas, seed 0", "gdas, seed 1"]
+    again = Process()
+    report = measured(monkeypatch, again, "gdas,nasp", path)
+    assert [entry[0] for entry in again.asked] == ["gdas", "gdas"]
+    assert report["failed"] == []
+
+
+def test_settings_that_cannot_be_are_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = Process()
+    with pytest.raises(UsageError, match="'speed' of strategy 'darts'"):
+        measured(monkeypatch, process, "nasp,x=darts speed=1")
+    assert process.asked == []
+
+
+def test_equal_time_is_calibrated_once_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "quality.json"
+    timed = TINY.model_copy(update={"budget": Budget(seconds=100)})
+    process = Process()
+    report = measured(monkeypatch, process, "nasp,random", path, settings=timed)
+    # A step is 0.1 s, an epoch on all data has 40: 25 epochs in 100 s.
+    assert process.asked[:2] == [("nasp", 0, 8, 1 / 8), ("nasp", 0, 25, 1 / 25)]
+    assert process.asked[2:] == [
+        ("nasp", 0, 25, 1.0), ("random", 0, 1, 1.0), ("nasp", 1, 25, 1.0), ("random", 1, 1, 1.0)
+    ]  # fmt: skip
+    assert report["calibration"]["nasp"]["epochs"] == 25
+    assert [row["epochs"] for row in report["rows"]] == [25, 0]
+    later = Process()
+    measured(monkeypatch, later, "nasp", path, seeds=3, settings=timed)
+    assert later.asked == [("nasp", 2, 25, 1.0)]
+
+
+def test_a_selection_is_paid_from_the_budget() -> None:
+    ranking = Phase(name="re-ranking", begun=seconds(2), ends=[seconds(3)], steps=[seconds(0.1)])
+    training = Phase(
+        name="selection epoch",
+        begun=seconds(3.5),
+        ends=[seconds(4.5), seconds(5.5)],
+        steps=[seconds(0.1)] * 2,
+    )
+    found = sample(selection=(ranking, training))
+    config = SearchConfig(select="train", selection=SelectConfig(epochs=2, rerank_batches=8))
+    cost = cost_of(found, "wall", config, iterative=True)
+    # On a tenth of the data: two epochs of 40 steps of 0.1 s; 8 batches where there were 4.
+    assert cost == Cost(epochs=2, search=8.0, ranking=3.0, selection_epoch=10.0, selection_epochs=2)
+    assert cost.search_epochs(100) == int((100 - 3 - 20) / 4)
+    assert cost.search_epochs(1) == 1
+    assert cost.training_epochs(100) == int((100 - 8 - 3) / 10)
+    assert cost_of(found, "cpu", config, iterative=True).search == 4.0
+
+
+def test_a_stopwatch_starts_with_the_first_loop() -> None:
+    watch = Stopwatch(lambda: None)  # type: ignore[arg-type, return-value]
+    edges = Architecture({"a": "b"})
+    for phase in ("epoch", "re-ranking"):
+        watch(Started(0, 1, 3, phase=phase))
+        for step in range(3):
+            watch(Stepped(1, step + 1, {}))
+        watch(EpochEnded(1, {}, 0.0, edges))
+    search, ranking = watch.phases
+    assert [search.name, ranking.name] == ["epoch", "re-ranking"]
+    assert 0 <= search.begun.wall <= search.ends[0].wall <= ranking.begun.wall
+    assert len(search.steps) == len(search.ends) == 1
+    assert watch.derived == [{"a": "b"}]
+
+
+def test_a_search_in_this_process() -> None:
+    (contender,) = contenders_of(
+        [], ["t=nasp start=random descent=false select=train selection.epochs=2"]
+    )
+    job = TINY.job(contender, seed=3, epochs=2, selection_epochs=0)
+    found = run(SearchRequest(job=job, threads=1))
+    again = run(SearchRequest(job=job, threads=1))
+    assert found.architecture == again.architecture
+    assert found.derived == again.derived
+    assert len(found.derived) == 2
+    assert [p.name for p in found.phases] == ["epoch", "re-ranking", "selection epoch"]
+    assert found.selection is not None
+    assert found.selection["contenders"][0]["edges"] == found.architecture
+    assert (found.steps_per_epoch, found.full_steps_per_epoch) == (3, 3)
+    marks = [end.wall for phase in found.phases for end in (phase.begun, *phase.ends)]
+    assert marks == sorted(marks)
+    assert marks[-1] <= found.total.wall
+    assert found.total.cpu > 0
+
+
+def test_a_share_of_the_data() -> None:
+    (contender,) = contenders_of([], ["t=nasp select=train"])
+    settings = TINY.model_copy(update={"data": {"name": "digits", "batch_size": 16}})
+    job = settings.job(contender, seed=0, epochs=1, selection_epochs=0)
+    found = run(SearchRequest(job=job, share=1 / 8, threads=1))
+    # Halves of 719 images; an eighth is 90, five whole batches.
+    assert (found.steps_per_epoch, found.full_steps_per_epoch) == (5, 44)
+    assert (found.batches, found.full_batches) == (5, 44)
+    # A single epoch leaves a single architecture: its training is timed all the same.
+    assert found.phases[-1].name == "selection epoch"
+
+
+def test_epochs_of_so_many_steps() -> None:
+    (contender,) = contenders_of(["nasp"], [])
+    budget = Budget(epochs=2, epoch_steps=5)
+    job = TINY.model_copy(update={"budget": budget}).job(contender, 0, 2, 0)
+    found = run(SearchRequest(job=job, threads=1))
+    assert (found.steps_per_epoch, found.full_batches, len(found.derived)) == (5, 3, 2)
+    part = run(SearchRequest(job=job, share=0.8, threads=1))
+    assert (part.steps_per_epoch, part.full_steps_per_epoch) == (4, 5)
+    assert "epoch_steps" not in TINY.shared()["budget"], "files of before have none"
+
+
+def test_parameterless() -> None:
+    free = parameterless("nasbench201-3")
+    assert {candidate for _, candidate in free} == {"none", "skip_connect", "avg_pool_3x3"}
+    assert len(free) == 9
+
+
+def test_comparisons_need_the_reference() -> None:
+    assert comparisons([], "nasp") == []
+
+
+def test_settings_come_from_the_table_where_nobody_says_otherwise(tmp_path: Path) -> None:
+    settings, truth = quality_settings(None, None, None, {}, {}, {})
+    assert truth.name == "embedded digits"
+    assert (settings.data["name"], settings.space) == ("digits", "nasbench201-3")
+    assert (settings.channels, settings.cells) == (4, 1)
+    assert settings.budget.epochs == 15
+    settings, _ = quality_settings(None, None, None, {"seconds": 9.0}, {"channels": 8}, {})
+    assert (settings.budget, settings.channels) == (Budget(seconds=9.0), 8)
+    path = tmp_path / "table.csv"
+    path.write_text("arch,test_accuracy\n|none~0|+|none~0|none~1|,10\n")
+    with pytest.raises(UsageError, match=r"table\.csv does not say on which data: give --data"):
+        quality_settings(str(path), None, "nasbench201-3", {}, {}, {})
+    with pytest.raises(UsageError, match="either epochs or seconds"):
+        quality_settings(None, None, None, {"seconds": 9.0, "epochs": 3}, {}, {})
+    with pytest.raises(UsageError, match="'clock' of the budget"):
+        quality_settings(None, None, None, {"epochs": 3, "clock": "sun"}, {}, {})
+
+
+def test_curves_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    report = measured(monkeypatch, Process(), "nasp,darts")
+    nasp, darts = quality_curves(report, "cpu")
+    assert (nasp.name, nasp.seconds) == ("nasp", [0.5, 1.0])
+    assert darts.end == (1.0, TRUTH.accuracy(DEAD))
+    assert darts.means == [TRUTH.accuracy(DEAD), TRUTH.accuracy(GOOD)]
+    assert [curve.name for curve in quality_curves(report, "cpu", ["darts", "gdas"])] == ["darts"]
+    draw_quality(report, "wall", tmp_path / "q.svg")
+    assert (tmp_path / "q.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.slow
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "quality.json"
+    arguments = (
+        "nasp bench quality --strategies nasp --seeds 1 --epochs 1 --subset 48 --batch-size 16"
+        f" --channels 2 --threads 1 --json {path} --plot {tmp_path / 'q.png'} --contender"
+    )
+    monkeypatch.setattr(sys, "argv", [*arguments.split(), "control=random select=train"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    report = json.loads(path.read_text())
+    assert [row["name"] for row in report["rows"]] == ["nasp", "control"]
+    assert all(row["table_accuracy"]["mean"] >= 10 for row in report["rows"])
+    assert all(row["seconds"] > 0 for row in report["rows"])
+    assert (tmp_path / "q.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr()
+    assert "nasp against control" in said.out
+    assert "2/2  control, seed 0" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategies", "nsap"], "Unknown strategy 'nsap'"),
+        (["--table", "none.csv"], "Cannot read the table none.csv"),
+        (["--epochs", "2", "--seconds", "3"], "either epochs or seconds"),
+        (["--data", "cifar10"], "no embedded table for 'cifar10'"),
+        (["--plot", "q.gif"], "end it in"),
+        (["--contender", "x=random select=rerank"], "random"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nasp", "bench", "quality", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code in (1, 2)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert message in said[0]

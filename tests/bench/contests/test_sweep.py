@@ -1,0 +1,172 @@
+"""A sweep from settings to front: resumed, judged three ways, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasp.bench.contests.sweep.job import SweepJob, sweep_job
+from nasp.bench.contests.sweep.run import begin_sweep, run_sweep, sweep_of
+from nasp.bench.truth.truth import open_truth
+from nasp.cli import main
+from nasp.complexity import parameter_count
+from nasp.errors import UsageError
+from nasp.jobs.plans import search_job
+from nasp.runs.folder import RunFolder
+from nasp.runs.interruption import Interrupted
+from nasp.spaces import NetworkConfig, find_space
+from nasp.training.events import Event, Stepped
+
+SPACE = "nasbench201-3"
+DATA = {"name": "digits", "subset": 60, "batch_size": 20}
+
+
+def plan(**settings: Any) -> SweepJob:
+    search = search_job(
+        DATA, SPACE, {"channels": 2, "cells": 1}, {"epochs": 2}, {"lr": 0.05, "descent": False}
+    )
+    asked: dict[str, Any] = {
+        "complexities": [0.0, 30.0],
+        "bounds": [],
+        "seeds": 2,
+        "size": {"channels": 4, "cells": 1},
+        "judge": "table",
+        "random": 10,
+        "table": None,
+        "train_epochs": None,
+    }
+    return sweep_job(search, **{**asked, **settings})
+
+
+def test_the_heavier_weight_finds_the_smaller_network(tmp_path: Path) -> None:
+    job = plan()
+    report = run_sweep(job, begin_sweep(tmp_path / "s", job))
+    free, heavy = report["settings"]
+    assert (free["name"], heavy["name"]) == ("complexity=0", "complexity=30")
+    assert heavy["cost"]["max"] < free["cost"]["min"]
+    assert report["cost"] == "parameters"
+    assert report["network"] == "1 cell a stage, 4 channels"
+    truth = open_truth(None, "digits", SPACE)
+    space = find_space(SPACE)
+    size = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1)
+    assert len(report["points"]) == 4
+    for point in report["points"] + report["random"]:
+        cell = space.parse(point["architecture"])
+        assert point["error"] == pytest.approx(1 - truth.accuracy(cell) / 100)
+        assert point["cost"] == parameter_count(space.network(cell, size))
+    for point in report["points"]:
+        run = RunFolder.open(tmp_path / "s" / point["run"])
+        assert run.config()["job"]["search"]["complexity"] in (0.0, 30.0)
+    assert any(point["on_front"] for point in report["points"])
+    assert len({row["architecture"] for row in report["random"]}) == 10
+    assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == report
+    assert (tmp_path / "s" / "front.png").stat().st_size > 5000
+
+
+def test_a_sweep_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
+    job = plan(judge="shared", random=3)
+    steps = 0
+
+    def stop(event: Event) -> None:
+        nonlocal steps
+        steps += isinstance(event, Stepped)
+        if steps in (9, 30):
+            steps += 1
+            os.kill(os.getpid(), signal.SIGINT)
+
+    folder = begin_sweep(tmp_path / "stopped", job)
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            run_sweep(job, folder, stop)
+    again = RunFolder.open(tmp_path / "stopped")
+    assert sweep_of(again) == job
+    begun: list[str] = []
+    resumed = run_sweep(job, again, say=begun.append)
+    assert len(begun) < 5  # those that were done are not done again
+    whole = run_sweep(job, begin_sweep(tmp_path / "whole", job))
+    assert resumed == whole
+    assert resumed["error"] == "validation error under shared weights"
+    assert all(0 <= point["error"] <= 1 for point in whole["points"])
+    assert run_sweep(job, again) == whole
+
+
+def test_bounds_are_swept_and_judged_by_training(tmp_path: Path) -> None:
+    free, tight = 7000, 6000
+    bounds = [f"params={free}", f"params={tight}"]
+    job = plan(complexities=[], bounds=bounds, judge="train", train_epochs=1, seeds=1, random=1)
+    report = run_sweep(job, begin_sweep(tmp_path / "s", job))
+    assert report["error"] == "test error after 1 epoch"
+    assert [row["name"] for row in report["settings"]] == ["parameters=7K", "parameters=6K"]
+    for row, most in zip(report["settings"], (free, tight), strict=True):
+        assert row["cost"]["max"] <= most
+    trained = list((tmp_path / "s" / "trained").iterdir())
+    assert 2 <= len(trained) <= 3
+    config = json.loads((trained[0] / "config.json").read_text())
+    assert config["job"]["train"]["epochs"] == 1
+    assert config["job"]["data"]["subset"] == 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"complexities": []}, "Say what to sweep over"),
+        ({"bounds": ["params=1M"]}, "Say what to sweep over"),
+        ({"complexities": [], "bounds": ["params=1M", "macs=1M"]}, "on one cost, not macs, param"),
+        ({"judge": "taste"}, "Unknown error 'taste': choose one of shared, table, train"),
+        ({"judge": "shared", "table": "t.csv"}, "--table is read by --error table"),
+        ({"train_epochs": 3}, "those of --error train"),
+        ({"complexities": [0.1, 0.1]}, "each setting once"),
+        ({"size": {"channels": 0}}, "Setting 'size.channels' of the sweep"),
+    ],
+)
+def test_mistakes(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(**settings)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["nasp", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "s")
+    small = ["--space", SPACE, "--channels", "2", "--subset", "60", "--batch-size", "20"]
+    swept = ["--complexities", "0,1", "--epochs", "1", "--error", "table", "--random", "5"]
+    assert command(monkeypatch, "sweep", *small, *swept, "--out", folder) == 0
+    printed = capsys.readouterr()
+    assert "complexity=1" in printed.out
+    assert "better than: of those of 5 random architectures" in printed.out
+    assert "[2/2] complexity=1, seed 0" in printed.err
+    assert command(monkeypatch, "resume", folder, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in report["settings"]] == ["complexity=0", "complexity=1"]
+    assert command(monkeypatch, "show", folder) == 0
+    assert capsys.readouterr().out == printed.out
+    assert command(monkeypatch, "show", folder, "--plot", "front.svg") == 2
+    assert "The picture of a sweep is" in capsys.readouterr().err
+    # A folder that is taken, a report that is damaged or missing, and bounds that nothing keeps.
+    assert command(monkeypatch, "sweep", *small, *swept, "--out", folder) == 2
+    assert f"nasp resume {folder}" in capsys.readouterr().err
+    Path(folder, "sweep.json").write_text("{")
+    assert command(monkeypatch, "show", folder) == 1
+    assert "sweep.json is damaged" in capsys.readouterr().err
+    Path(folder, "sweep.json").unlink()
+    assert command(monkeypatch, "show", folder) == 2
+    assert f"not finished. Next: nasp resume {folder}" in capsys.readouterr().err
+    impossible = ["--at-most", "params=1M", "--at-most", "params=10", "--out", folder + "2"]
+    assert command(monkeypatch, "sweep", *small, *impossible) == 2
+    assert "bound of 10 parameters: the smallest possible is" in capsys.readouterr().err
+    assert not Path(folder + "2").exists()
+    assert command(monkeypatch, "sweep", "--complexities", "0,much") == 2
+    assert "takes numbers such as 0,0.1,0.3, not '0,much'" in capsys.readouterr().err

@@ -1,0 +1,69 @@
+"""How many networks train how long: the arithmetic of successive halving."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from nasp.bilevel.selection import SelectConfig, halving_schedule
+
+small = st.integers(1, 5)
+
+
+@given(epochs=st.integers(1, 400), first=small, eta=st.integers(2, 5), most=st.integers(1, 60))
+def test_what_any_schedule_holds(epochs: int, first: int, eta: int, most: int) -> None:
+    schedule = halving_schedule(epochs, first, eta, most)
+    affordable = min(most, epochs // first)
+    assert bool(schedule) == (affordable >= 2)
+    if not schedule:
+        return
+    assert sum(rung.networks * rung.epochs for rung in schedule) <= epochs
+    assert schedule[-1].networks >= 2
+    assert schedule[0].networks <= most
+    assert schedule[0].epochs >= first
+    for rung, following in pairwise(schedule):
+        assert following.networks == rung.networks // eta
+        assert following.epochs == rung.epochs * eta
+    # Nothing is left over that would train one network more, or all of them longer.
+    networks = schedule[0].networks
+    if networks < most:
+        assert schedule[0].epochs < 2 * first
+    rungs = len(schedule)
+    larger = sum((networks + 1) // eta**r * first * eta**r for r in range(rungs))
+    assert networks == most or larger > epochs
+
+
+@given(epochs=st.integers(2, 400), eta=st.integers(2, 4))
+def test_more_epochs_never_mean_fewer_rungs(epochs: int, eta: int) -> None:
+    assert len(halving_schedule(epochs, eta=eta)) <= len(halving_schedule(epochs + 1, eta=eta))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((1,), []),
+        ((2,), [(2, 1)]),
+        ((7,), [(7, 1)]),
+        ((8,), [(4, 1), (2, 2)]),
+        ((12,), [(6, 1), (3, 2)]),
+        ((24,), [(8, 1), (4, 2), (2, 4)]),
+        ((64,), [(16, 1), (8, 2), (4, 4), (2, 8)]),
+        ((24, 3), [(4, 3), (2, 6)]),
+        ((18, 1, 3), [(9, 1), (3, 3)]),
+        ((24, 1, 2, 4), [(4, 3), (2, 6)]),
+        ((24, 1, 2, 2), [(2, 12)]),
+        ((24, 1, 2, 1), []),
+    ],
+)
+def test_schedules(arguments: tuple[int, ...], expected: list[tuple[int, int]]) -> None:
+    assert halving_schedule(*arguments) == expected
+
+
+def test_a_budget_for_less_than_two_networks_is_refused() -> None:
+    with pytest.raises(ValidationError, match="give at least 6"):
+        SelectConfig(epochs=5, first_rung=3)
+    assert SelectConfig(epochs=6, first_rung=3).epochs == 6

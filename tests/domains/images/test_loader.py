@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from nasp.domains.images.augment import augmentation, plain
+from nasp.domains.images.datasets import load_images
+from nasp.domains.images.loader import Loader
+from nasp.domains.images.splits import halves
+from nasp.errors import NaspError, UsageError
+
+
+@pytest.fixture(params=["memory", "disk"])
+def images(request, make_folder):
+    if request.param == "memory":
+        return load_images("digits")
+    return load_images(f"folder:{make_folder(sizes=((20, 30), (40, 16)))}", image_size=12)
+
+
+def training(images, **options) -> Loader:
+    options = {"batch_size": 3, "seed": 5, "indices": torch.arange(20), "workers": 1, **options}
+    return Loader(images.train, augmentation(images, cutout=4), **options)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(s, t) for s, t in zip(a, b, strict=True))
+
+
+def test_a_resumed_loader_gives_the_very_bits(images):
+    loader = training(images)
+    first = iter(loader)
+    for _ in range(4):
+        next(first)
+    state = json.loads(json.dumps(loader.state_dict()))
+    expected = [*first, *loader]
+    assert len(expected) == 2 + 6
+
+    torch.manual_seed(99)
+    resumed = training(images, workers=0)
+    resumed.load_state_dict(state)
+    got = [*resumed, *resumed]
+    assert len(got) == len(expected)
+    assert all(same(a, b) for a, b in zip(got, expected, strict=True))
+    assert resumed.state_dict() == loader.state_dict() == {"pass": 2, "position": 0}
+
+
+def test_a_pass_that_was_broken_off_is_continued(images):
+    whole = list(training(images, workers=0))
+    loader = training(images, workers=0)
+    parts = [*itertools.islice(loader, 2), *loader]
+    assert all(same(a, b) for a, b in zip(parts, whole, strict=True))
+
+
+def test_the_global_generator_is_neither_read_nor_changed(images):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    batches = list(training(images))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert all(same(a, b) for a, b in zip(training(images), batches, strict=True))
+
+
+def test_passes_and_seeds_differ(images):
+    loader = training(images, workers=0)
+    first, second = list(loader), list(loader)
+    other = list(training(images, workers=0, seed=6))
+    assert not any(same(a, b) for a, b in zip(first, second, strict=True))
+    assert not any(same(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_shapes_and_types(images):
+    size, channels = images.image_size, images.in_channels
+    for x, y in training(images, workers=0):
+        assert (x.shape, x.dtype) == ((3, channels, size, size), torch.float32)
+        assert (y.shape, y.dtype) == ((3,), torch.int64)
+
+
+def test_the_last_batch_closes_the_pass_even_if_nobody_asks_for_the_end():
+    digits = load_images("digits")
+    loader, ids = training(digits), []
+    for _ in range(2):
+        ids.append([y.tolist() for (_, y), _ in zip(loader, range(len(loader)), strict=False)])
+    assert loader.state_dict()["pass"] == 2
+    assert ids[0] != ids[1]
+
+
+def test_training_sees_each_image_at_most_once_a_pass_and_only_its_own():
+    digits = load_images("digits")
+    weights, _ = halves(digits, seed=0, subset=50)
+    loader = Loader(digits.train, plain(digits), batch_size=16, indices=weights)
+    assert len(loader) == 3
+    x = torch.cat([x for x, _ in loader])
+    own = plain(digits)(digits.train.images[weights])
+    found = [(own == one).flatten(1).all(1).nonzero().tolist() for one in x]
+    assert all(len(places) == 1 for places in found)
+    assert len({places[0][0] for places in found}) == 48
+
+
+def test_evaluation_is_whole_in_order_and_starts_anew():
+    digits = load_images("digits")
+    loader = Loader(digits.test, plain(digits), batch_size=100, training=False)
+    next(iter(loader))
+    batches = list(loader)
+    assert len(batches) == len(loader) == 4
+    assert torch.equal(torch.cat([y for _, y in batches]), digits.test.labels)
+    torch.testing.assert_close(
+        torch.cat([x for x, _ in batches]), plain(digits)(digits.test.images)
+    )
+
+
+def test_impossible_loaders_are_refused():
+    digits = load_images("digits")
+    with pytest.raises(UsageError, match=r"20 images.*batch of 64"):
+        training(digits, batch_size=64)
+    with pytest.raises(UsageError, match="Batch size 0"):
+        training(digits, batch_size=0)
+    with pytest.raises(UsageError, match="0 images"):
+        training(digits, indices=torch.arange(0), training=False)
+
+
+def test_a_state_beyond_the_pass_is_refused():
+    with pytest.raises(NaspError, match=r"batch 40.*6 batches"):
+        training(load_images("digits")).load_state_dict({"pass": 0, "position": 40})

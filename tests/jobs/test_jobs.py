@@ -1,0 +1,164 @@
+"""Jobs: what is written down, and what a training holds beside the found network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasp.bilevel.search import SearchConfig
+from nasp.domains.images.baseline import residual_network
+from nasp.domains.images.datasets import load_images
+from nasp.domains.images.feed import DataConfig, network_config
+from nasp.domains.images.train import TrainConfig
+from nasp.errors import UsageError
+from nasp.jobs.job_folders import begin
+from nasp.jobs.jobs import (
+    SearchJob,
+    TrainJob,
+    job_of,
+    parameter_count,
+    random_architecture,
+    run_search_job,
+    run_train_job,
+)
+from nasp.runs.folder import RunFolder
+from nasp.spaces import NetworkConfig, find_space
+from nasp.training.events import Event, Stepped
+
+SPACE = find_space("nasbench201")
+CELL = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|none~2|")
+DATA = DataConfig(name="digits", subset=32, batch_size=16)
+
+
+def train_job(**fields: Any) -> TrainJob:
+    given: dict[str, Any] = {
+        "data": DATA,
+        "space": "nasbench201",
+        "architecture": dict(CELL.edges),
+        "channels": 4,
+        "cells": 1,
+        "train": TrainConfig(epochs=1, auxiliary=0.0, drop_path=0.0),
+        **fields,
+    }
+    return TrainJob(**given)
+
+
+def search_job(**settings: Any) -> SearchJob:
+    config = SearchConfig(**{"epochs": 1, **settings})
+    return SearchJob(data=DATA, space="nasbench201", channels=4, cells=1, search=config)
+
+
+@pytest.mark.parametrize("job", [search_job(), train_job(beside=("resnet",))])
+def test_a_job_comes_back_from_its_folder(tmp_path: Path, job: SearchJob | TrainJob) -> None:
+    run = begin(tmp_path / "run", job)
+    assert job_of(RunFolder.open(run.path)) == job
+    config = run.config()
+    assert config["versions"].keys() == {"nasp", "torch", "python"}
+    assert config["kind"] in ("search", "train")
+    assert "git" in config
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"kind": "python-search"}, r"was begun from Python, .*nasp\.search"),
+        ({}, "not the settings of a search or a training"),
+        ({"kind": "bake", "job": {}}, "not the settings"),
+        ({"kind": "search", "job": 3}, "not the settings"),
+        ({"kind": "search", "job": {"space": "darts"}}, r"Setting 'data' of .*config\.json"),
+        (
+            {"kind": "train", "job": {**train_job().model_dump(mode="json"), "x": 1}},
+            "Setting 'x' of .*: there is no such setting",
+        ),
+    ],
+)
+def test_other_settings_are_no_job(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+    run = RunFolder.create(tmp_path, config)
+    with pytest.raises(UsageError, match=message):
+        job_of(run)
+
+
+def test_random_architectures_differ_by_their_number() -> None:
+    drawn = [random_architecture(SPACE, seed) for seed in range(20)]
+    assert drawn[3] == random_architecture(SPACE, 3)
+    assert len(set(drawn)) >= 19
+    assert {name for one in drawn for name in one.edges.values()} == {
+        *("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+    }
+    for name in ("darts", "nasp12"):
+        space = find_space(name)
+        config = NetworkConfig(channels=4, cells=3)
+        assert parameter_count(space.network(random_architecture(space, 1), config)) > 0
+
+
+def test_the_size_of_the_images_is_the_networks() -> None:
+    images = load_images("digits")
+    config = network_config(images, 6, 2, drop_path=True)
+    assert (config.in_channels, config.image_size, config.classes) == (1, 8, 10)
+    assert (config.channels, config.cells, config.stem, config.drop_path) == (6, 2, "cifar", True)
+
+
+def test_a_search_is_the_same_from_its_folder(tmp_path: Path) -> None:
+    job = search_job()
+    found = [run_search_job(job, begin(tmp_path / name, job)) for name in ("a", "b")]
+    assert found[0].architecture == found[1].architecture
+    assert found[0].architecture.space == "nasbench201"
+    assert found[0].metrics == found[1].metrics
+    other = search_job(seed=1)
+    assert run_search_job(other, begin(tmp_path / "c", other)).metrics != found[0].metrics
+
+
+def test_what_is_trained_beside(tmp_path: Path) -> None:
+    job = train_job(beside=("random-2", "resnet"))
+    run = begin(tmp_path / "run", job)
+    results = run_train_job(job, run)
+    assert [result.name for result in results] == ["found", "random-2", "resnet"]
+    size = network_config(load_images("digits"), 4, 1)
+    random_cell = random_architecture(SPACE, 2)
+    assert [result.parameters for result in results] == [
+        parameter_count(SPACE.network(CELL, size)),
+        parameter_count(SPACE.network(random_cell, size)),
+        parameter_count(residual_network(size, results[0].parameters)),
+    ]
+    inner = json.loads((run.path / "beside" / "random-2" / "config.json").read_text())
+    assert inner["job"]["architecture"] == dict(random_cell.edges)
+    assert inner["job"]["beside"] == []
+    assert inner["job"]["train"] == job.train.model_dump(mode="json")
+    for folder in (run.path, *(run.path / "beside").iterdir()):
+        assert (folder / "weights.safetensors").is_file()
+        assert (folder / "best.safetensors").is_file()
+
+
+def test_what_is_finished_is_not_trained_again(tmp_path: Path) -> None:
+    job = train_job(beside=("random-1",))
+    run = begin(tmp_path / "run", job)
+    first = run_train_job(job, run)
+    events: list[Event] = []
+    again = run_train_job(job, RunFolder.open(run.path), events.append)
+    assert not any(isinstance(event, Stepped) for event in events)
+    assert [r.trained.metrics for r in again] == [r.trained.metrics for r in first]
+    assert [r.parameters for r in again] == [r.parameters for r in first]
+
+
+def test_a_rival_trains_as_it_would_alone(tmp_path: Path) -> None:
+    job = train_job(beside=("random-1",))
+    beside = run_train_job(job, begin(tmp_path / "a", job))[1]
+    alone_job = train_job(architecture=dict(random_architecture(SPACE, 1).edges))
+    alone = run_train_job(alone_job, begin(tmp_path / "b", alone_job))[0]
+    assert beside.trained.metrics == alone.trained.metrics
+
+
+def test_an_unknown_rival(tmp_path: Path) -> None:
+    job = train_job(beside=("vgg",))
+    with pytest.raises(UsageError, match="Unknown rival 'vgg'"):
+        run_train_job(job, begin(tmp_path / "run", job))
+
+
+def test_a_run_in_use(tmp_path: Path) -> None:
+    for number, job in enumerate((search_job(), train_job())):
+        run = begin(tmp_path / str(number), job)
+        with run.lock(), pytest.raises(UsageError, match="Another process is at work"):
+            run_search_job(job, run) if isinstance(job, SearchJob) else run_train_job(job, run)

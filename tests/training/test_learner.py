@@ -1,0 +1,194 @@
+"""Gradients, accumulation, clipping, and what stops a learner."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasp.errors import NaspError, UsageError
+from nasp.training.learner import Learner, gradient_of, split_batch
+from nasp.training.task import Batch
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    """Fabric's 64-bit precision hands out what the network returns in the default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Regression:
+    """Mean square error, and the mean output as a metric."""
+
+    def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        x, y = batch
+        output = network(x)
+        return F.mse_loss(output, y), {"mean": output.detach().mean()}
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+
+
+def batch(size: int = 7) -> tuple[Tensor, Tensor]:
+    return torch.randn(size, 3), torch.randn(size, 2)
+
+
+def sgd(weights: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+
+
+def learner(net: nn.Module, **settings: Any) -> Learner:
+    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    task = settings.pop("task", Regression())
+    weights = list(net.parameters())
+    return Learner(fabric, net, task, weights, settings.pop("optimizer", sgd), **settings)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("size", [1, 6, 7])
+def test_accumulation_equals_one_batch(parts: int, size: int) -> None:
+    net, (x, y) = network(), batch(size)
+    weights = list(net.parameters())
+
+    def penalty() -> Tensor:
+        return torch.stack([(w**2).sum() for w in weights]).sum()
+
+    output = net(x)
+    loss = F.mse_loss(output, y)
+    expected = torch.autograd.grad(loss + penalty(), weights)
+    metrics = learner(net, accumulate=parts).gradients((x, y), weights, penalty)
+    for weight, gradient in zip(weights, expected, strict=True):
+        torch.testing.assert_close(gradient_of(weight), gradient, rtol=0, atol=1e-14)
+    assert metrics["loss"] == pytest.approx(float(loss.detach()), abs=1e-14)
+    assert metrics["mean"] == pytest.approx(float(output.detach().mean()), abs=1e-14)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_only_the_inputs_get_gradients_and_they_add_up(parts: int) -> None:
+    net, data = network(), batch()
+    first = net[0].weight
+    assert isinstance(first, nn.Parameter)
+    it = learner(net, accumulate=parts)
+    it.gradients(data, [first])
+    once = gradient_of(first).clone()
+    assert once.any()
+    assert [name for name, w in net.named_parameters() if w.grad is not None] == ["0.weight"]
+    it.gradients(data, [first])
+    torch.testing.assert_close(gradient_of(first), 2 * once)
+
+
+def test_a_leaf_that_the_loss_does_not_reach() -> None:
+    leaf = torch.ones(3, requires_grad=True)
+    learner(network()).gradients(batch(), [leaf])
+    assert gradient_of(leaf).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_loss_without_any_graph_moves_nothing() -> None:
+    net = network().requires_grad_(False)
+    leaf = torch.ones(1, requires_grad=True)
+    metrics = learner(net).gradients(batch(), [leaf])
+    assert math.isfinite(metrics["loss"])
+    assert leaf.grad is None
+
+
+@pytest.mark.parametrize("clip", [None, 0.05, 1e6])
+def test_the_norm_of_the_gradient_is_clipped_before_the_step(clip: float | None) -> None:
+    net, (x, y) = network(), batch()
+    before = [w.detach().clone() for w in net.parameters()]
+    gradients = torch.autograd.grad(F.mse_loss(net(x), y), list(net.parameters()))
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    factor = 1.0 if clip is None else min(1.0, clip / norm)
+    assert (factor < 1) == (clip == 0.05)
+    learner(net, clip=clip).weight_step((x, y))
+    for w, old, gradient in zip(net.parameters(), before, gradients, strict=True):
+        torch.testing.assert_close(
+            w.detach(), old - 0.1 * factor * gradient, rtol=0, atol=1e-6 * (factor < 1) + 1e-14
+        )
+
+
+def test_weight_steps_forget_the_gradients_before() -> None:
+    net, data = network(), batch()
+    it = learner(net)
+    it.gradients(data, it.weights)
+    fresh = network()
+    fresh.load_state_dict(net.state_dict())
+    it.weight_step(data)
+    learner(fresh).weight_step(data)
+    for one, other in zip(net.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_state_roundtrip_goes_on_to_the_same_bits() -> None:
+    net, data = network(), [batch() for _ in range(4)]
+    it = learner(net)
+    it.weight_step(data[0])
+    it.weight_step(data[1])
+    other = network()
+    other.load_state_dict(net.state_dict())
+    resumed = learner(other)
+    resumed.load_state_dict(copy.deepcopy(it.state_dict()))
+    for step in data[2:]:
+        assert it.weight_step(step) == resumed.weight_step(step)
+    for one, two in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_loss_that_is_not_finite_stops_before_the_step(value: float, parts: int) -> None:
+    net, (x, y) = network(), batch()
+    before = [w.detach().clone() for w in net.parameters()]
+    y[-1, 0] = value
+    with pytest.raises(NaspError, match=f"The loss became {value}: lower the learning rate"):
+        learner(net, accumulate=parts).weight_step((x, y))
+    assert all(torch.equal(w, old) for w, old in zip(net.parameters(), before, strict=True))
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step() -> None:
+    class Root:
+        def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            return (0 * network(batch[0])).abs().sum().sqrt(), {}
+
+    net = network()
+    before = [w.detach().clone() for w in net.parameters()]
+    with pytest.raises(NaspError, match="gradient"):
+        learner(net, task=Root()).weight_step(batch())
+    assert all(torch.equal(w, old) for w, old in zip(net.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("bad", "seen"),
+    [
+        ((torch.ones(3), torch.ones(4)), r"\[3, 4\]"),
+        ((torch.ones(0, 2), torch.ones(0)), r"\[0\]"),
+        ({"x": torch.ones(2), "y": [torch.ones(2), torch.ones(5)]}, r"\[2, 5\]"),
+        ((torch.tensor(1.0),), "none"),
+        ("text", "none"),
+        (None, "none"),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_bad_batches(bad: Batch, seen: str, parts: int) -> None:
+    with pytest.raises(UsageError, match=rf"must agree in dimension 0 .* lengths are {seen}\."):
+        split_batch(bad, parts)
+
+
+@pytest.mark.parametrize("make", [list, tuple, lambda leaves: dict(enumerate(leaves))])
+def test_a_batch_keeps_its_form_and_loses_no_example(make: Callable[[Any], Any]) -> None:
+    x, y = torch.arange(10), torch.arange(20).reshape(10, 2)
+    split = split_batch(make([x, y, torch.tensor(3), "name", None]), 3)
+    assert sum(share for _, share in split) == pytest.approx(1)
+    parts = [list(p.values()) if isinstance(p, dict) else p for p, _ in split]
+    assert all(type(p) is type(make([])) for p, _ in split)
+    assert torch.equal(torch.cat([part[0] for part in parts]), x)
+    assert torch.equal(torch.cat([part[1] for part in parts]), y)
+    assert all(list(part[2:]) == [torch.tensor(3), "name", None] for part in parts)
+    assert [share for _, share in split] == [len(part[0]) / 10 for part in parts]
