@@ -402,3 +402,26 @@ def test_a_search_in_double_precision() -> None:
 def test_the_function_is_there_whatever_was_imported_before() -> None:
     code = "import nasp.jobs.jobs, nasp; assert callable(nasp.search)"
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
+class Detection:
+    """Images of several sizes, each with boxes of its own: lengths that no loop can compare."""
+
+    def loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        images, targets = batch
+        output = torch.stack([network(image[None]).mean() for image in images])
+        return (output - torch.stack([t["boxes"].mean() for t in targets])).square().mean(), {}
+
+
+@pytest.mark.parametrize("select", ["none", "rerank"])
+def test_batches_whose_tensors_differ_in_length(select: str) -> None:
+    batch = (
+        [torch.rand(3, 20, 30), torch.rand(3, 24, 24)],
+        [{"boxes": torch.rand(2, 4)}, {"boxes": torch.rand(5, 4)}],
+    )
+    choice = nasp.Choice({"c3": nn.Conv2d(3, 4, 3, padding=1), "c1": nn.Conv2d(3, 4, 1)})
+    net = nn.Sequential(choice)
+    found = search(net, [batch] * 2, [batch] * 2, task=Detection(), epochs=1, select=select)
+    assert found.architecture["0"] in ("c3", "c1")
+    with pytest.raises(UsageError, match="must agree in dimension 0 to be split"):
+        search(net, [batch], [batch], task=Detection(), epochs=1, accumulate=2)

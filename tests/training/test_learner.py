@@ -175,10 +175,34 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step() -> None:
         (None, "none"),
     ],
 )
-@pytest.mark.parametrize("parts", [1, 2])
-def test_bad_batches(bad: Batch, seen: str, parts: int) -> None:
+def test_batches_that_cannot_be_split(bad: Batch, seen: str) -> None:
     with pytest.raises(UsageError, match=rf"must agree in dimension 0 .* lengths are {seen}\."):
-        split_batch(bad, parts)
+        split_batch(bad, 2)
+    if seen != r"\[0\]":
+        assert split_batch(bad, 1) == [(bad, 1.0)]
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"at least one example, but their lengths are \[0\]"):
+        split_batch((torch.ones(0, 2), torch.ones(0)), 1)
+
+
+def test_a_task_may_know_what_to_do_with_tensors_of_several_lengths() -> None:
+    class Detect:
+        def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+            rows, targets = batch
+            output = torch.stack([network(row).mean() for row in rows])
+            return (output - torch.stack([t["boxes"].mean() for t in targets])).abs().mean(), {}
+
+    make = torch.Generator().manual_seed(0)
+    rows = [torch.randn(n, 3, generator=make, dtype=torch.float64) for n in (2, 5)]
+    targets = [{"boxes": torch.ones(n, dtype=torch.float64)} for n in (1, 4)]
+    net = network()
+    before = [w.detach().clone() for w in net.parameters()]
+    assert math.isfinite(learner(net, task=Detect()).weight_step((rows, targets))["loss"])
+    assert not all(torch.equal(w, old) for w, old in zip(net.parameters(), before, strict=True))
+    with pytest.raises(UsageError, match="must agree in dimension 0"):
+        learner(net, task=Detect(), accumulate=2).weight_step((rows, targets))
 
 
 @pytest.mark.parametrize("make", [list, tuple, lambda leaves: dict(enumerate(leaves))])

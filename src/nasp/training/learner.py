@@ -153,21 +153,14 @@ def gradient_of(leaf: Tensor) -> Tensor:
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
-def batch_length(batch: Batch) -> int:
+def batch_length(batch: Batch) -> int | None:
     """Return how many examples a batch has: the length of its tensors in dimension 0.
 
-    Raises:
-        UsageError: the batch holds no tensor, or tensors of different lengths.
+    None where they differ, as in detection, or where there is no tensor: what such a batch holds
+    only its task knows.
     """
-    leaves = pytree.tree_leaves(batch)
-    lengths = {leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}
-    if len(lengths) != 1 or 0 in lengths:
-        raise UsageError(
-            "The tensors of a batch must agree in dimension 0 and hold at least one example,"
-            f" but their lengths are {sorted(lengths) or 'none'}."
-        )
-    (length,) = lengths
-    return length
+    lengths = _lengths(batch)
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
@@ -178,12 +171,18 @@ def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
         examples.
 
     Raises:
-        UsageError: the batch holds no tensor, or tensors of different lengths.
+        UsageError: the batch is empty; or it is to be split and holds no tensor, or tensors of
+            different lengths.
     """
     length = batch_length(batch)
-    leaves, spec = pytree.tree_flatten(batch)
-    if parts == 1:
+    if parts == 1 and length != 0:
         return [(batch, 1.0)]
+    if not length:
+        raise UsageError(
+            "The tensors of a batch must agree in dimension 0 to be split, and hold at least one"
+            f" example, but their lengths are {sorted(_lengths(batch)) or 'none'}."
+        )
+    leaves, spec = pytree.tree_flatten(batch)
     bounds = [length * index // parts for index in range(parts + 1)]
     split = []
     for start, end in pairwise(bounds):
@@ -194,3 +193,8 @@ def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
             ]
             split.append((pytree.tree_unflatten(part, spec), (end - start) / length))
     return split
+
+
+def _lengths(batch: Batch) -> set[int]:
+    leaves = pytree.tree_leaves(batch)
+    return {leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}

@@ -22,7 +22,8 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
 
     Args:
         network: set up by `fabric`, in the mode in which it is to be measured.
-        batches: one pass; every example weighs the same.
+        batches: one pass; every example weighs the same; a batch
+            whose examples cannot be counted weighs as one.
         task: the task.
         fabric: the device.
 
@@ -33,7 +34,7 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
     examples = 0
     with torch.no_grad():
         for batch in batches:
-            length = batch_length(batch)
+            length = batch_length(batch) or 1  # one that only its task can count weighs 1
             loss, metrics = task.loss(network, fabric.to_device(batch))
             for name, value in {"loss": loss, **metrics}.items():
                 sums[name] = sums.get(name, 0.0) + length * float(value)
