@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from importlib import resources
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
