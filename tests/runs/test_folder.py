@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import random
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -235,6 +238,31 @@ def test_no_run_saves_and_restores_nothing() -> None:
 def test_a_run_is_locked_for_others_only_while_it_is_used(run: RunFolder) -> None:
     with run.lock(), pytest.raises(UsageError, match="Another process is at work"), run.lock():
         pass
+    with run.lock():
+        pass
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from nasp.runs.folder import RunFolder
+
+with RunFolder(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_process_has_the_lock_until_it_is_killed(run: RunFolder) -> None:
+    command = [sys.executable, "-c", HOLDER, str(run.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        sentence = f"Another process is at work on {run.path}: wait for it."
+        with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"), run.lock():
+            pass
+        process.kill()
+    assert (run.path / ".lock").exists()
     with run.lock():
         pass
 

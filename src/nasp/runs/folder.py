@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -145,9 +144,19 @@ class RunFolder:
         """Write tensors to a safetensors file of the run, atomically."""
         save_tensors(self.path / name, tensors)
 
-    def lock(self) -> _Lock:
-        """Keep other processes from writing to the run; a context manager."""
-        return _Lock(self.path)
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing to the run; the system frees it if this one is killed.
+
+        Raises:
+            UsageError: another process has it.
+        """
+        try:
+            held = FileLock(self.path / ".lock").acquire(blocking=False)
+        except Timeout as error:
+            raise UsageError(f"Another process is at work on {self.path}: wait for it.") from error
+        with held:
+            yield
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -168,24 +177,6 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise NaspError(f"Cannot read the weights in {path}: {error}.") from error
     return tensors
-
-
-class _Lock:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.descriptor = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self.descriptor)
-            raise UsageError(
-                f"Another process is at work on {self.folder}: wait for it."
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
 
 
 def _is_left_over(path: Path) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
 import sys
 from pathlib import Path
 
 import torch
+
+from nasp.errors import NaspError
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -79,5 +80,9 @@ def _status(name: str) -> int | None:
 
 
 def _highest() -> int:
+    try:
+        import resource
+    except ImportError as error:  # Windows
+        raise NaspError("This system does not tell how much memory a process has held.") from error
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

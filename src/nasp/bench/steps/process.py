@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from nasp.runs.interruption import Interrupted, Interruption
 
 Request = TypeVar("Request", bound=BaseModel)
 Answer = TypeVar("Answer", bound=BaseModel)
+KILLED = -9
+"""The exit code of a process that the system ended; Windows has no name for the signal."""
 POLL_SECONDS = 0.2
 """How often the parent looks whether it was asked to stop."""
 
@@ -60,7 +61,7 @@ def ask(
     last_words = (errors.strip().splitlines() or ["it said nothing"])[-1]
     if process.returncode == 2:
         raise UsageError(last_words)
-    if process.returncode == -signal.SIGKILL:
+    if process.returncode == KILLED:
         last_words = "it was killed, most likely for want of memory"
     if process.returncode != 0:
         raise NaspError(f"The process failed ({last_words}); {advice}.")
