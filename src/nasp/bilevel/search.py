@@ -21,7 +21,14 @@ from nasp.complexity.quantity import OWN
 from nasp.errors import UsageError, validated
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
-from nasp.strategies import STRATEGIES, Horizon, Problem, Proposes, make_strategy, strategy_config
+from nasp.strategies import (
+    Horizon,
+    Problem,
+    Proposes,
+    find_strategy,
+    make_strategy,
+    strategy_config,
+)
 from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.loop import EpochReport, StepReport, run_epochs
@@ -36,7 +43,7 @@ class SearchConfig(Recipe, ComplexityConfig):
     """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
 
     Attributes:
-        strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES`.
+        strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES` or of a plug-in.
         settings: the strategy's own settings.
         select: how the result is chosen: ``"none"``, the last architecture; ``"rerank"``, the
             best by the shared weights of those that the search came by; ``"train"``, the best of
@@ -149,7 +156,7 @@ def run_search(
     mode = selecting(config)
     seed_everything(config.seed, verbose=False)
     supernet.train()
-    is_iterative = STRATEGIES[config.strategy].iterative
+    is_iterative = find_strategy(config.strategy).iterative
     length = epoch_length(train_loader)
     epochs, steps = (config.epochs, config.epoch_steps or length) if is_iterative else (1, 1)
     initial_weights = {
@@ -263,7 +270,7 @@ def selecting(config: SearchConfig) -> Selecting:
     Raises:
         UsageError: by the shared weights, of which the strategy trains none.
     """
-    registration = STRATEGIES[config.strategy]
+    registration = find_strategy(config.strategy)
     if config.select == "rerank" and not registration.iterative:
         raise UsageError(
             f"Strategy '{config.strategy}' trains no shared weights to rank architectures by:"

@@ -16,7 +16,7 @@ from nasp.domains.text.feed import TextConfig, vocabulary_size
 from nasp.errors import UsageError
 from nasp.jobs.jobs import AnySearchJob, job_of
 from nasp.runs.folder import RunFolder
-from nasp.spaces import SPACES, LanguageConfig, NetworkConfig, find_space
+from nasp.spaces import LanguageConfig, NetworkConfig, find_space, space_names
 from nasp.spaces.sampling import candidates_of
 from nasp.supernet.architecture import Architecture
 
@@ -28,7 +28,7 @@ def architecture_summary(
 ) -> dict[str, Any]:
     """Return an architecture with its notation, wiring and, at a size, parameters."""
     summary: dict[str, Any] = {"space": architecture.space, "edges": dict(architecture.edges)}
-    if architecture.space in SPACES:
+    if architecture.space in space_names():
         space = find_space(architecture.space)
         summary["notation"] = space.notation(architecture)
         summary["wiring"] = [wire._asdict() for wire in space.wiring(architecture)]

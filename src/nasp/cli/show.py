@@ -74,7 +74,7 @@ def show(
     from nasp.errors import UsageError
     from nasp.jobs.language_plans import refuse
     from nasp.jobs.plans import target_of
-    from nasp.spaces import SPACES, LanguageConfig, NetworkConfig
+    from nasp.spaces import LanguageConfig, NetworkConfig, find_space, space_names
     from nasp.spaces.target import space_target
     from nasp.supernet.architecture import Architecture
 
@@ -95,7 +95,8 @@ def show(
         image = {"image_size": image_size, "in_channels": in_channels, "classes": classes}
         own = {} if isinstance(found, Architecture) else own_size(found)
         config: NetworkConfig | LanguageConfig
-        space = SPACES.get(architecture.space or "")
+        named = architecture.space
+        space = find_space(named) if named in space_names() else None
         if space is not None and space.data == "text":
             refuse(image, "images", space.name)
             config = LanguageConfig(**{**own, **o.given(**size, vocabulary=vocabulary)})

@@ -23,8 +23,8 @@ from nasp.jobs.defaults import (
 from nasp.jobs.jobs import AnySearchJob, AnyTrainJob, SearchJob, TrainJob, job_of
 from nasp.jobs.language_plans import language_search_job, language_train_job, refuse, text_options
 from nasp.runs.folder import RunFolder
-from nasp.spaces import SPACES, DataKind, NotationError, Space, find_space, spaces_of
-from nasp.strategies import STRATEGIES, strategy_config
+from nasp.spaces import DataKind, NotationError, Space, find_space, space_names, spaces_of
+from nasp.strategies import find_strategy, strategy_config
 from nasp.supernet.architecture import Architecture
 
 Options = Mapping[str, Any]
@@ -84,7 +84,7 @@ def search_job(
     sizes = {
         "channels": defaults["channels"],
         "cells": defaults["cells"],
-        "partial_channels": STRATEGIES[strategy].partial_channels,
+        "partial_channels": find_strategy(strategy).partial_channels,
         **size,
     }
     configured = validated(SearchConfig, loop, "the search")
@@ -125,7 +125,7 @@ def _inherited(strategy: str, settings: Options) -> dict[str, Any]:
     """
     if strategy == "nasp":
         return dict(settings)
-    fields = STRATEGIES[strategy].config.model_fields
+    fields = find_strategy(strategy).config.model_fields
     return {name: settings[name] for name in ("lr",) if name in settings and name in fields}
 
 
@@ -208,9 +208,9 @@ def target_of(text: str) -> RunFolder | Architecture:
         return Architecture.load(path)
     if "(" in text or "|" in text:
         reasons: list[UsageError] = []
-        for space in SPACES.values():
+        for name in space_names():
             try:
-                return space.parse(text)
+                return find_space(name).parse(text)
             except UsageError as error:
                 reasons.append(error)
         # The space that it is meant for says best what is wrong.

@@ -1,8 +1,11 @@
-"""The search spaces that nasp knows by name."""
+"""The search spaces, by name; a new one is one file here and one name in `SPACES`.
+
+Another distribution registers one by an entry point of the group ``nasp.spaces``.
+"""
 
 from __future__ import annotations
 
-from nasp.errors import unknown_name
+from nasp.runs.registry import Registry, lacking
 from nasp.spaces.darts import DARTS
 from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
@@ -18,26 +21,41 @@ __all__ = [
     "Space",
     "Wire",
     "find_space",
+    "space_names",
     "spaces_of",
 ]
 
 SPACES: dict[str, Space] = {
     known.name: known for known in (DARTS, NASP12, NASBENCH201, NASBENCH201_3, RECURRENT)
 }
-"""The search spaces by name; add your own here."""
+"""The search spaces of the package by name."""
 
 
-def spaces_of(data: DataKind) -> list[str]:
-    """Return the names of the spaces whose networks read images, or text."""
-    return [name for name, space in SPACES.items() if space.data == data]
+def _flaw(name: str, space: object) -> str | None:
+    """Return in what a plug-in's space falls short."""
+    if flaw := lacking(space, Space):
+        return flaw
+    own = getattr(space, "name", None)
+    return None if own == name else f"calls itself '{own}'"
+
+
+_REGISTRY = Registry("search space", "nasp.spaces", SPACES, _flaw)
+
+
+def space_names() -> list[str]:
+    """Return the names of all spaces, the package's own first, then those of plug-ins."""
+    return _REGISTRY.names()
 
 
 def find_space(name: str) -> Space:
-    """Return the search space of this name.
+    """Return the search space of this name, of the package or of a plug-in.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the plug-in that has it is at fault.
     """
-    if name not in SPACES:
-        raise unknown_name("search space", name, list(SPACES))
-    return SPACES[name]
+    return _REGISTRY.find(name)
+
+
+def spaces_of(data: DataKind) -> list[str]:
+    """Return the names of the package's spaces whose networks read images, or text."""
+    return [name for name, space in SPACES.items() if space.data == data]

@@ -58,7 +58,7 @@ class Wire(NamedTuple):
 
 
 class Space(Protocol):
-    """A search space; register one in `nasp.spaces.SPACES`."""
+    """A search space; registered in `nasp.spaces.SPACES`, or by a plug-in."""
 
     @property
     def name(self) -> str:

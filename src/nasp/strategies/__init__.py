@@ -1,4 +1,7 @@
-"""The search algorithms, by name; a new one is one file here and one line in `STRATEGIES`."""
+"""The search algorithms, by name; a new one is one file here and one line in `STRATEGIES`.
+
+Another distribution registers one by an entry point of the group ``nasp.strategies``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nasp.errors import unknown_name, validated
+from nasp.errors import validated
+from nasp.runs.registry import Registry, lacking
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
@@ -39,8 +43,11 @@ __all__ = [
     "Random",
     "RandomConfig",
     "RandomSharing",
+    "Registration",
     "Strategy",
+    "find_strategy",
     "make_strategy",
+    "strategy_names",
 ]
 
 
@@ -84,15 +91,40 @@ STRATEGIES: dict[str, Registration] = {
 }
 
 
+def _flaw(_name: str, registered: object) -> str | None:
+    """Return in what a plug-in's registration falls short."""
+    if not isinstance(registered, Registration):
+        return "is no nasp.strategies.Registration"
+    config, make = registered.config, registered.make
+    if not (isinstance(config, type) and issubclass(config, BaseModel)):
+        return "has settings that are no pydantic model"
+    return lacking(make, Strategy) if isinstance(make, type) else None
+
+
+_REGISTRY = Registry("strategy", "nasp.strategies", STRATEGIES, _flaw)
+
+
+def strategy_names() -> list[str]:
+    """Return the names of all strategies, the package's own first, then those of plug-ins."""
+    return _REGISTRY.names()
+
+
+def find_strategy(name: str) -> Registration:
+    """Return the registration of a strategy of the package or of a plug-in.
+
+    Raises:
+        UsageError: there is none of this name, or the plug-in that has it is at fault.
+    """
+    return _REGISTRY.find(name)
+
+
 def strategy_config(name: str, settings: Mapping[str, Any]) -> BaseModel:
     """Return a strategy's validated settings.
 
     Raises:
         UsageError: an unknown strategy, an unknown setting, or a value out of range.
     """
-    if name not in STRATEGIES:
-        raise unknown_name("strategy", name, list(STRATEGIES))
-    return validated(STRATEGIES[name].config, settings, f"strategy '{name}'")
+    return validated(find_strategy(name).config, settings, f"strategy '{name}'")
 
 
 def make_strategy(name: str, problem: Problem, settings: Mapping[str, Any]) -> Strategy:
@@ -102,4 +134,4 @@ def make_strategy(name: str, problem: Problem, settings: Mapping[str, Any]) -> S
         UsageError: an unknown strategy, an unknown setting, or a value out of range.
     """
     config = strategy_config(name, settings)
-    return STRATEGIES[name].make(problem, config)
+    return find_strategy(name).make(problem, config)

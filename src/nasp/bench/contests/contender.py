@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.results import Results
 from nasp.bilevel.search import SearchConfig
-from nasp.errors import UsageError, unknown_name
-from nasp.strategies import STRATEGIES
+from nasp.errors import UsageError
+from nasp.strategies import find_strategy
 
 FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_minutes")
 """Fields of a search that are not one contender's own."""
@@ -24,7 +24,7 @@ class Contender(BaseModel):
 
     Attributes:
         label: its name in the results.
-        strategy: a name in `nasp.strategies.STRATEGIES`.
+        strategy: a name in `nasp.strategies.STRATEGIES` or of a plug-in.
         search: fields of `SearchConfig` that differ from the default.
         settings: the strategy's own settings that differ from the default.
     """
@@ -72,8 +72,7 @@ def parse_contender(text: str) -> Contender:
     except ValueError as error:
         raise UsageError(f"A contender is LABEL=STRATEGY key=value ..., not '{text}'.") from error
     label, _, strategy = head.rpartition("=")
-    if strategy not in STRATEGIES:
-        raise unknown_name("strategy", strategy, list(STRATEGIES))
+    find_strategy(strategy)
     if "," in label or not re.fullmatch(r"\S*", label):
         raise UsageError(f"The label '{label}' must have neither commas nor spaces.")
     search: dict[str, Any] = {}

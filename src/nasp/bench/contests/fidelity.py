@@ -27,7 +27,7 @@ from nasp.errors import UsageError
 from nasp.runs.interruption import Interruption
 from nasp.spaces import find_space
 from nasp.spaces.space import NetworkConfig
-from nasp.strategies import STRATEGIES
+from nasp.strategies import find_strategy
 from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer
 
@@ -86,7 +86,7 @@ def measure_fidelity(
     cells = drawn_cells(truth, samples)
     by_label = {contender.label: contender for contender in contenders}
     for contender in contenders:
-        if not STRATEGIES[contender.strategy].iterative:
+        if not find_strategy(contender.strategy).iterative:
             raise UsageError(
                 f"Strategy '{contender.strategy}' trains no supernet that could rank cells:"
                 " leave it out."

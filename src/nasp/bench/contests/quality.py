@@ -21,7 +21,7 @@ from nasp.bench.results import Results
 from nasp.bench.steps.process import ask
 from nasp.bench.truth.truth import Truth
 from nasp.runs.interruption import Interruption
-from nasp.strategies import STRATEGIES
+from nasp.strategies import find_strategy
 from nasp.training.events import Observer
 
 DEFAULT_STRATEGIES = ("nasp", "darts", "random-sharing", "random")
@@ -105,7 +105,7 @@ def _search(
         epochs, selection_epochs = calibrated["epochs"], calibrated["selection_epochs"]
     job = settings.job(contender, seed, epochs, selection_epochs)
     sample = _in_process(SearchRequest(job=job, threads=settings.threads), interruption)
-    searched = epochs if STRATEGIES[contender.strategy].iterative else 0
+    searched = epochs if find_strategy(contender.strategy).iterative else 0
     return {"epochs": searched, "sample": sample.model_dump(mode="json")}
 
 
@@ -119,7 +119,7 @@ def _calibrate(
     """
     budget = settings.budget
     assert budget.seconds is not None
-    iterative = STRATEGIES[contender.strategy].iterative
+    iterative = find_strategy(contender.strategy).iterative
     epochs = FIRST_EPOCHS if iterative else 1
     costs: list[Cost] = []
     for _ in range(2 if iterative else 1):
@@ -144,7 +144,7 @@ def _calibrate(
 
 def _is_calibrated(contender: Contender) -> bool:
     """Tell whether a contender has anything that can be made longer or shorter."""
-    iterative = STRATEGIES[contender.strategy].iterative
+    iterative = find_strategy(contender.strategy).iterative
     return iterative or contender.search.get("select") == "train"
 
 

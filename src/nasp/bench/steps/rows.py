@@ -15,7 +15,7 @@ from nasp.bench.steps.settings import PRECISIONS, BenchSettings
 from nasp.bench.steps.workloads import Workload, workload
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.errors import unknown_name
-from nasp.strategies import STRATEGIES, Horizon, Problem, make_strategy
+from nasp.strategies import Horizon, Problem, find_strategy, make_strategy, strategy_names
 from nasp.strategies.nasp import PAPER
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
@@ -39,7 +39,8 @@ def strategy_rows() -> dict[str, tuple[str, Mapping[str, Any]]]:
         "nasp-unfused": ("nasp", {**PAPER, "gradient": "probe-unfused"}),
         "nasp-plain": ("nasp", {**PAPER, "gradient": "plain"}),
     }
-    for name, registration in STRATEGIES.items():
+    for name in strategy_names():
+        registration = find_strategy(name)
         if not registration.iterative:
             continue
         # What is measured is the iteration with both its steps, not a warm-up without one.
@@ -90,7 +91,7 @@ def make_iteration(row: str, settings: BenchSettings) -> Iteration:
     """
     check_row(row)
     strategy_name, options = strategy_rows().get(row, (None, {}))
-    parts = 1 if strategy_name is None else STRATEGIES[strategy_name].partial_channels
+    parts = 1 if strategy_name is None else find_strategy(strategy_name).partial_channels
     supernet = make_supernet(settings, parts)
     architecture = supernet.architecture(random_path(supernet, settings))
     work = workload(settings, supernet.network)
