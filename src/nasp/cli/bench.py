@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.bench_options import with_measurement
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import MEASURED, ROUNDS
 from nasp.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from nasp.bench.steps.rounds import Plan
     from nasp.bench.steps.settings import BenchSettings
 
 COST_EXAMPLES = """
-Examples:
-
   nasp bench cost                                 the project's bar: about ten minutes
 
   nasp bench cost --rows floor,nasp,nasp-plain --threads 2 --json cost.json
@@ -30,21 +28,12 @@ Examples:
 """
 
 SCALE_EXAMPLES = """
-Examples:
-
   nasp bench scale --json scale.json --plot scale.png
 
   nasp bench scale --series candidates=2,4,7,12,16 --rows nasp,nasp-plain,darts
 
   nasp bench scale --series batch=16,64,256 --device cuda --plot batch.svg
 """
-
-Json = Annotated[
-    Path | None,
-    typer.Option(
-        "--json", help="Keep all figures in this file; a call that was stopped goes on from it."
-    ),
-]
 
 bench = typer.Typer(
     name="bench",
@@ -54,32 +43,31 @@ bench = typer.Typer(
 )
 
 
-@with_measurement
+@command(bench, MEASURED, ROUNDS, examples=COST_EXAMPLES)
 def cost(
-    settings: BenchSettings,
-    plan: Plan,
+    given: Given,
     rows: Annotated[
         str | None,
         typer.Option(
             help="Comma-separated: floor, nasp-unfused, nasp-plain, or a strategy; default all."
         ),
     ] = None,
-    json_file: Json = None,
+    json_file: o.KeptFile = None,
 ) -> None:
     """Measure one A step and one w step of each strategy, and the floor under them."""
     from nasp.bench.steps.cost import measure_cost
     from nasp.cli.watch import Watch
 
+    settings, plan = _measurement(given)
     with Watch() as watch:
         results = measure_cost(settings, o.names(rows), plan, json_file, watch)
     _show_cost(results.report())
     results.raise_failures()
 
 
-@with_measurement
+@command(bench, MEASURED, ROUNDS, examples=SCALE_EXAMPLES)
 def scale(
-    settings: BenchSettings,
-    plan: Plan,
+    given: Given,
     series: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,7 +79,7 @@ def scale(
     rows: Annotated[
         str, typer.Option(help="Comma-separated: rows of nasp bench cost.")
     ] = "nasp,nasp-plain",
-    json_file: Json = None,
+    json_file: o.KeptFile = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the figures into this .png, .svg or .pdf.")
     ] = None,
@@ -103,6 +91,7 @@ def scale(
 
     if plot is not None:
         check_plot(plot)
+    settings, plan = _measurement(given)
     varied = dict(map(_series, series)) if series else SERIES
     with Watch() as watch:
         results = measure_scale(settings, varied, o.names(rows), plan, json_file, watch)
@@ -111,6 +100,15 @@ def scale(
         draw(curves(report), _setting(report), plot)
     _show_scale(report)
     results.raise_failures()
+
+
+def _measurement(given: Given) -> tuple[BenchSettings, Plan]:
+    from nasp.bench.steps.rounds import Plan
+    from nasp.bench.steps.settings import BenchSettings
+    from nasp.errors import validated
+
+    settings = validated(BenchSettings, given["settings"], "the measurement")
+    return settings, validated(Plan, given["plan"], "the measurement")
 
 
 def _series(text: str) -> tuple[str, list[int]]:
@@ -180,8 +178,3 @@ def _setting(report: Mapping[str, Any]) -> str:
 
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-for command, examples in ((cost, COST_EXAMPLES), (scale, SCALE_EXAMPLES)):
-    command.__doc__ = f"{command.__doc__}\n{examples}"
-    bench.command()(command)

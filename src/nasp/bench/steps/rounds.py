@@ -22,19 +22,16 @@ ROUND = ", round "
 
 
 class Plan(BaseModel):
-    """How often everything is measured.
+    """How often everything is measured."""
 
-    Attributes:
-        repeats: timed iterations of each row, in all rounds together, at least 5.
-        rounds: how often each row is taken up again, each time in a fresh process.
-        warmup: untimed iterations at the start of each process.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     repeats: int = Field(6, ge=5)
+    """Timed iterations of each row, in all rounds together."""
     rounds: int = Field(3, ge=1)
+    """Times the rows take turns, each in a fresh process."""
     warmup: int = Field(2, ge=1)
+    """Untimed iterations at the start of each process."""
 
     def requests(self, jobs: Mapping[str, Job]) -> dict[str, Request]:
         """Return key -> what to measure, in order: round after round, job after job."""
