@@ -42,23 +42,21 @@ from nasp.training.task import Batch, Metrics, Task
 class SearchConfig(Recipe, ComplexityConfig):
     """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
 
-    Attributes:
-        strategy: the search algorithm, a name in `nasp.strategies.STRATEGIES` or of a plug-in.
-        settings: the strategy's own settings.
-        select: how the result is chosen: ``"none"``, the last architecture; ``"rerank"``, the
-            best by the shared weights of those that the search came by; ``"train"``, the best of
-            these after stand-alone training.
-        selection: settings of that choice.
-        epoch_steps: steps of an epoch of the search; None: a pass over the weights' batches.
-
     The fields of `ComplexityConfig` are its own, too.
     """
 
     strategy: str = "nasp"
+    """The search algorithm."""
     settings: dict[str, Any] = Field(default_factory=dict)
+    """NAME=VALUE: any setting of the strategy; repeatable."""
     select: Selecting = "none"
+    """How the result is chosen: none (the last architecture), rerank (the best by the shared
+    weights of those that the search came by), train (the best of these after stand-alone
+    training)."""
     selection: SelectConfig = Field(default_factory=SelectConfig)
+    """NAME=VALUE: any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)
+    """Steps of an epoch of the search; default a pass over the weights' batches."""
 
 
 def search(

@@ -13,25 +13,21 @@ from nasp.errors import UsageError
 
 
 class ComplexityConfig(BaseModel):
-    """How a search minds what its network costs.
+    """How a search minds what its network costs."""
 
-    Attributes:
-        complexity: η, the weight of R(A): larger finds smaller networks.
-        cost: p_k in R(A): ``"parameters"``, ``"flops"``, ``"macs"``, ``"latency"``, ``"memory"``,
-            or ``"own"`` for a function of your own.
-        normalise: p̄ in R(A): ``"edge"``, the sum of an edge's costs, as in the paper;
-            ``"network"``, the mean of these sums over all edges.
-        at_most: bounds that the found network keeps, cost -> amount (a number in units,
-            seconds or bytes, or text such as ``"3.3M"`` or ``"5ms"``); also taken as one text
-            ``"params=3.3M"`` or several.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     complexity: float = Field(0.0, ge=0)
+    """η, the weight of R(A): larger finds smaller networks."""
     cost: str = "parameters"
+    """What R(A) counts (p_k): parameters, flops, macs, latency or memory; from Python own, too,
+    for a function of your own."""
     normalise: Normalise = "edge"
+    """Costs (p̄) by edge, the sum of an edge's costs, as in the paper, or over the network, the
+    mean of these sums over all edges."""
     at_most: dict[str, float] = Field(default_factory=dict)
+    """NAME=AMOUNT: the found network keeps this: params=3.3M, macs=600M, latency=5ms,
+    memory=20MB; repeatable. From Python also cost -> amount, in units, seconds or bytes."""
 
     @field_validator("cost")
     @classmethod

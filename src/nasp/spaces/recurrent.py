@@ -20,21 +20,18 @@ _CONCAT = list(range(1, NODES + 1))
 
 
 class LanguageConfig(BaseModel):
-    """The size of a language model, searched or derived.
+    """The size of a language model, searched or derived."""
 
-    Attributes:
-        vocabulary: number of tokens.
-        channels: units of the cell and of the embedding (DARTS: nhid = emsize).
-        cells: recurrent layers; DARTS has one.
-        dropouts: probabilities of dropout.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     vocabulary: int = Field(10_000, ge=2)
+    """Number of tokens."""
     channels: int = Field(300, ge=1)
+    """Units of the cell and of the embedding (DARTS: nhid = emsize)."""
     cells: int = Field(1, ge=1)
+    """Recurrent layers; DARTS has one."""
     dropouts: Dropouts = Field(default_factory=Dropouts)
+    """NAME=P: probability of dropout: output, hidden, input, embedding or word; repeatable."""
 
 
 class Recurrent:

@@ -16,33 +16,30 @@ class NotationError(UsageError):
 
 
 class NetworkConfig(BaseModel):
-    """The size of a network of a space, of the supernet as of a derived network.
+    """The size of a network of a space, of the supernet as of a derived network."""
 
-    Attributes:
-        in_channels: channels of the input image.
-        image_size: height and width of the input image, in pixels.
-        classes: number of classes.
-        channels: channels of the first cell (C).
-        cells: number of cells in all; in ``nasbench201`` cells a stage (N), of three stages.
-        stem: ``"cifar"`` keeps the resolution, ``"imagenet"`` reduces it eightfold.
-        partial_channels: K, where the candidates of a supernet see 1/K of an edge's channels
-            (`nasp.PartialChannels`); derived networks always have all.
-        drop_path: whether edges of a derived network hold (inactive) drop-path modules.
-        as_derived: whether a supernet's candidates are those of a derived network (BatchNorm
-            with affine parameters, none behind a pooling): for what derived networks cost.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     in_channels: int = Field(3, ge=1)
+    """Channels of the input image."""
     image_size: int = Field(32, ge=4)
+    """Height and width of the input image, in pixels."""
     classes: int = Field(10, ge=2)
+    """Number of classes."""
     channels: int = Field(16, ge=1)
+    """Channels of the first cell (C)."""
     cells: int = Field(8, ge=1)
+    """Cells in all; in nasbench201 cells a stage (N), of three."""
     stem: Literal["cifar", "imagenet"] = "cifar"
+    """cifar keeps the resolution, imagenet reduces it eightfold."""
     partial_channels: int = Field(1, ge=1)
+    """K, where the candidates of a supernet see 1/K of an edge's channels
+    (`nasp.PartialChannels`); derived networks always have all."""
     drop_path: bool = False
+    """Whether edges of a derived network hold (inactive) drop-path modules."""
     as_derived: bool = False
+    """Whether a supernet's candidates are those of a derived network (BatchNorm with affine
+    parameters, none behind a pooling): for what derived networks cost."""
 
 
 DataKind = Literal["images", "text"]

@@ -28,44 +28,40 @@ PAPER: dict[str, Any] = {"start": "random", "rest": 0.0, "descent": False, "lr":
 
 
 class NASPConfig(BaseModel):
-    """Settings of NASP; those of the authors' code are the defaults with `PAPER` on top.
+    """Settings of NASP; those of the authors' code are the defaults with `PAPER` on top."""
 
-    Attributes:
-        start: the first path, all alphas being equal: ``"largest"`` takes each edge's candidate
-            with the most parameters, since a candidate cannot show its worth before its weights
-            are trained; ``"random"`` draws it.
-        rest: share of the search, at its start, in which the alphas rest and the weights of the
-            path that stands are trained: before that no candidate can be compared with it.
-        exploration: probability that a weight step trains a path that is one change away from the
-            one that stands, drawn anew: another candidate on an edge, or other edges at a node.
-            What is never trained can never be found better than what always is.
-        descent: change the discrete architecture only where that lowers F on the step's own
-            batch, and one edge or node at a time (`nasp.strategies.descent`); False takes every
-            argmax, as the paper does.
-        optimizer: of the alphas, ``"adam"`` or plain ``"sgd"``.
-        lr: the alphas' step size ε; None lets an alpha travel as far in all as in the authors'
-            search (5.85), with steps of at most 0.02.
-        betas: Adam's, for the alphas.
-        weight_decay: on the alphas.
-        gradient: how the same exact gradient is had: ``"probe"``, forward-only and fused;
-            ``"probe-unfused"``, every unchosen candidate run as it is; ``"plain"``, through the
-            full graph of all candidates, as the authors' code does.
-        warmup_epochs: epochs at the start in which weight steps train uniformly drawn paths
-            and the alphas rest.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     start: Literal["largest", "random"] = "largest"
+    """The first path, all alphas being equal: largest takes each edge's candidate with the most
+    parameters, since a candidate cannot show its worth before its weights are trained; random
+    draws it."""
     rest: float = Field(0.2, ge=0, lt=1)
+    """Share of the search, at its start, in which the alphas rest and the weights of the path
+    that stands are trained: before that no candidate can be compared with it."""
     exploration: float = Field(0.0, ge=0, le=1)
+    """Probability that a weight step trains a path that is one change away from the one that
+    stands, drawn anew: another candidate on an edge, or other edges at a node. What is never
+    trained can never be found better than what always is."""
     descent: bool = True
+    """Change the discrete architecture only where that lowers F on the step's own batch, and one
+    edge or node at a time (`nasp.strategies.descent`); False takes every argmax, as the paper
+    does."""
     optimizer: Literal["adam", "sgd"] = "adam"
+    """What moves the alphas: adam or plain sgd."""
     lr: float | None = Field(None, gt=0)
+    """Step size ε of the alphas; default lets an alpha travel as far in all as in the authors'
+    search (5.85), with steps of at most 0.02."""
     betas: tuple[float, float] = (0.5, 0.999)
+    """Betas of Adam, for the alphas."""
     weight_decay: float = Field(1e-3, ge=0)
+    """Weight decay of the alphas."""
     gradient: Literal["probe", "probe-unfused", "plain"] = "probe"
+    """How the same exact gradient is had: probe, forward-only and fused; probe-unfused, every
+    unchosen candidate run as it is; plain, through the full graph of all candidates, as the
+    authors' code does."""
     warmup_epochs: int = Field(0, ge=0)
+    """Epochs at the start in which weight steps train uniformly drawn paths and the alphas rest."""
 
 
 class NASP:

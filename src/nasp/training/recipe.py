@@ -14,31 +14,28 @@ from nasp.training.task import Task
 
 
 class Descent(BaseModel):
-    """Settings of every descent of weights; each use has defaults of its own for some.
+    """Settings of every descent of weights; each use has defaults of its own for some."""
 
-    Attributes:
-        epochs: passes over the training data.
-        lr: the weights' learning rate at the start.
-        weight_decay: on the weights.
-        clip: largest norm of the weights' gradient; None for no clipping.
-        accumulate: into how many parts a batch is split to save memory.
-        seed: fixes the run on one machine.
-        device: ``"auto"`` (an accelerator if there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: Lightning Fabric's name of it.
-        checkpoint_minutes: a checkpoint is written after each epoch and this often within one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     epochs: int = Field(50, ge=1)
+    """Passes over the training data."""
     lr: float = Field(0.025, gt=0)
+    """Learning rate of the weights at the start."""
     weight_decay: float = Field(3e-4, ge=0)
+    """Weight decay of the weights."""
     clip: float | None = Field(5.0, gt=0)
+    """Largest norm of the weights' gradient; None for no clipping."""
     accumulate: int = Field(1, ge=1)
+    """Parts a batch is split into, to save memory."""
     seed: int = Field(0, ge=0, lt=2**32)
+    """Fixes the run on one machine."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto (an accelerator if there is one), cpu, cuda or mps."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    """32-true, bf16-mixed, 16-mixed or 64-true, as Lightning Fabric calls them."""
     checkpoint_minutes: float = Field(5.0, gt=0)
+    """A checkpoint is written after each epoch and this often within one."""
 
     def learner_with(
         self,
@@ -64,15 +61,12 @@ class Descent(BaseModel):
 
 
 class Recipe(Descent):
-    """Settings that a search and a training on images share: SGD along a cosine.
-
-    Attributes:
-        lr_min: the weights' learning rate at the end of the cosine.
-        momentum: of SGD.
-    """
+    """Settings that a search and a training on images share: SGD along a cosine."""
 
     lr_min: float = Field(0.001, ge=0)
+    """The weights' learning rate at the end of the cosine."""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD."""
 
     def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
         """Return what moves these weights of a network; see `learner_with`."""

@@ -11,28 +11,25 @@ Selecting = Literal["none", "rerank", "train"]
 
 
 class SelectConfig(BaseModel):
-    """Settings of the selection.
+    """Settings of the selection."""
 
-    Attributes:
-        candidates: how many architectures are ranked by the shared weights.
-        rerank_batches: on how many validation batches; None for the whole pass.
-        epochs: of stand-alone training, of all networks together: what ``"train"`` may cost.
-        first_rung: epochs after which the first networks are dropped.
-        eta: one in `eta` networks reaches the next rung, which trains `eta` times longer.
-        weights: those that stand-alone training starts from: ``"fresh"``, as the network was
-            before the search, or ``"inherit"``, the supernet's.
-        lr: learning rate of that training at the start of each rung; None for the search's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     candidates: int = Field(32, ge=1)
+    """How many architectures are ranked by the shared weights."""
     rerank_batches: int | None = Field(16, ge=1)
+    """On how many validation batches; None for the whole pass."""
     epochs: int = Field(12, ge=2)
+    """Epochs of stand-alone training, of all networks together: what train may cost."""
     first_rung: int = Field(1, ge=1)
+    """Epochs after which the first networks are dropped."""
     eta: int = Field(2, ge=2)
+    """One in so many networks reaches the next rung, which trains so many times longer."""
     weights: Literal["fresh", "inherit"] = "fresh"
+    """Those that stand-alone training starts from: fresh, as the network was before the search,
+    or inherit, the supernet's."""
     lr: float | None = Field(None, gt=0)
+    """Learning rate of that training at the start of each rung; None for the search's."""
 
     @model_validator(mode="after")
     def _affords_two(self) -> SelectConfig:

@@ -20,27 +20,24 @@ EVALUATION_BATCH = 256
 
 
 class DataConfig(BaseModel):
-    """Which images, and how they are fed.
+    """Which images, and how they are fed."""
 
-    Attributes:
-        name: ``digits``, ``cifar10``, ``cifar100``, ``fashion-mnist`` or ``folder:DIR``.
-        root: where data sets lie; default ``$NASP_DATA``, else ``~/.cache/nasp``.
-        batch_size: images a step.
-        subset: use only this many training images (in a search, of each half); default all.
-        cutout: side of the square that is cut out of each training image; 0 for none.
-        image_size: side to which the images of a large folder are brought.
-        workers: processes that read images which do not fit in memory.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
+    """digits, cifar10, cifar100, fashion-mnist or folder:DIR."""
     root: Path | None = None
+    """Where data sets lie; default $NASP_DATA, else ~/.cache/nasp."""
     batch_size: int = Field(64, ge=1)
+    """Images a step."""
     subset: int | None = Field(None, ge=1)
+    """Use only this many training images (in a search, of each half); default all."""
     cutout: int = Field(0, ge=0)
+    """Side of the square that is cut out of each training image; 0 for none."""
     image_size: int | None = Field(None, ge=4)
+    """Side to which the images of a folder are brought; default 224."""
     workers: int = Field(2, ge=0)
+    """Processes that read images which do not fit in memory."""
 
 
 def read_images(data: DataConfig, observe: Observer = nobody) -> ImageSet:

@@ -17,26 +17,23 @@ from nasp.training.task import Task
 
 
 class TrainConfig(Recipe):
-    """Settings of a training on images; the defaults are the paper's CIFAR-10 evaluation.
-
-    Attributes:
-        minutes: no epoch begins once the epochs before it have taken so long.
-        clock: by which time is counted: ``"wall"``, or ``"cpu"``, the processor's.
-        label_smoothing: of the cross entropy.
-        auxiliary: weight of the auxiliary head's loss; 0 trains without the head.
-        drop_path: probability, at the last epoch, that an edge is dropped for an example; it
-            rises from 0 linearly.
-    """
+    """Settings of a training on images; the defaults are the paper's CIFAR-10 evaluation."""
 
     measured_on: ClassVar[str] = "test"
 
     epochs: int = Field(600, ge=1)
     minutes: float | None = Field(None, gt=0)
+    """Begin no epoch once each network has trained so long; default no limit."""
     clock: Clock = "wall"
+    """What counts that time: wall, or cpu, the processor's."""
     lr_min: float = Field(0.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Label smoothing of the cross entropy."""
     auxiliary: float = Field(0.4, ge=0)
+    """Weight of the auxiliary head's loss; 0 trains without the head."""
     drop_path: float = Field(0.2, ge=0, lt=1)
+    """Probability, at the last epoch, that an edge is dropped for an example; it rises from 0
+    linearly."""
 
     def objective(
         self,

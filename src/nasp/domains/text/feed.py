@@ -21,25 +21,22 @@ EVALUATION_COLUMNS = 10
 
 
 class TextConfig(BaseModel):
-    """Which text, and how it is fed.
+    """Which text, and how it is fed."""
 
-    Attributes:
-        name: ``pydoc``, ``ptb``, ``wikitext-2`` or ``text:DIR``.
-        root: where ``ptb`` and ``wikitext-2`` lie; default ``$NASP_DATA``, else ``~/.cache/nasp``.
-        tokens: what a token is, ``"words"`` or ``"char"``.
-        batch_size: columns into which the text is cut.
-        bptt: tokens of a column in a step, through which gradients go back.
-        varied: let the length of steps vary around `bptt`, as AWD-LSTM does.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
+    """pydoc, ptb, wikitext-2 or text:DIR."""
     root: Path | None = None
+    """Where data sets lie; default $NASP_DATA, else ~/.cache/nasp."""
     tokens: TokenKind = "words"
+    """What a token is: words or char."""
     batch_size: int = Field(64, ge=1)
+    """Columns into which the text is cut."""
     bptt: int = Field(35, ge=1)
+    """Tokens of a column in a step, through which gradients go back."""
     varied: bool = False
+    """Let the length of steps vary around that, as AWD-LSTM does."""
 
 
 def read_corpus(data: TextConfig) -> Corpus:

@@ -27,30 +27,27 @@ NEVER = 1e9
 
 
 class LanguageTrainConfig(Descent):
-    """Settings of a training on text; the defaults are those of DARTS's evaluation.
-
-    Attributes:
-        minutes: no epoch begins once the epochs before it have taken so long.
-        clock: by which time is counted: ``"wall"``, or ``"cpu"``, the processor's.
-        dropouts: probabilities of dropout.
-        activation: weight of the mean square of the last layer's outputs, after dropout (AR).
-        slowness: weight of the mean square of their change in a step, before dropout (TAR).
-        patience: averaging begins after an epoch whose validation loss is above the least one
-            of all epochs but the last so many.
-    """
+    """Settings of a training on text; the defaults are those of DARTS's evaluation."""
 
     measured_on: ClassVar[str] = "valid"
 
     epochs: int = Field(8000, ge=1)
     minutes: float | None = Field(None, gt=0)
+    """Begin no epoch once each network has trained so long; default no limit."""
     clock: Clock = "wall"
+    """What counts that time: wall, or cpu, the processor's."""
     lr: float = Field(20.0, gt=0)
     weight_decay: float = Field(8e-7, ge=0)
     clip: float | None = Field(0.25, gt=0)
     dropouts: Dropouts = Field(default_factory=Dropouts)
+    """NAME=P: probability of dropout: output, hidden, input, embedding or word; repeatable."""
     activation: float = Field(0.0, ge=0)
+    """Weight of the mean square of the last layer's outputs, after dropout (AR)."""
     slowness: float = Field(1e-3, ge=0)
+    """Weight of the mean square of their change in a step, before dropout (TAR)."""
     patience: int = Field(5, ge=1)
+    """Weights are averaged after an epoch whose validation loss is above the least one of all
+    epochs but the last so many."""
 
     def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
         """Return what moves the weights: torch's ASGD, which does not average yet."""
