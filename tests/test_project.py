@@ -19,7 +19,7 @@ MAX_LINES = 300
 # The rooms, lowest first. A room imports from those below it and from itself.
 FLOORS = (
     *("errors", "runs", "supernet", "training", "exporters", "complexity", "spaces", "strategies"),
-    *("bilevel", "domains", "jobs", "bench", "report", "nasp", "cli"),
+    *("bilevel", "domains", "jobs", "bench", "report", "testing", "nasp", "cli"),
 )
 LEVEL = {room: level for level, room in enumerate(FLOORS)}
 MOST_NAMES = 16
