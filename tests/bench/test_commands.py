@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from nasp.bench.steps import rounds
-from nasp.bench.steps.measure import measure
-from nasp.bench.steps.rounds import Plan
+from nasp.bench.steps.rounds import Repetition
 from nasp.bench.steps.scale import MEASURES, SERIES, curves, measure_scale
 from nasp.bench.steps.scale_plot import check_plot, draw
 from nasp.bench.steps.settings import BenchSettings
@@ -91,7 +90,7 @@ def test_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A process each is `test_cost`'s.
-    monkeypatch.setattr(rounds, "measure_in_process", lambda request, _: measure(request))
+    monkeypatch.setattr(rounds, "in_fresh_process", lambda run, request, *_: run(request))
     monkeypatch.chdir(tmp_path)
     arguments = (
         f"nasp bench scale {SMALL} --series candidates=2,7 --series batch=2,3 --rows nasp,floor"
@@ -155,7 +154,7 @@ def test_curves_are_drawn(ending: str, start: bytes, tmp_path: Path) -> None:
 
 def test_series_and_plots_that_cannot_be_are_refused_before_the_measurement() -> None:
     def scale(series: dict[str, list[int]]) -> None:
-        measure_scale(BenchSettings(), series, ["nasp"], Plan(), None, nobody)
+        measure_scale(BenchSettings(), series, ["nasp"], Repetition(), None, nobody)
 
     with pytest.raises(UsageError, match=r"Unknown series 'depth': choose one of batch, cand"):
         scale({"depth": [1]})

@@ -1,9 +1,9 @@
 """A results file that grows by one measurement at a time, and from which a second call goes on.
 
-Shared by every `nasp bench` command. A measurement is any JSON value under a key that says what
-was measured, such as ``"nasp, round 2"`` or ``"nasp, seed 3"``. A command asks `missing` for the
-keys it wants and has not, measures them in turn, and hands each to `add` or `fail`; after each the
-file is written whole, so whatever ends the process loses the measurement under way alone.
+Shared by every `nasp bench` command. A measurement is a JSON value under a key that says what was
+measured, such as ``"nasp, round 2"`` or ``"nasp, seed 3"``. `nasp.bench.harness` asks `missing`
+for the keys it wants and has not, measures them in turn, and hands each to `add` or `fail`; after
+each the file is written whole, so whatever ends the process loses the measurement under way alone.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Results:
             call (which rows, how many seeds) belongs into the keys instead: then a file can grow.
         summarise: from the measurements so far, in the order in which they were made, to the
             report's own entries, such as ``rows``.
+        one_machine: refuse measurements of another machine than that of those before.
 
     Attributes:
         measurements: key -> value.
@@ -46,7 +47,12 @@ class Results:
     """
 
     def __init__(
-        self, path: Path | None, bench: str, settings: Mapping[str, Any], summarise: Summarise
+        self,
+        path: Path | None,
+        bench: str,
+        settings: Mapping[str, Any],
+        summarise: Summarise,
+        one_machine: bool = False,
     ) -> None:
         self.path = path
         self.bench = bench
@@ -54,6 +60,7 @@ class Results:
         self.measurements: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
         self._summarise = summarise
+        self._one_machine = one_machine
         if path is not None and path.exists():
             self.measurements = self._kept(path)
 
@@ -66,10 +73,16 @@ class Results:
         """Keep a measurement, and write the file.
 
         Raises:
-            NaspError: the file cannot be written.
+            NaspError: the file cannot be written, or the measurement is another machine's.
         """
+        kept = json.loads(json.dumps(value))
+        if self._one_machine and machines(self.measurements) not in ([], machines({key: kept})):
+            raise NaspError(
+                f"{self.path} was measured on another machine, or with other versions or threads:"
+                " its figures cannot be compared with this one's; give another file."
+            )
         self.failed.pop(key, None)
-        self.measurements[key] = json.loads(json.dumps(value))
+        self.measurements[key] = kept
         self._write()
 
     def fail(self, key: str, reason: str) -> None:
@@ -129,6 +142,15 @@ class Results:
                 " give those, or another file."
             )
         return kept
+
+
+def machines(measurements: Measurements) -> list[dict[str, Any]]:
+    """Return what measurements that have a ``sample`` with a ``machine`` ran on, each once."""
+    found: list[dict[str, Any]] = []
+    for value in measurements.values():
+        if "sample" in value and value["sample"]["machine"] not in found:
+            found.append(value["sample"]["machine"])
+    return found
 
 
 def _difference(theirs: Any, ours: Mapping[str, Any]) -> str:

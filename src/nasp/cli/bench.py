@@ -14,7 +14,7 @@ from nasp.cli.sections import MEASURED, ROUNDS
 from nasp.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from nasp.bench.steps.rounds import Plan
+    from nasp.bench.steps.rounds import Repetition
     from nasp.bench.steps.settings import BenchSettings
 
 COST_EXAMPLES = """
@@ -58,9 +58,9 @@ def cost(
     from nasp.bench.steps.cost import measure_cost
     from nasp.cli.watch import Watch
 
-    settings, plan = _measurement(given)
+    settings, repetition = _measurement(given)
     with Watch() as watch:
-        results = measure_cost(settings, o.names(rows), plan, json_file, watch)
+        results = measure_cost(settings, o.names(rows), repetition, json_file, watch)
     _show_cost(results.report())
     results.raise_failures()
 
@@ -91,10 +91,10 @@ def scale(
 
     if plot is not None:
         check_plot(plot)
-    settings, plan = _measurement(given)
+    settings, repetition = _measurement(given)
     varied = dict(map(_series, series)) if series else SERIES
     with Watch() as watch:
-        results = measure_scale(settings, varied, o.names(rows), plan, json_file, watch)
+        results = measure_scale(settings, varied, o.names(rows), repetition, json_file, watch)
     report = results.report()
     if plot is not None and report["points"]:
         draw(curves(report), _setting(report), plot)
@@ -102,13 +102,13 @@ def scale(
     results.raise_failures()
 
 
-def _measurement(given: Given) -> tuple[BenchSettings, Plan]:
-    from nasp.bench.steps.rounds import Plan
+def _measurement(given: Given) -> tuple[BenchSettings, Repetition]:
+    from nasp.bench.steps.rounds import Repetition
     from nasp.bench.steps.settings import BenchSettings
     from nasp.errors import validated
 
     settings = validated(BenchSettings, given["settings"], "the measurement")
-    return settings, validated(Plan, given["plan"], "the measurement")
+    return settings, validated(Repetition, given["repetition"], "the measurement")
 
 
 def _series(text: str) -> tuple[str, list[int]]:

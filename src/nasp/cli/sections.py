@@ -11,11 +11,11 @@ def _measured() -> Classes:
     return {"": BenchSettings}
 
 
-def _plan() -> Classes:
-    from nasp.bench.steps.rounds import Plan
+def _repetition() -> Classes:
+    from nasp.bench.steps.rounds import Repetition
 
-    return {"": Plan}
+    return {"": Repetition}
 
 
 MEASURED = Section("settings", _measured, but=["path_candidates"])
-ROUNDS = Section("plan", _plan)
+ROUNDS = Section("repetition", _repetition)

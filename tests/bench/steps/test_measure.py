@@ -11,7 +11,6 @@ from torch import nn
 from nasp.bench.steps import memory
 from nasp.bench.steps.measure import Request, count_flops, measure
 from nasp.bench.steps.memory import PeakMemory
-from nasp.bench.steps.process import answer
 from nasp.bench.steps.settings import BenchSettings
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
@@ -68,12 +67,3 @@ def test_without_a_mark_that_can_be_set_back_the_processs_own_is_taken(
     peak = PeakMemory(torch.device("cpu"))
     assert peak.source == "ru_maxrss"
     assert peak.above_idle() >= 0
-
-
-def test_main_says_what_was_wrong_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    request = Request(row="floor", settings=TINY.model_copy(update={"space": "mars"}))
-    assert answer(request.model_dump_json(), Request, measure) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("Unknown search space 'mars'")
-    assert len(said.err.splitlines()) == 1

@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nasp.bench.harness import seconds_left
 from nasp.bench.results import Results
 from nasp.bench.steps import rounds
 from nasp.bench.steps.cost import measure_cost
-from nasp.bench.steps.measure import Request, Sample
-from nasp.bench.steps.rounds import Plan, measure_in_process, spread
+from nasp.bench.steps.measure import Request, Sample, measure
+from nasp.bench.steps.rounds import Repetition, spread
 from nasp.bench.steps.settings import BenchSettings
 from nasp.errors import NaspError, UsageError
-from nasp.runs.interruption import Interrupted, Interruption, interruptible
+from nasp.runs.interruption import Interrupted
 from nasp.training.events import Measuring, nobody
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
-
-
-class Process:
-    """One that has ended as it was told to."""
-
-    def __init__(self, returncode: int, stdout: str = "", stderr: str = "") -> None:
-        self.returncode = returncode
-        self.said = stdout, stderr
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def communicate(self, timeout: float) -> tuple[str, str]:
-        return self.said
-
-
-@pytest.mark.parametrize(
-    ("process", "error", "message"),
-    [
-        (Process(2, stderr="a\nNo such thing."), UsageError, r"^No such thing\.$"),
-        (Process(1, stderr="Traceback\nValueError: x"), NaspError, r"ValueError: x.*--rows"),
-        (Process(-9), NaspError, r"killed.*memory.*--batch"),
-        (Process(0), NaspError, r"gave no result"),
-        (Process(0, stdout="{}"), NaspError, r"gave no result"),
-    ],
-)
-def test_a_process_that_fails_is_one_sentence(
-    process: Process, error: type[NaspError], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nasp.bench.steps.process.subprocess.Popen", lambda *_, **__: process)
-    with pytest.raises(error, match=message):
-        measure_in_process(Request(row="nasp", settings=TINY), Interruption())
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_ends_the_process_at_once(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[Any] = []
-    popen = subprocess.Popen
-
-    def sleep(*_: object, **options: Any) -> Any:
-        begun.append(popen(["sleep", "60"], **options))
-        return begun[0]
-
-    monkeypatch.setattr("nasp.bench.steps.process.subprocess.Popen", sleep)
-    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
-    with interruptible() as interruption, pytest.raises(Interrupted):
-        measure_in_process(Request(row="nasp", settings=TINY), interruption)
-    assert begun[0].returncode == -signal.SIGKILL
 
 
 class Machine:
@@ -86,7 +30,8 @@ class Machine:
         self.name = name
         self.broken: dict[int, NaspError] = {}
 
-    def __call__(self, request: Request, _: Interruption) -> Sample:
+    def __call__(self, function: object, request: Request, *_: object) -> Sample:
+        assert function is measure
         self.asked.append(request)
         count = len(self.asked)
         if count in self.broken:
@@ -106,14 +51,14 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     here = Machine()
-    monkeypatch.setattr(rounds, "measure_in_process", here)
+    monkeypatch.setattr(rounds, "in_fresh_process", here)
     return here
 
 
 def cost(
     path: Path | None = None, rows: tuple[str, ...] = ("floor", "nasp"), observe: Any = nobody
 ) -> Results:
-    return measure_cost(TINY, rows, Plan(repeats=7, rounds=3), path, observe)
+    return measure_cost(TINY, rows, Repetition(repeats=7, rounds=3), path, observe)
 
 
 def test_rows_take_turns_and_their_samples_are_put_together(machine: Machine) -> None:
@@ -136,7 +81,7 @@ def test_rows_take_turns_and_their_samples_are_put_together(machine: Machine) ->
 def test_the_time_left_is_what_the_same_rows_took() -> None:
     took = {"floor, round 1": {"wall_seconds": 2.0}, "nasp, round 1": {"wall_seconds": 6.0}}
     missing = ["darts, round 1", "floor, round 2", "nasp, round 2"]
-    assert rounds._seconds_left(missing, took) == 4.0 + 2.0 + 6.0
+    assert seconds_left(missing, took, lambda key: key.partition(",")[0]) == 4.0 + 2.0 + 6.0
 
 
 def test_a_row_that_fails_is_told_and_the_others_go_on(machine: Machine, tmp_path: Path) -> None:
@@ -144,11 +89,11 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(machine: Machine, tmp_pat
     path = tmp_path / "cost.json"
     results = cost(path)
     assert [r.row for r in machine.asked] == ["floor", "nasp", "floor", "nasp", "floor"]
-    with pytest.raises(NaspError, match=r"1 could not be measured \(nasp: No memory\)"):
+    with pytest.raises(NaspError, match=r"1 could not be measured \(nasp, round 2: No memory\)"):
         results.raise_failures()
     content = json.loads(path.read_text())
     assert [len(row["samples"]) for row in content["rows"]] == [7, 3]
-    assert content["failed"] == [{"name": "nasp", "reason": "No memory."}]
+    assert content["failed"] == [{"name": "nasp, round 2", "reason": "No memory."}]
     cost(path).raise_failures()
     assert [r.row for r in machine.asked[5:]] == ["nasp", "nasp"]
     assert [len(row["samples"]) for row in json.loads(path.read_text())["rows"]] == [7, 7]
@@ -193,7 +138,7 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(machine: Machine)
     with pytest.raises(UsageError, match="Unknown row 'nsap'"):
         cost(rows=("floor", "nsap"))
     with pytest.raises(UsageError, match="cells=1 is too few"):
-        measure_cost(BenchSettings(cells=1), ["floor"], Plan(), None, nobody)
+        measure_cost(BenchSettings(cells=1), ["floor"], Repetition(), None, nobody)
     assert machine.asked == []
 
 

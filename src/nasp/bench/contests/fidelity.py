@@ -15,12 +15,12 @@ import torch
 from torchmetrics.functional.regression import kendall_rank_corrcoef
 
 from nasp.bench.contests.contender import Contender, check_same
-from nasp.bench.contests.fidelity_run import FidelityRequest, FidelitySample
+from nasp.bench.contests.fidelity_run import FidelityRequest, FidelitySample, run
 from nasp.bench.contests.quality_settings import QualitySettings
 from nasp.bench.contests.seeds import over_seeds
-from nasp.bench.contests.turns import take_turns
+from nasp.bench.harness import measure_missing
+from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
-from nasp.bench.steps.process import ask
 from nasp.bench.truth.truth import Truth
 from nasp.complexity import parameter_counts
 from nasp.errors import UsageError
@@ -117,7 +117,7 @@ def measure_fidelity(
         return {"contender": contender, "sample": sample.model_dump(mode="json")}
 
     keys = [f"{contender.label}{SEED}{seed}" for seed in seeds for contender in contenders]
-    take_turns(keys, measure, results, observe, group=lambda key: key.rpartition(SEED)[0])
+    measure_missing(keys, measure, results, observe, alike=lambda key: key.rpartition(SEED)[0])
     return results
 
 
@@ -205,11 +205,5 @@ def _summary(
 
 
 def _in_process(request: FidelityRequest, interruption: Interruption) -> FidelitySample:
-    return ask(
-        "nasp.bench.contests.fidelity_run",
-        request,
-        FidelitySample,
-        request.threads,
-        interruption,
-        "the same command tries it again",
-    )
+    advice = "the same command tries it again"
+    return in_fresh_process(run, request, interruption, advice, request.threads)

@@ -1,11 +1,7 @@
-"""Searches, and asks the supernet.
-
-``python -m nasp.bench.contests.fidelity_run REQUEST`` (JSON both ways).
-"""
+"""Searches, and asks the supernet."""
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -13,7 +9,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.steps.measure import machine
-from nasp.bench.steps.process import answer
 from nasp.bilevel.selection.rerank import rerank
 from nasp.domains.images.feed import read_images, selection_loader
 from nasp.domains.images.task import ImageClassification
@@ -94,7 +89,3 @@ def run(request: FidelityRequest) -> FidelitySample:
         ranking_seconds=time.perf_counter() - searched,
         machine=machine(make_fabric(config.device, config.precision).device),
     )
-
-
-if __name__ == "__main__":
-    sys.exit(answer(sys.argv[1], FidelityRequest, run))

@@ -15,10 +15,10 @@ from nasp.bench.contests.budget import Cost, cost_of
 from nasp.bench.contests.contender import Contender, check_same
 from nasp.bench.contests.quality_rows import summary
 from nasp.bench.contests.quality_settings import QualitySettings
-from nasp.bench.contests.searching import SearchRequest, SearchSample
-from nasp.bench.contests.turns import take_turns
+from nasp.bench.contests.searching import SearchRequest, SearchSample, run
+from nasp.bench.harness import measure_missing
+from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Results
-from nasp.bench.steps.process import ask
 from nasp.bench.truth.truth import Truth
 from nasp.runs.interruption import Interruption
 from nasp.strategies import find_strategy
@@ -81,12 +81,12 @@ def measure_quality(
             value = _search(contender, seed, settings, results.measurements, interruption)
         return {"contender": contender.model_dump(mode="json"), **value}
 
-    take_turns(
+    measure_missing(
         keys,
         measure,
         results,
         observe,
-        group=lambda key: CALIBRATION if key.endswith(CALIBRATION) else _label(key),
+        alike=lambda key: CALIBRATION if key.endswith(CALIBRATION) else _label(key),
         is_lost=lambda key: f"{_label(key)}{CALIBRATION}" in results.failed,
     )
     return results
@@ -149,14 +149,8 @@ def _is_calibrated(contender: Contender) -> bool:
 
 
 def _in_process(request: SearchRequest, interruption: Interruption) -> SearchSample:
-    return ask(
-        "nasp.bench.contests.searching",
-        request,
-        SearchSample,
-        request.threads,
-        interruption,
-        "the same command tries it again",
-    )
+    advice = "the same command tries it again"
+    return in_fresh_process(run, request, interruption, advice, request.threads)
 
 
 def _label(key: str) -> str:

@@ -1,13 +1,10 @@
 """Runs one search in this process.
 
-``python -m nasp.bench.contests.searching REQUEST`` (JSON both ways).
-
 What is timed begins where data and network are built and read, with the first step's preparation.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
-from nasp.bench.steps.process import answer
 from nasp.bilevel.found import Found
 from nasp.bilevel.selection.trial import Trial
 from nasp.domains.images.feed import read_images, search_loaders, selection_loader
@@ -231,7 +227,3 @@ def _step(ends: list[Seconds], begun: Seconds) -> Seconds:
     marks = ends if len(ends) > 1 else [begun, *ends]
     span, count = marks[-1] - marks[0], max(1, len(marks) - 1)
     return Seconds(wall=span.wall / count, cpu=span.cpu / count)
-
-
-if __name__ == "__main__":
-    sys.exit(answer(sys.argv[1], SearchRequest, run))

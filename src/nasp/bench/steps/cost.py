@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from nasp.bench.results import Measurements, Results
-from nasp.bench.steps.rounds import Job, Plan, figures, measure_in_rounds, samples_by_name
+from nasp.bench.steps.rounds import (
+    MeasuredRow,
+    Repetition,
+    figures,
+    measure_in_rounds,
+    samples_by_name,
+)
 from nasp.bench.steps.rows import FLOOR, row_names
 from nasp.bench.steps.settings import BenchSettings
 from nasp.training.events import Observer
@@ -19,7 +25,7 @@ from nasp.training.events import Observer
 def measure_cost(
     settings: BenchSettings,
     rows: Sequence[str] | None,
-    plan: Plan,
+    repetition: Repetition,
     path: Path | None,
     observe: Observer,
 ) -> Results:
@@ -28,7 +34,7 @@ def measure_cost(
     Args:
         settings: network, batch, device: the same for all rows, as is the path.
         rows: their names; None: all.
-        plan: how often.
+        repetition: how often.
         path: the results' file, which is taken up where it exists; its other rows stay.
         observe: told before each measurement.
 
@@ -42,9 +48,10 @@ def measure_cost(
         NaspError: the file cannot be written.
         Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
-    results = Results(path, "cost", {**settings.model_dump(), **plan.model_dump()}, _summary)
-    jobs = {row: Job(row, settings) for row in rows or row_names()}
-    measure_in_rounds(jobs, plan, results, observe)
+    shared = {**settings.model_dump(), **repetition.model_dump()}
+    results = Results(path, "cost", shared, _summary, one_machine=True)
+    measured = {row: MeasuredRow(row, settings) for row in rows or row_names()}
+    measure_in_rounds(measured, repetition, results, observe)
     return results
 
 

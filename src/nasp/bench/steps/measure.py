@@ -1,13 +1,9 @@
-"""Measures one row in this process.
-
-``python -m nasp.bench.steps.measure REQUEST`` (JSON both ways).
-"""
+"""Measures one row in this process."""
 
 from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,6 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasp.bench.steps.memory import PeakMemory
-from nasp.bench.steps.process import answer
 from nasp.bench.steps.rows import Iteration, make_iteration
 from nasp.bench.steps.settings import BenchSettings
 from nasp.runs.clock import timed
@@ -153,7 +148,3 @@ def _cpu_model() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, "") or platform.processor() or platform.machine()
-
-
-if __name__ == "__main__":
-    sys.exit(answer(sys.argv[1], Request, measure))

@@ -1,27 +1,27 @@
-"""Many measurements in turn, each in a fresh process, so that a busy machine hits all alike."""
+"""Rows in rounds, each in a fresh process, so that a busy machine hits all alike."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nasp.bench.harness import measure_missing
+from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
-from nasp.bench.steps.measure import Request, Sample
-from nasp.bench.steps.process import ask
+from nasp.bench.steps.measure import Request, Sample, measure
 from nasp.bench.steps.rows import check_row, check_settings
 from nasp.bench.steps.settings import BenchSettings
-from nasp.errors import NaspError
-from nasp.runs.interruption import Interrupted, Interruption, interruptible
-from nasp.training.events import Measuring, Observer
+from nasp.runs.interruption import Interruption
+from nasp.training.events import Observer
 
 ROUND = ", round "
+ADVICE = "give a smaller --batch, or leave it out by --rows"
 
 
-class Plan(BaseModel):
+class Repetition(BaseModel):
     """How often everything is measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -33,24 +33,24 @@ class Plan(BaseModel):
     warmup: int = Field(2, ge=1)
     """Untimed iterations at the start of each process."""
 
-    def requests(self, jobs: Mapping[str, Job]) -> dict[str, Request]:
-        """Return key -> what to measure, in order: round after round, job after job."""
+    def requests(self, rows: Mapping[str, MeasuredRow]) -> dict[str, Request]:
+        """Return key -> what to measure, in order: round after round, row after row."""
         rounds = min(self.rounds, self.repeats)
         return {
-            f"{name}{ROUND}{turn + 1}": Request(
-                row=job.row,
-                settings=job.settings,
+            f"{name}{ROUND}{number + 1}": Request(
+                row=measured.row,
+                settings=measured.settings,
                 warmup=self.warmup,
                 # The timed iterations are dealt out evenly, the first rounds take the rest.
-                repeats=self.repeats // rounds + (turn < self.repeats % rounds),
-                flops=turn == 0,
+                repeats=self.repeats // rounds + (number < self.repeats % rounds),
+                flops=number == 0,
             )
-            for turn in range(rounds)
-            for name, job in jobs.items()
+            for number in range(rounds)
+            for name, measured in rows.items()
         }
 
 
-class Job(NamedTuple):
+class MeasuredRow(NamedTuple):
     """One row at one setting."""
 
     row: str
@@ -58,14 +58,14 @@ class Job(NamedTuple):
 
 
 def measure_in_rounds(
-    jobs: Mapping[str, Job], plan: Plan, results: Results, observe: Observer
+    rows: Mapping[str, MeasuredRow], repetition: Repetition, results: Results, observe: Observer
 ) -> None:
-    """Measure every job once a round, but for what `results` has already.
+    """Measure every row once a round, but for what `results` has already.
 
     Args:
-        jobs: name -> row and settings, in the order in which they take turns.
-        plan: how often.
-        results: gets each measurement, or why a job failed; the others then go on without it.
+        rows: name -> row and settings, in the order in which they take turns.
+        repetition: how often.
+        results: gets each measurement, or why a row failed; the others then go on without it.
         observe: told before each measurement.
 
     Raises:
@@ -74,47 +74,29 @@ def measure_in_rounds(
         Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
     # All of them, before an hour is spent on the first.
-    for row in {job.row: None for job in jobs.values()}:
+    for row in {measured.row: None for measured in rows.values()}:
         check_row(row)
-    for settings in {job.settings: None for job in jobs.values()}:
+    for settings in {measured.settings: None for measured in rows.values()}:
         check_settings(settings)
-    requests = plan.requests(jobs)
-    with interruptible() as interruption:
-        while missing := [k for k in results.missing(requests) if _name(k) not in results.failed]:
-            key, left = missing[0], _seconds_left(missing, results.measurements)
-            observe(Measuring(key, len(requests) - len(missing), len(requests), left))
-            start = time.monotonic()
-            try:
-                sample = measure_in_process(requests[key], interruption)
-            except Interrupted as error:
-                raise Interrupted(results.stopped(len(missing))) from error
-            except NaspError as error:
-                results.fail(_name(key), str(error))
-                continue
-            _check_machine(sample, results)
-            wall = time.monotonic() - start
-            results.add(key, {"wall_seconds": wall, "sample": sample.model_dump()})
+    requests = repetition.requests(rows)
 
+    def measure_one(key: str, interruption: Interruption) -> dict[str, Any]:
+        request = requests[key]
+        sample = in_fresh_process(measure, request, interruption, ADVICE, request.settings.threads)
+        return {"sample": sample.model_dump()}
 
-def measure_in_process(request: Request, interruption: Interruption) -> Sample:
-    """Measure a row in a fresh process.
-
-    Raises:
-        NaspError: the process failed.
-        Interrupted: a stop was asked for; the process is ended.
-    """
-    return ask(
-        "nasp.bench.steps.measure",
-        request,
-        Sample,
-        request.settings.threads,
-        interruption,
-        "give a smaller --batch, or leave it out by --rows",
+    measure_missing(
+        list(requests),
+        measure_one,
+        results,
+        observe,
+        alike=_name,
+        is_lost=lambda key: _name(key) in map(_name, results.failed),
     )
 
 
 def samples_by_name(measurements: Measurements) -> dict[str, Sample]:
-    """Return job's name -> what all its rounds so far found, put together."""
+    """Return row's name -> what all its rounds so far found, put together."""
     found: dict[str, list[Sample]] = {}
     for key, value in measurements.items():
         found.setdefault(_name(key), []).append(Sample.model_validate(value["sample"]))
@@ -148,26 +130,6 @@ def figures(sample: Sample) -> dict[str, Any]:
 
 def _name(key: str) -> str:
     return key.rpartition(ROUND)[0]
-
-
-def _seconds_left(missing: Sequence[str], measurements: Measurements) -> float | None:
-    """Estimate from what the same jobs, or where there are none yet the others, have taken."""
-    taken: dict[str, float] = {
-        _name(key): value["wall_seconds"] for key, value in measurements.items()
-    }
-    if not taken:
-        return None
-    mean = statistics.fmean(taken.values())
-    return sum(taken.get(_name(key), mean) for key in missing)
-
-
-def _check_machine(sample: Sample, results: Results) -> None:
-    earlier = next(iter(results.measurements.values()), None)
-    if earlier is not None and earlier["sample"]["machine"] != sample.machine:
-        raise NaspError(
-            f"{results.path} was measured on another machine, or with other versions or threads:"
-            " its figures cannot be compared with this one's; give another file."
-        )
 
 
 def _together(samples: Sequence[Sample]) -> Sample:

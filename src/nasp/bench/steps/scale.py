@@ -8,7 +8,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nasp.bench.results import Measurements, Results
-from nasp.bench.steps.rounds import Job, Plan, figures, measure_in_rounds, samples_by_name
+from nasp.bench.steps.rounds import (
+    MeasuredRow,
+    Repetition,
+    figures,
+    measure_in_rounds,
+    samples_by_name,
+)
 from nasp.bench.steps.settings import BenchSettings
 from nasp.errors import UsageError, unknown_name, validated
 from nasp.training.events import Observer
@@ -28,7 +34,7 @@ MEASURES = {"arch_seconds": "A step, s", "weight_seconds": "w step, s", "peak_by
 """What is drawn, and how its axis is named."""
 
 
-class Point(NamedTuple):
+class Varied(NamedTuple):
     """One value of one series, and all settings there."""
 
     series: str
@@ -52,7 +58,7 @@ def measure_scale(
     settings: BenchSettings,
     series: Mapping[str, Sequence[int]],
     rows: Sequence[str],
-    plan: Plan,
+    repetition: Repetition,
     path: Path | None,
     observe: Observer,
 ) -> Results:
@@ -62,7 +68,7 @@ def measure_scale(
         settings: what is not varied.
         series: ``candidates``, ``cells``, ``channels`` or ``batch`` -> its values.
         rows: names of rows of `nasp.bench.steps.rows`.
-        plan: how often.
+        repetition: how often.
         path: the results' file, which is taken up where it exists; its other rows stay.
         observe: told before each measurement.
 
@@ -79,14 +85,17 @@ def measure_scale(
         raise UsageError("There is nothing to measure: give at least one series and one row.")
     varied = [point for name in series for point in _points(settings, name, series[name])]
     # A setting that two series have in common has one name, and is measured once.
-    jobs = {_job_name(settings, p, row): Job(row, p.settings) for p in varied for row in rows}
+    measured = {
+        _name(settings, p, row): MeasuredRow(row, p.settings) for p in varied for row in rows
+    }
     results = Results(
         path,
         "scale",
-        {**settings.model_dump(), **plan.model_dump(), "series": dict(series)},
+        {**settings.model_dump(), **repetition.model_dump(), "series": dict(series)},
         lambda measurements: _summary(settings, varied, measurements),
+        one_machine=True,
     )
-    measure_in_rounds(jobs, plan, results, observe)
+    measure_in_rounds(measured, repetition, results, observe)
     return results
 
 
@@ -114,7 +123,7 @@ def curves(report: Mapping[str, Any]) -> list[Curve]:
     return found
 
 
-def _points(settings: BenchSettings, series: str, values: Sequence[int]) -> list[Point]:
+def _points(settings: BenchSettings, series: str, values: Sequence[int]) -> list[Varied]:
     if series not in SERIES:
         raise unknown_name("series", series, list(SERIES))
     points = []
@@ -124,18 +133,18 @@ def _points(settings: BenchSettings, series: str, values: Sequence[int]) -> list
             # One path for all: else a step would be dearer for another path, not for more rivals.
             changes["path_candidates"] = min(values)
         varied = validated(BenchSettings, {**settings.model_dump(), **changes}, "the series")
-        points.append(Point(series, value, varied))
+        points.append(Varied(series, value, varied))
     return points
 
 
-def _job_name(settings: BenchSettings, point: Point, row: str) -> str:
+def _name(settings: BenchSettings, point: Varied, row: str) -> str:
     """Return the row, and where the point departs from what is not varied."""
     here, base = point.settings.model_dump(), settings.model_dump()
     return SEPARATOR.join([row, *(f"{k}={v}" for k, v in here.items() if v != base[k])])
 
 
 def _summary(
-    settings: BenchSettings, points: Sequence[Point], measurements: Measurements
+    settings: BenchSettings, points: Sequence[Varied], measurements: Measurements
 ) -> dict[str, Any]:
     found = samples_by_name(measurements)
     rows = dict.fromkeys(name.partition(SEPARATOR)[0] for name in found)
@@ -145,7 +154,7 @@ def _summary(
             {"series": point.series, "value": point.value, "name": row, **figures(found[name])}
             for point in points
             for row in rows
-            if (name := _job_name(settings, point, row)) in found
+            if (name := _name(settings, point, row)) in found
         ],
         "machine": first and first.machine,
     }

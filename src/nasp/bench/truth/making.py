@@ -17,7 +17,7 @@ from lightning_fabric import seed_everything
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.contests.seeds import over_seeds
-from nasp.bench.contests.turns import take_turns
+from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results
 from nasp.bench.steps.measure import machine
 from nasp.complexity import parameter_count
@@ -124,7 +124,7 @@ def make_table(
         name, seed = key.rsplit(" ", 1)
         return train_cell(cells[name], settings, images, int(seed))
 
-    take_turns(wanted, measure, results, observe, group=lambda _: "cell")
+    measure_missing(wanted, measure, results, observe, alike=lambda _: "cell")
     return results
 
 

@@ -1,4 +1,7 @@
-"""Measurements one after the other: what fails or is stopped loses nothing else."""
+"""The loop of every command that measures much: one after the other, each once.
+
+What is measured already is not measured again; what fails or is stopped loses nothing else.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,40 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nasp.bench.results import Results
+from nasp.bench.results import Measurements, Results
 from nasp.errors import NaspError
 from nasp.runs.interruption import Interrupted, Interruption, interruptible
 from nasp.training.events import Measuring, Observer
 
-Measure = Callable[[str, Interruption], Any]
+Measure = Callable[[str, Interruption], dict[str, Any]]
 
 
-def take_turns(
+def measure_missing(
     keys: Sequence[str],
     measure: Measure,
     results: Results,
     observe: Observer,
-    group: Callable[[str], str] = lambda key: key,
+    alike: Callable[[str], str] = lambda key: key,
     is_lost: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Measure all that the results lack.
 
     Args:
         keys: of the measurements, in order.
-        measure: from a key to a JSON value; an `Interrupted` that it raises ends the turns.
-        results: get each value, or why a measurement failed; the others then go on.
+        measure: from a key to a JSON object, which is kept with its ``wall_seconds``; an
+            `Interrupted` that it raises ends the loop.
+        results: get each measurement, or why it failed; the others then go on.
         observe: told before each measurement.
-        group: the name of those that take about as long as this one.
+        alike: the name of those that take about as long as this one.
         is_lost: whether a measurement has become impossible, by a failure of another.
 
     Raises:
+        NaspError: the results' file cannot be written, or takes no figures of this machine.
         Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
-    taken: dict[str, list[float]] = {}
     with interruptible() as interruption:
         while missing := [key for key in results.missing(keys) if not is_lost(key)]:
-            key = missing[0]
-            left = _seconds_left([group(k) for k in missing], taken)
+            key, left = missing[0], seconds_left(missing, results.measurements, alike)
             observe(Measuring(key, len(keys) - len(missing), len(keys), left))
             start = time.monotonic()
             try:
@@ -52,14 +55,19 @@ def take_turns(
             except NaspError as error:
                 results.fail(key, str(error))
                 continue
-            taken.setdefault(group(key), []).append(time.monotonic() - start)
-            results.add(key, value)
+            results.add(key, {**value, "wall_seconds": time.monotonic() - start})
 
 
-def _seconds_left(groups: Sequence[str], taken: dict[str, list[float]]) -> float | None:
-    """Estimate from what others of the same group, or else all, have taken in this call."""
+def seconds_left(
+    missing: Sequence[str], measurements: Measurements, alike: Callable[[str], str]
+) -> float | None:
+    """Estimate from what measurements that are alike, or else all, have taken."""
+    taken: dict[str, list[float]] = {}
+    for key, value in measurements.items():
+        if "wall_seconds" in value:  # files of before lack it
+            taken.setdefault(alike(key), []).append(value["wall_seconds"])
     if not taken:
         return None
     means = {name: statistics.fmean(seconds) for name, seconds in taken.items()}
     overall = statistics.fmean(means.values())
-    return sum(means.get(name, overall) for name in groups)
+    return sum(means.get(alike(key), overall) for key in missing)

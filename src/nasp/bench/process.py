@@ -1,4 +1,7 @@
-"""One measurement in a fresh process: what ran before it, or beside it, leaves no trace in it."""
+"""A function in a fresh process: what ran before it, or beside it, leaves no trace in it.
+
+``python -m nasp.bench.process MODULE:FUNCTION REQUEST`` is the other end (JSON both ways).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from importlib import import_module
+from typing import TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,35 +25,33 @@ POLL_SECONDS = 0.2
 """How often the parent looks whether it was asked to stop."""
 
 
-def ask(
-    module: str,
-    request: BaseModel,
-    answers: type[Answer],
-    threads: int | None,
+def in_fresh_process(
+    function: Callable[[Request], Answer],
+    request: Request,
     interruption: Interruption,
     advice: str,
+    threads: int | None = None,
 ) -> Answer:
-    """Run ``python -m MODULE REQUEST`` and return what it answers.
+    """Call a function in a process of its own.
 
     Args:
-        module: its other end is `answer`.
-        request: what it is asked.
-        answers: the type of what it answers.
-        threads: of torch and OpenMP; None leaves it to them.
+        function: stands in a module; its annotations name the types of request and answer.
+        request: its argument.
         interruption: asked for a stop, the process is ended.
         advice: what the user can do where it failed.
+        threads: of torch and OpenMP; None leaves it to them.
 
     Raises:
-        UsageError: the process ended with exit code 2.
+        UsageError: the function raised one.
         NaspError: it failed.
         Interrupted: a stop was asked for.
     """
     environment = dict(os.environ)
     if threads is not None:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = str(threads)
+        environment.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)))
+    name = f"{function.__module__}:{function.__qualname__}"
     with subprocess.Popen(
-        [sys.executable, "-m", module, request.model_dump_json()],
+        [sys.executable, "-m", "nasp.bench.process", name, request.model_dump_json()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,25 +67,28 @@ def ask(
         last_words = "it was killed, most likely for want of memory"
     if process.returncode != 0:
         raise NaspError(f"The process failed ({last_words}); {advice}.")
+    answers: type[Answer] = get_type_hints(function)["return"]
     try:
         return answers.model_validate_json(output.strip().splitlines()[-1])
-    except (IndexError, ValidationError) as error:
+    except (ValidationError, IndexError) as error:
         raise NaspError("The process gave no result.") from error
 
 
-def answer(text: str, request: type[Request], run: Callable[[Request], BaseModel]) -> int:
-    """Be the other end of `ask`: answer a request on standard output.
+def answer(name: str, request: str) -> int:
+    """Be the other end of `in_fresh_process`: write the function's answer on standard output.
 
     Args:
-        text: the request as JSON.
-        request: its type.
-        run: from the request to the answer.
+        name: ``MODULE:FUNCTION``.
+        request: as JSON.
 
     Returns:
         The exit code; where it is not 0, one sentence stands on standard error.
     """
+    module, _, attribute = name.partition(":")
+    function = getattr(import_module(module), attribute)
+    asked = next(kind for kind in get_type_hints(function).values())
     try:
-        found = run(request.model_validate_json(text))
+        found = function(asked.model_validate_json(request))
     except NaspError as error:
         sys.stderr.write(f"{error}\n")
         return 2 if isinstance(error, UsageError) else 1
@@ -98,3 +103,7 @@ def _communicate(process: subprocess.Popen[str], interruption: Interruption) -> 
         except subprocess.TimeoutExpired:
             if interruption.asked:
                 process.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(answer(*sys.argv[1:]))
