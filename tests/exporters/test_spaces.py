@@ -200,16 +200,6 @@ def test_sources_hold_what_they_use_and_no_more(name: str, folder: Path) -> None
         assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
-@every_space
-def test_what_a_supernet_found_is_written_too(name: str, tmp_path: Path) -> None:
-    space, config = SPACES[name], config_of(name, 0)
-    supernet = Supernet(space.supernet(config), name)
-    network = derive(supernet, random_architecture(space, 1))
-    example = example_of(network, config, tokens=3)
-    assert export(network, tmp_path / "net.py", example=example).difference == 0
-    assert "import nasp" not in (tmp_path / "net.py").read_text()
-
-
 @pytest.mark.parametrize("name", spaces_of("images"))
 def test_partial_channels_are_written_too(name: str, tmp_path: Path) -> None:
     space, config = SPACES[name], NetworkConfig(channels=4, cells=2, partial_channels=2)
