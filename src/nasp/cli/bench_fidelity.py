@@ -13,7 +13,7 @@ from nasp.cli.contest_options import Contest, with_contest
 from nasp.cli.tables import print_table
 
 SMALLEST_P = 1e-6
-"""Below it the tails of the normal approximation, in single precision, say nothing."""
+"""Below it the tails of the normal approximation say nothing."""
 
 EXAMPLES = """
 Examples:

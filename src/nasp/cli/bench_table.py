@@ -94,7 +94,7 @@ def table(
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    from nasp.bench.contests.seeds import over_seeds
+    from nasp.bench.seeds import over_seeds
 
     rows = sorted(report["rows"], key=lambda row: -row["test_accuracy"]["mean"])
     if not rows:

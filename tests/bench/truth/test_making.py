@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from nasp.bench.contests.seeds import over_seeds
 from nasp.bench.truth import making as table
 from nasp.bench.truth.making import TableSettings, make_table
 from nasp.cli import main
@@ -104,10 +103,6 @@ def test_a_cell_that_passes_nothing_on_is_trained_like_all_others() -> None:
     cell = SPACE.parse("|none~0|+|none~0|none~1|")
     found = table.train_cell(cell, TINY, read_images(TINY.data), seed=0)
     assert 8 < found["test_accuracy"] < 12
-
-
-def test_over_one_seed() -> None:
-    assert over_seeds([3.0]) == {"mean": 3.0, "std": 0.0, "best": 3.0, "worst": 3.0, "seeds": [3.0]}
 
 
 @pytest.mark.usefixtures("few_cells")

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torchmetrics.functional.regression import kendall_rank_corrcoef
+from scipy import stats
 
 from nasp.bench.contests.contender import Contender, check_same
 from nasp.bench.contests.fidelity_run import FidelityRequest, FidelitySample, run
 from nasp.bench.contests.quality_settings import QualitySettings
-from nasp.bench.contests.seeds import over_seeds
 from nasp.bench.harness import measure_missing
 from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
+from nasp.bench.seeds import over_seeds
 from nasp.bench.truth.truth import Truth
 from nasp.complexity import parameter_counts
 from nasp.errors import UsageError
@@ -154,15 +154,15 @@ def agreement(shared: Sequence[float | None], table: Sequence[float]) -> Agreeme
 
 
 def kendall(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-    """Return Kendall's τ-b, which heeds ties, and the two-sided p of its normal approximation.
+    """Return Kendall's τ-b, which heeds ties, and its two-sided p.
 
-    Where one of the two has a single value, nothing is ranked: 0 and 1.
+    It is exact for up to 33 values without ties, else of the normal approximation. Where one of
+    the two has a single value, nothing is ranked: 0 and 1.
     """
     if len(set(first)) < 2 or len(set(second)) < 2:
         return 0.0, 1.0
-    one, other = (torch.tensor(values, dtype=torch.float64) for values in (first, second))
-    tau, p = kendall_rank_corrcoef(one, other, variant="b", t_test=True, alternative="two-sided")
-    return tau.item(), p.item()
+    found = stats.kendalltau(first, second)
+    return float(found.statistic), float(found.pvalue)
 
 
 def _summary(

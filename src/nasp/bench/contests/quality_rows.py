@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasp.bench.contests.paired import compare
-from nasp.bench.contests.seeds import over_seeds
 from nasp.bench.results import Measurements
+from nasp.bench.seeds import compare, over_seeds
 from nasp.bench.truth.truth import Truth
 from nasp.complexity import parameter_counts
 from nasp.spaces import find_space

@@ -16,9 +16,9 @@ import torch
 from lightning_fabric import seed_everything
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.bench.contests.seeds import over_seeds
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results
+from nasp.bench.seeds import over_seeds
 from nasp.bench.steps.measure import machine
 from nasp.complexity import parameter_count
 from nasp.domains.images.feed import (

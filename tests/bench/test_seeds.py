@@ -1,4 +1,4 @@
-"""Paired tests against closed forms and brute force."""
+"""Paired tests against closed forms, tables and brute force."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasp.bench.contests.paired import EXACT_UP_TO, compare, permutation_test, t_test
+from nasp.bench.seeds import compare, over_seeds, permutation_test
+
+
+def t_test(differences: list[float]) -> float | None:
+    return compare(differences, [0.0] * len(differences)).p_t
 
 
 def test_t_test_of_two_pairs_is_cauchys() -> None:
@@ -45,11 +49,24 @@ def test_permutation_test_is_brute_force(differences: list[float]) -> None:
 
 
 def test_permutation_test_of_many_pairs() -> None:
-    many = EXACT_UP_TO + 8
+    many = 20
     assert permutation_test([1.0] * many) < 0.001
     balanced = [(-1.0) ** i for i in range(many)]
     assert permutation_test(balanced) == pytest.approx(1.0)
     assert permutation_test([1.0] * many) == permutation_test([1.0] * many)
+
+
+def test_equal_differences_are_equal_whatever_the_rounding() -> None:
+    first, second = [93.1, 91.3, 90.7], [93.0, 91.2, 90.6]
+    assert len({a - b for a, b in zip(first, second, strict=True)}) > 1
+    found = compare(first, second)
+    assert (found.std, found.p_t, found.p_permutation) == (0.0, None, 2 / 2**3)
+    # 0.1 + 0.2 and 0.3 are one sum: of 8 assignments 4 reach it, where 2 would by their bits.
+    assert permutation_test([0.1, 0.2, 0.0]) == permutation_test([1.0, 2.0, 0.0]) == 0.5
+
+
+def test_over_one_seed() -> None:
+    assert over_seeds([3.0]) == {"mean": 3.0, "std": 0.0, "best": 3.0, "worst": 3.0, "seeds": [3.0]}
 
 
 def test_a_comparison() -> None:
