@@ -71,7 +71,7 @@ def invoked(*arguments: str) -> tuple[int, str, list[Any]]:
     seen: list[Any] = []
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich")
 
-    @command(app, FED, examples="\n  demo one --size 3   this\n")
+    @command(FED, examples="\n  demo one --size 3   this\n")
     def one(
         given: Given,
         target: Annotated[str, typer.Argument(help="What.")],
@@ -80,11 +80,13 @@ def invoked(*arguments: str) -> tuple[int, str, list[Any]]:
         """Do one thing."""
         seen.append((given, target, out))
 
-    @command(app, examples="")
+    @command(examples="")
     def another(loud: Annotated[bool, typer.Option(help="Loudly.")] = False) -> None:
         """Do another."""
         seen.append(loud)
 
+    one.add_to(app)
+    another.add_to(app)
     # So wide that nothing is folded.
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "TERM": "dumb"})
     return result.exit_code, re.sub(r"[│╭╮╰╯─]", "", result.output), seen

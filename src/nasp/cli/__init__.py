@@ -8,7 +8,7 @@ import warnings
 
 import typer
 
-from nasp.cli.bench import bench
+from nasp.cli.bench import cost, scale
 from nasp.cli.bench_fidelity import fidelity
 from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
@@ -35,9 +35,14 @@ app.command()(train)
 app.command()(show)
 app.command()(sweep)
 app.command()(export)
-bench.command()(quality)
-bench.command()(fidelity)
-bench.command()(table)
+bench = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Measure what a search costs, beside its rivals, on this machine.",
+)
+for each in (cost, scale, quality, fidelity, table):
+    each.add_to(bench)
 app.add_typer(bench)
 app.callback()(print_version)
 

@@ -35,15 +35,8 @@ SCALE_EXAMPLES = """
   nasp bench scale --series batch=16,64,256 --device cuda --plot batch.svg
 """
 
-bench = typer.Typer(
-    name="bench",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Measure what a search costs, beside its rivals, on this machine.",
-)
 
-
-@command(bench, MEASURED, ROUNDS, examples=COST_EXAMPLES)
+@command(MEASURED, ROUNDS, examples=COST_EXAMPLES)
 def cost(
     given: Given,
     rows: Annotated[
@@ -65,7 +58,7 @@ def cost(
     results.raise_failures()
 
 
-@command(bench, MEASURED, ROUNDS, examples=SCALE_EXAMPLES)
+@command(MEASURED, ROUNDS, examples=SCALE_EXAMPLES)
 def scale(
     given: Given,
     series: Annotated[

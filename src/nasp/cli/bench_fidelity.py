@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.contest_options import Contest, with_contest
+from nasp.cli.contest import CONTESTANTS, Contestants
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import CONTEST, CONTEST_DATA, EPOCHS
 from nasp.cli.tables import print_table
 
 SMALLEST_P = 1e-6
 """Below it the tails of the normal approximation say nothing."""
 
 EXAMPLES = """
-Examples:
-
   nasp bench fidelity                             nasp and random-sharing, the embedded table
 
   nasp bench fidelity --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
@@ -25,9 +25,9 @@ Examples:
 """
 
 
-@with_contest
+@command(CONTESTANTS, CONTEST_DATA, CONTEST, EPOCHS, examples=EXAMPLES)
 def fidelity(
-    contest: Contest,
+    given: Given,
     samples: Annotated[
         int, typer.Option(min=10, help="Cells, drawn uniformly; all of a space with fewer.")
     ] = 200,
@@ -51,11 +51,12 @@ def fidelity(
 
     if plot is not None:
         check_plot(plot)
-    contenders = contest.who(DEFAULT_STRATEGIES)
-    settings, truth = contest.where(o.given(epochs=contest.epochs))
+    who = Contestants(**given["contestants"])
+    contenders = who.contenders(DEFAULT_STRATEGIES)
+    settings, truth = who.settings(given)
     with Watch() as watch:
         results = measure_fidelity(
-            settings, contenders, contest.seeds, samples, batches, truth, json_file, watch
+            settings, contenders, who.all_seeds(), samples, batches, truth, json_file, watch
         )
     report = results.report()
     if plot is not None and report["rows"]:
@@ -120,6 +121,3 @@ def _mean(spread: Mapping[str, Any]) -> str:
 
 def _chance(p: float) -> str:
     return f"{p:.2g}" if p >= SMALLEST_P else f"< {SMALLEST_P:g}"
-
-
-fidelity.__doc__ = f"{fidelity.__doc__}\n{EXAMPLES}"

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.contest_options import Contest, with_contest
+from nasp.cli.contest import CONTESTANTS, Contestants
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import BUDGET, CONTEST, CONTEST_DATA
 
 EXAMPLES = """
-Examples:
-
   nasp bench quality                              the embedded table: minutes
 
   nasp bench quality --strategies nasp,darts --contender "bold=nasp settings.lr=0.01" --seeds 5
@@ -23,22 +23,9 @@ Examples:
 """
 
 
-@with_contest
+@command(CONTESTANTS, CONTEST_DATA, CONTEST, BUDGET, examples=EXAMPLES)
 def quality(
-    contest: Contest,
-    seconds: Annotated[
-        float | None,
-        typer.Option(min=0.1, help="Instead of --epochs: what search and selection may take."),
-    ] = None,
-    epoch_steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Steps of an epoch, so that --seconds are met finely; default a pass."
-        ),
-    ] = None,
-    clock: Annotated[
-        str, typer.Option(help="Which seconds: wall, or cpu (where a machine is shared).")
-    ] = "wall",
+    given: Given,
     reference: Annotated[
         str, typer.Option(help="The contender that all others are compared with, seed by seed.")
     ] = "nasp",
@@ -60,19 +47,15 @@ def quality(
 
     if plot is not None:
         check_plot(plot)
-    contenders = contest.who(DEFAULT_STRATEGIES)
-    settings, truth = contest.where(
-        o.given(epochs=contest.epochs, seconds=seconds, epoch_steps=epoch_steps, clock=clock)
-    )
+    who = Contestants(**given["contestants"])
+    contenders = who.contenders(DEFAULT_STRATEGIES)
+    settings, truth = who.settings(given)
     with Watch() as watch:
         results = measure_quality(
-            settings, contenders, contest.seeds, truth, reference, json_file, watch
+            settings, contenders, who.all_seeds(), truth, reference, json_file, watch
         )
     report = results.report()
     if plot is not None and report["rows"]:
         draw_quality(report, settings.budget.clock, plot, [each.label for each in contenders])
     show_quality(report)
     results.raise_failures()
-
-
-quality.__doc__ = f"{quality.__doc__}\n{EXAMPLES}"

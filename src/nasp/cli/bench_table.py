@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nasp.cli import options as o
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import TABLE, TABLE_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EXAMPLES = """
-Examples:
-
   nasp bench table --json table.json              125 cells on the embedded digits, 3 seeds
 
   nasp bench table --data fashion-mnist --seeds 1 --json fashion.json
 """
 
 
+@command(TABLE_DATA, TABLE, examples=EXAMPLES)
 def table(
-    data: Annotated[
-        str, typer.Option(help="digits, cifar10, cifar100, fashion-mnist or folder:DIR.")
-    ] = "digits",
-    space: Annotated[
-        str, typer.Option(help="A space in which every edge survives.")
-    ] = "nasbench201-3",
+    given: Given,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell.")] = 3,
-    channels: o.Channels = None,
-    cells: o.Cells = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    subset: Annotated[
-        int | None, typer.Option(min=1, help="Use only this many training images.")
-    ] = None,
-    lr: o.Lr = None,
-    weight_decay: o.WeightDecay = None,
-    data_dir: o.DataDir = None,
-    image_size: o.ImageSize = None,
-    workers: o.Workers = 2,
-    device: o.Device = "auto",
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="The file that keeps the table; the same call goes on there."),
-    ] = None,
+    json_file: o.KeptFile = None,
 ) -> None:
     """Train every cell of a small space from scratch: its true accuracies, seed by seed.
 
@@ -58,34 +37,10 @@ def table(
     from nasp.errors import validated
     from nasp.training.events import nobody
 
-    defaults = table_defaults(data)
-    given = {
-        **defaults,
-        **o.given(channels=channels, epochs=epochs, batch_size=batch_size, subset=subset),
-    }
-    fed = validated(
-        DataConfig,
-        o.given(
-            name=data,
-            root=data_dir,
-            image_size=image_size,
-            workers=workers,
-            batch_size=given.pop("batch_size"),
-            subset=given.pop("subset"),
-        ),
-        "the data",
-    )
-    settings = validated(
-        TableSettings,
-        {
-            "data": fed,
-            "space": space,
-            "device": device,
-            **given,
-            **o.given(cells=cells, lr=lr, weight_decay=weight_decay),
-        },
-        "the table",
-    )
+    defaults = table_defaults(given["data"].setdefault("name", "digits"))
+    fed = {name: defaults.pop(name) for name in ("batch_size", "subset")} | given["data"]
+    data = validated(DataConfig, fed, "the data")
+    settings = validated(TableSettings, {"data": data, **defaults, **given["table"]}, "the table")
     with Watch() as watch:
         # Hundreds of short trainings: a line each is of use to nobody.
         results = make_table(settings, seeds, json_file, watch if watch.live else nobody)
@@ -109,6 +64,3 @@ def _show(report: Mapping[str, Any]) -> None:
         f" worst {cells['worst']:.2f}; std between cells {cells['std']:.2f}"
         + (f", of one cell over seeds {noise:.2f}" if seeds > 1 else "")
     )
-
-
-table.__doc__ = f"{table.__doc__}\n{EXAMPLES}"

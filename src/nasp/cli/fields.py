@@ -76,7 +76,7 @@ class Section:
             help=_help(name, having),
             min=_bound(info, "ge"),
             max=_bound(info, "le"),
-            metavar="NAME=VALUE" if type_ == list[str] else None,
+            metavar="NAME=VALUE" if type_ == list[str] != info.annotation else None,
             show_default=True if said is None else said,
             rich_help_panel=None if first in having else f"Options for {next(iter(having))}",
         )
@@ -95,38 +95,44 @@ class _Option(NamedTuple):
     parameter: inspect.Parameter
 
 
-def command(
-    app: typer.Typer, *sections: Section, examples: str
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command; where there are sections, it takes a `Given` first.
+@dataclass(frozen=True)
+class Command:
+    """A function that is a command; made by `command`."""
 
-    Args:
-        app: gets the command, by the function's name.
-        sections: whose fields are options before the function's own.
-        examples: what ``--help`` shows below the function's docstring.
-    """
+    function: Callable[..., None]
+    sections: Sequence[Section]
+    examples: str
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        about = f"{inspect.getdoc(function)}\n\nExamples:\n{examples}"
+    def add_to(self, app: typer.Typer) -> None:
+        """Give the command to an app, under the function's name."""
+        name = self.function.__name__
+        about = f"{inspect.getdoc(self.function)}\n\nExamples:\n{self.examples}"
 
         @cache
         def whole() -> Any:
             alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-            alone.command(function.__name__, help=about)(_with_options(function, sections))
+            alone.command(name, help=about)(_with_options(self.function, self.sections))
             return typer.main.get_command(alone)
 
-        class Outlined(TyperCommand):
+        class Outline(TyperCommand):
             """What the list of commands shows; the command itself takes over when it is run."""
 
             def make_context(self, *args: Any, **extra: Any) -> Any:
                 return whole().make_context(*args, **extra)
 
-        def outline() -> None: ...
+        def nothing() -> None: ...
 
-        app.command(function.__name__, help=about, cls=Outlined)(outline)
-        return function
+        app.command(name, help=about, cls=Outline)(nothing)
 
-    return decorate
+
+def command(*sections: Section, examples: str) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a command; where there are sections, it takes a `Given` first.
+
+    Args:
+        sections: whose fields are options before the function's own.
+        examples: what ``--help`` shows below the function's docstring.
+    """
+    return lambda function: Command(function, sections, examples)
 
 
 def _with_options(function: Callable[..., None], sections: Sequence[Section]) -> Any:

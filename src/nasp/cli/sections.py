@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasp.cli.fields import Classes, Section
+from nasp.cli.fields import BY_DATA, Classes, Section
 
 
 def _measured() -> Classes:
@@ -17,5 +17,53 @@ def _repetition() -> Classes:
     return {"": Repetition}
 
 
+def _images() -> Classes:
+    from nasp.domains.images.feed import DataConfig
+
+    return {"images": DataConfig}
+
+
+def _cells_of_a_table() -> Classes:
+    from nasp.bench.truth.making import TableSettings
+
+    return {"": TableSettings}
+
+
+def _budget() -> Classes:
+    from nasp.bench.contests.budget import Budget
+
+    return {"": Budget}
+
+
+def _contest() -> Classes:
+    from nasp.bench.contests.quality_settings import QualitySettings
+
+    return {"": QualitySettings}
+
+
+DATA_FLAGS = {"name": "data", "root": "data-dir"}
+
 MEASURED = Section("settings", _measured, but=["path_candidates"])
 ROUNDS = Section("repetition", _repetition)
+
+TABLE_DATA = Section(
+    "data",
+    _images,
+    flags=DATA_FLAGS,
+    defaults={"name": "digits", "batch_size": BY_DATA, "subset": BY_DATA},
+)
+TABLE = Section(
+    "table", _cells_of_a_table, but=["data"], defaults={"channels": BY_DATA, "epochs": BY_DATA}
+)
+
+CONTEST_DATA = Section(
+    "data", _images, flags=DATA_FLAGS, defaults={"name": "the table's", "batch_size": BY_DATA}
+)
+CONTEST = Section(
+    "contest",
+    _contest,
+    only=["channels", "cells", "threads", "device"],
+    defaults={"channels": "the table's", "cells": "the table's"},
+)
+EPOCHS = Section("budget", _budget, only=["epochs"])
+BUDGET = Section("budget", _budget)

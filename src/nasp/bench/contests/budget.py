@@ -10,22 +10,20 @@ from nasp.runs.clock import Clock
 
 
 class Budget(BaseModel):
-    """What all contenders have alike.
+    """What all contenders have alike."""
 
-    Attributes:
-        epochs: of the search; a selection comes on top.
-        seconds: instead of epochs: of search and selection together.
-        epoch_steps: steps of an epoch of the search; None: a pass over the weights' batches.
-        clock: by which they are counted: ``"wall"``, or ``"cpu"``, the time that the process's
-            threads spent on a processor, which other work on the machine hardly moves.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     epochs: int | None = Field(None, ge=1)
+    """Epochs of each search; a selection comes on top; default those of a search on these data."""
     seconds: float | None = Field(None, gt=0)
+    """Instead of epochs: what search and selection together may take."""
     epoch_steps: int | None = Field(None, ge=1)
+    """Steps of an epoch of the search, so that seconds are met finely; default a pass over the
+    weights' batches."""
     clock: Clock = "wall"
+    """Which seconds: wall, or cpu, the time that the process's threads spent on a processor,
+    which other work on the machine hardly moves."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Budget:

@@ -17,27 +17,24 @@ from nasp.jobs.plans import search_job
 
 
 class QualitySettings(BaseModel):
-    """What all contenders have alike.
+    """What all contenders have alike."""
 
-    Attributes:
-        data: fields of `DataConfig`.
-        space: the table's search space.
-        channels: channels of the first cell.
-        cells: see `NetworkConfig`.
-        budget: how long each may search.
-        threads: of torch; None leaves them to it.
-        device: ``"auto"`` is an accelerator if there is one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data: dict[str, Any]
+    """Fields of `DataConfig`."""
     space: str
+    """The table's search space."""
     channels: int = Field(16, ge=1)
+    """Channels of the first cell."""
     cells: int = Field(1, ge=1)
+    """Cells in all; in nasbench201 cells a stage, of three."""
     budget: Budget
+    """How long each may search."""
     threads: int | None = Field(None, ge=1)
+    """Threads of torch; default its own."""
     device: str = "auto"
+    """auto (an accelerator if there is one), cpu, cuda or mps."""
 
     def job(self, contender: Contender, seed: int, epochs: int, selection_epochs: int) -> SearchJob:
         """Return a contender's search.

@@ -56,30 +56,27 @@ def table_defaults(data: str) -> dict[str, Any]:
 
 
 class TableSettings(BaseModel):
-    """How each cell of a space is trained.
+    """How each cell of a space is trained."""
 
-    Attributes:
-        data: the images; with a `subset`, each seed draws its own, and all cells of one seed
-            train on the same.
-        space: a search space in which every edge survives.
-        channels: channels of the first cell.
-        cells: cells in all; in ``nasbench201`` and ``nasbench201-3`` cells a stage.
-        epochs: passes over the training images.
-        lr: learning rate at the start, falling to 0 along a cosine.
-        weight_decay: on the weights.
-        device: ``"auto"`` is an accelerator if there is one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data: DataConfig
+    """The images; with a subset, each seed draws its own, and all cells of one seed train on the
+    same."""
     space: str = SPACE
+    """A search space in which every edge survives."""
     channels: int = Field(8, ge=1)
+    """Channels of the first cell."""
     cells: int = Field(1, ge=1)
+    """Cells in all; in nasbench201 cells a stage, of three."""
     epochs: int = Field(5, ge=1)
+    """Passes over the training images."""
     lr: float = Field(0.05, gt=0)
+    """Learning rate at the start, falling to 0 along a cosine."""
     weight_decay: float = Field(5e-4, ge=0)
+    """Weight decay of the weights."""
     device: str = "auto"
+    """auto (an accelerator if there is one), cpu, cuda or mps."""
 
 
 def make_table(
