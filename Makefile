@@ -11,10 +11,10 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test test-cuda lint format clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
 
 install: $(VENV)/.installed  ## install the command: .venv/bin/nasp
 	@echo "Installed: $(BIN)/nasp"
@@ -24,6 +24,9 @@ demo: $(VENV)/.installed  ## search on the embedded digits, train the result and
 
 test: $(VENV)/.installed-dev  ## run every test, the slow ones too
 	$(ONE_THREAD) $(BIN)/pytest $(PYTEST_ARGS)
+
+test-cuda: $(VENV)/.installed-dev  ## run what needs a GPU; where there is none, say so
+	$(BIN)/pytest -m cuda -rs -n 4
 
 lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(BIN)/ruff check .

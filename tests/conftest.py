@@ -1,4 +1,9 @@
-"""What every test shares: one thread, one seed, hypothesis without a clock."""
+"""What every test shares: one thread, one seed, hypothesis without a clock; on which device.
+
+Tests without the marker `cuda` see no GPU, nor do the commands they start: they have the same
+bits on every machine. Those with it take their device from the fixture `device`, a GPU, and are
+skipped where there is none; NASP_TEST_DEVICE=cpu runs them on a CPU all the same, as a rehearsal.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,11 @@ import random
 import pytest
 import torch
 from hypothesis import register_random, settings
+
+DEVICE = os.environ.get("NASP_TEST_DEVICE", "cuda")
+HAS_GPU = torch.cuda.is_available()
+if HAS_GPU:
+    torch.cuda.init()  # before a test hides the GPU: the driver looks for it once
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
@@ -27,6 +37,30 @@ class TorchRandom:
 
 TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference
 register_random(TORCH_RANDOM)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if HAS_GPU or DEVICE == "cpu":
+        return
+    for item in items:
+        if item.get_closest_marker("cuda") is not None:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and there is none"))
+
+
+@pytest.fixture
+def device() -> str:
+    """Return the name of the device that tests marked `cuda` are about."""
+    return DEVICE
+
+
+@pytest.fixture(autouse=True)
+def _hidden_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the GPU from every test that is not about it."""
+    if request.node.get_closest_marker("cuda") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
-from nasp.training.recipe import Recipe
+from nasp.training.recipe import Recipe, computing_as_set
 from nasp.training.stream import Stream, epoch_length
 from nasp.training.supervised import Supervised
 from nasp.training.task import Batch, Metrics, Task
@@ -125,6 +125,7 @@ def search(
 _CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
 
 
+@computing_as_set
 def run_search(
     supernet: Supernet,
     train_loader: Iterable[Batch],

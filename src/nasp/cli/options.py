@@ -35,7 +35,14 @@ ImageSize = Annotated[
 Lr = Annotated[float | None, typer.Option(help="Learning rate of the weights at the start.")]
 WeightDecay = Annotated[float | None, typer.Option(min=0, help="Weight decay of the weights.")]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes the run on one machine.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic/--fast",
+        help="On a CUDA device: one seed, one run, or whatever is fastest.",
+    ),
+]
 Precision = Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed or 64-true.")]
 Accumulate = Annotated[
     int, typer.Option(min=1, help="Parts a batch is split into, to save memory.")

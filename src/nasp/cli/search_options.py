@@ -116,6 +116,7 @@ def asked_search(
     accumulate: o.Accumulate = 1,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    deterministic: o.Deterministic = True,
     precision: o.Precision = "32-true",
     minutes: o.Minutes = 5.0,
 ) -> dict[str, Any]:
@@ -148,6 +149,7 @@ def asked_search(
             seed=seed,
             accumulate=accumulate,
             device=device,
+            deterministic=deterministic,
             precision=precision,
             checkpoint_minutes=minutes,
         ),

@@ -96,6 +96,7 @@ def train(
         int | None, typer.Option(min=0, help="Fixes the run; default that of the search.")
     ] = None,
     device: o.Device = "auto",
+    deterministic: o.Deterministic = True,
     precision: o.Precision = "32-true",
     minutes: o.Minutes = 5.0,
     out: o.Out = None,
@@ -137,6 +138,7 @@ def train(
             accumulate=accumulate,
             seed=seed,
             device=device,
+            deterministic=deterministic,
             precision=precision,
             checkpoint_minutes=minutes,
         ),

@@ -32,8 +32,8 @@ from nasp.spaces.recurrent import RECURRENT, LanguageConfig
 from nasp.spaces.sampling import random_architecture
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
+from nasp.training.device import make_fabric
 from nasp.training.events import Noted, Observer, nobody
-from nasp.training.learner import make_fabric
 from nasp.training.train import Trained, train
 
 

@@ -134,20 +134,6 @@ class Learner:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Return Lightning Fabric for one device.
-
-    Raises:
-        UsageError: the machine has no such device, or it cannot compute in this precision.
-    """
-    try:
-        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
-    except Exception as error:
-        raise UsageError(
-            f"Cannot use device '{device}' with precision '{precision}': {error}"
-        ) from error
-
-
 def gradient_of(leaf: Tensor) -> Tensor:
     """Return the leaf's gradient: zeros where no path leads from it to the loss."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from nasp.training.learner import Learner, make_fabric
+from nasp.training.device import DeviceName, computing, make_fabric
+from nasp.training.learner import Learner
 from nasp.training.task import Task
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class Descent(BaseModel):
@@ -30,8 +35,11 @@ class Descent(BaseModel):
     """Parts a batch is split into, to save memory."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Fixes the run on one machine."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """auto (an accelerator if there is one), cpu, cuda or mps."""
+    device: DeviceName = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    deterministic: bool = True
+    """On a CUDA device, take only algorithms that repeat themselves, so that a seed fixes the run;
+    False takes the fastest."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     """32-true, bf16-mixed, 16-mixed or 64-true, as Lightning Fabric calls them."""
     checkpoint_minutes: float = Field(5.0, gt=0)
@@ -58,6 +66,21 @@ class Descent(BaseModel):
             clip=self.clip,
             accumulate=self.accumulate,
         )
+
+
+def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make a function, one of whose arguments is a `Descent`, compute as that one says.
+
+    See `nasp.training.device.computing`.
+    """
+
+    @wraps(function)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        settings = next(a for a in (*args, *kwargs.values()) if isinstance(a, Descent))
+        with computing(settings.device, settings.deterministic):
+            return function(*args, **kwargs)
+
+    return run
 
 
 class Recipe(Descent):

@@ -17,6 +17,7 @@ from nasp.training.events import Observer, nobody
 from nasp.training.learner import Learner
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
+from nasp.training.recipe import computing_as_set
 from nasp.training.stream import Stream, epoch_length
 from nasp.training.task import Batch, Figure, MeasuredTask, Task
 
@@ -120,6 +121,7 @@ class Trained:
         return self.metrics[-1]
 
 
+@computing_as_set
 def train(
     network: nn.Module,
     train_loader: Iterable[Batch],

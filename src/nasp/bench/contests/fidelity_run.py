@@ -14,8 +14,8 @@ from nasp.domains.images.feed import read_images, selection_loader
 from nasp.domains.images.task import ImageClassification
 from nasp.jobs.jobs import SearchJob, search_images
 from nasp.spaces import find_space
+from nasp.training.device import make_fabric
 from nasp.training.events import nobody
-from nasp.training.learner import make_fabric
 from nasp.training.stream import SamePass
 
 

@@ -21,8 +21,8 @@ from nasp.domains.images.image_set import ImageSet
 from nasp.domains.images.task import ImageClassification
 from nasp.jobs.jobs import SearchJob, search_images
 from nasp.supernet.derive import derive
+from nasp.training.device import make_fabric
 from nasp.training.events import EpochEnded, Event, Started, Stepped
-from nasp.training.learner import make_fabric
 
 SEARCH = "epoch"
 """The phase of the search itself, as its loop calls it."""

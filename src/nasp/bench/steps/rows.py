@@ -19,7 +19,8 @@ from nasp.strategies import Horizon, Problem, find_strategy, make_strategy, stra
 from nasp.strategies.nasp import PAPER
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
-from nasp.training.learner import Learner, make_fabric
+from nasp.training.device import make_fabric
+from nasp.training.learner import Learner
 
 FLOOR = "floor"
 """Two training steps of the path alone: the plain network that `nasp.supernet.derive` makes of it.

@@ -35,8 +35,8 @@ from nasp.runs.interruption import Interruption
 from nasp.spaces import find_space
 from nasp.spaces.sampling import all_architectures
 from nasp.supernet.architecture import Architecture
+from nasp.training.device import make_fabric
 from nasp.training.events import Observer
-from nasp.training.learner import make_fabric
 from nasp.training.train import train
 
 BENCH = "table"

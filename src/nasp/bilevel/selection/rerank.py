@@ -10,8 +10,8 @@ from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
+from nasp.training.device import make_fabric
 from nasp.training.events import Observer
-from nasp.training.learner import make_fabric
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.recipe import Recipe

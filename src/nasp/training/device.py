@@ -1,0 +1,137 @@
+"""The device that a network computes on: found by its name, and made to repeat itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import AfterValidator
+
+from nasp.errors import UsageError
+
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""cuBLAS reads it once, when it starts: with a value as below its products repeat themselves."""
+
+
+def _known(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError(f"there is no device '{name}': give auto, cpu, cuda, cuda:1 or mps")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(_known)]
+"""``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``."""
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of that name; a CUDA device with its number.
+
+    Raises:
+        UsageError: the machine has no such device.
+    """
+    if name == "auto":
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    kind, _, number = name.partition(":")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) < count:
+            return torch.device(kind, int(number or 0))
+        has = f"has {count} of them, from cuda:0 on" if count else "shows torch no CUDA GPU"
+        raise UsageError(f"There is no device '{name}': this machine {has}; give one, or cpu.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("There is no device 'mps': this machine has no Apple GPU; give cpu.")
+    return torch.device(kind)
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return Lightning Fabric for one device.
+
+    Raises:
+        UsageError: the machine has no such device, or it cannot compute in this precision.
+    """
+    found = find_device(device)
+    devices = 1 if found.index is None else [found.index]
+    try:
+        with _without_hints():
+            return Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
+    except Exception as error:
+        raise UsageError(
+            f"Cannot use device '{device}' with precision '{precision}': {error}"
+        ) from error
+
+
+@contextmanager
+def computing(device: str, deterministic: bool) -> Iterator[None]:
+    """Compute so that a seed means one run; torch's own settings are put back at the end.
+
+    On a CUDA device `deterministic` lets torch take only algorithms that repeat themselves, and
+    refuse what has none: a warning would leave a run that cannot be had again. Otherwise cuDNN
+    times its algorithms and takes the fastest. TF32 stays as the caller, or torch, has it: in
+    convolutions, not in matrix products. Other devices repeat themselves as they are.
+
+    The environment variable `CUBLAS_WORKSPACE_CONFIG` is set where it is not, and stays: cuBLAS
+    reads it when the process first uses it.
+
+    Raises:
+        UsageError: there is no such device, or an operation cannot repeat itself.
+    """
+    found = find_device(device)
+    if found.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(found), _algorithms(deterministic):
+        yield
+
+
+@contextmanager
+def _algorithms(deterministic: bool) -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    filling: Any = torch.utils.deterministic
+    mode = torch.get_deterministic_debug_mode()
+    before = cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory
+    if deterministic:
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
+        torch.set_deterministic_debug_mode("error")
+        # Else torch writes over every fresh tensor, a kernel each: nothing here reads one unset.
+        filling.fill_uninitialized_memory = False
+    cudnn.deterministic = deterministic or cudnn.deterministic
+    cudnn.benchmark = not cudnn.deterministic
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise UsageError(_cannot_repeat(str(error))) from error
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory = before
+
+
+def _cannot_repeat(message: str) -> str:
+    way_out = "deterministic=False (--fast), with which two runs of one seed may differ"
+    if CUBLAS_WORKSPACE in message:
+        return (
+            "cuBLAS cannot repeat itself as this process started it: set"
+            f" {CUBLAS_WORKSPACE}=:4096:8 before Python starts, or give {way_out}."
+        )
+    operation = message.split(" does not have")[0].split()[-1]
+    return f"'{operation}' has no form on this GPU that repeats itself: give {way_out}."
+
+
+@contextmanager
+def _without_hints() -> Iterator[None]:
+    # Fabric tells everyone with Tensor Cores about a setting that is the caller's to choose.
+    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,120 @@
+"""Every strategy takes its steps on every space on a GPU, and repeats itself there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nasp.spaces import SPACES
+from nasp.strategies import STRATEGIES
+from nasp.strategies.nasp import PAPER
+from nasp.supernet.architecture import Architecture
+
+pytestmark = pytest.mark.cuda
+
+Make = Callable[..., Any]
+GRADIENTS = ("probe", "probe-unfused", "plain")
+
+
+def moving(strategy: str) -> dict[str, Any]:
+    """Return settings with which it moves its alphas from the first step on."""
+    if strategy == "nasp":
+        return dict(PAPER)
+    fields = STRATEGIES[strategy].config.model_fields
+    short = {"warmup_epochs": 0, "rest": 0, "samples": 3}
+    return {name: value for name, value in short.items() if name in fields}
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def precisions() -> list[Any]:
+    every = [
+        (s, p) for p in ("32-true", "bf16-mixed") for s, r in STRATEGIES.items() if r.iterative
+    ]
+    every += [(s, "32-true") for s, r in STRATEGIES.items() if not r.iterative]
+    return [*every, *((s, "16-mixed") for s in ("nasp", "darts", "darts-second-order", "gdas"))]
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize(("strategy", "precision"), precisions())
+def test_steps(strategy: str, precision: str, space: str, make: Make) -> None:
+    steps = make(space, strategy, precision, options=moving(strategy))
+    before = steps.tensors()
+    seen = steps.iterate(0, 2, weights=STRATEGIES[strategy].iterative)
+    assert isinstance(seen[-1], Architecture)
+    figures = [figure for metrics in seen[:-1] if metrics for figure in metrics.values()]
+    assert torch.tensor(figures, dtype=torch.float64).isfinite().all()
+    after = steps.tensors()
+    for name, tensor in after.items():
+        assert tensor.isfinite().all(), name
+    if STRATEGIES[strategy].iterative:
+        moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+        assert any(name.startswith("network.") for name in moved)
+        if strategy != "random-sharing":
+            assert any("alphas" in name for name in moved)
+
+
+@pytest.mark.parametrize("strategy", [n for n, r in STRATEGIES.items() if r.iterative])
+def test_resumed_steps_go_on_to_the_same_bits(strategy: str, make: Make) -> None:
+    whole = make("nasbench201-3", strategy)
+    whole.iterate(0, 3)
+    resumed = make("nasbench201-3", strategy, seed=99)
+    resumed.load(whole.saved())
+    assert whole.iterate(3, 7) == resumed.iterate(3, 7)
+    assert_same(whole.tensors(), resumed.tensors())
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("space", SPACES)
+def test_the_same_seed_gives_the_same_bits(space: str, precision: str, make: Make) -> None:
+    one, other = (make(space, "nasp", precision, options=dict(PAPER)) for _ in range(2))
+    assert one.iterate(0, 4) == other.iterate(0, 4)
+    assert_same(one.tensors(), other.tensors())
+
+
+def gradients(steps: Any) -> dict[str, Tensor]:
+    """Return what an A step leaves in the alphas' ``.grad``, in float64 on the CPU."""
+    steps.iterate(0, 1, weights=False)
+    found = steps.supernet.alphas.items()
+    return {name: a.grad.detach().cpu().double() for name, a in found if a.grad is not None}
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_probe_equals_the_plain_graph(space: str, make: Make) -> None:
+    options = [{**PAPER, "gradient": gradient} for gradient in GRADIENTS]
+    fused, unfused, plain = (gradients(make(space, "nasp", "64-true", options=o)) for o in options)
+    assert plain
+    for name, expected in plain.items():
+        torch.testing.assert_close(fused[name], expected, rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(unfused[name], expected, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_probe_of_the_gpu_equals_that_of_the_cpu(space: str, make: Make) -> None:
+    from .conftest import Steps
+
+    steps = [make(space, "nasp", "64-true", options=dict(PAPER))]
+    steps.append(Steps("cpu", space, "nasp", "64-true", options=dict(PAPER)))
+    found, expected = map(gradients, steps)
+    assert expected
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("space", SPACES)
+def test_the_probe_in_lower_precision(space: str, precision: str, make: Make) -> None:
+    exact = gradients(make(space, "nasp", "64-true", options=dict(PAPER)))
+    found = gradients(make(space, "nasp", precision, options=dict(PAPER)))
+    # Convolutions have TF32's ten bits of mantissa or bfloat16's seven, and there are dozens.
+    tolerance = 0.02 if precision == "32-true" else 0.2
+    for name, gradient in exact.items():
+        assert (found[name] - gradient).norm() <= tolerance * gradient.norm(), name
