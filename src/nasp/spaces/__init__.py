@@ -10,7 +10,14 @@ from nasp.spaces.darts import DARTS
 from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
-from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Space, Wire
+from nasp.spaces.space import (
+    DataKind,
+    NetworkConfig,
+    NotationError,
+    Space,
+    Wire,
+    checked_edges,
+)
 
 __all__ = [
     "SPACES",
@@ -20,6 +27,7 @@ __all__ = [
     "NotationError",
     "Space",
     "Wire",
+    "checked_edges",
     "find_space",
     "space_names",
     "spaces_of",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from nasp.errors import UsageError, unknown_name
+from nasp.errors import UsageError
 from nasp.spaces.cell import (
     INPUTS,
     KINDS,
@@ -24,7 +24,7 @@ from nasp.spaces.cell import (
 )
 from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.operations import Candidate, derived, on_edge, pick
-from nasp.spaces.space import DataKind, NetworkConfig, Wire
+from nasp.spaces.space import DataKind, NetworkConfig, Wire, checked_edges
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
 
@@ -146,38 +146,23 @@ class CellSpace:
 
     def _kept(self, architecture: Architecture) -> dict[str, list[list[tuple[str, int]]]]:
         """Return, for each kind and node, the candidates and sources of its surviving edges."""
-        if architecture.space != self.name:
-            raise UsageError(
-                f"The architecture is of space '{architecture.space}', not of '{self.name}'."
-            )
-        kept: dict[str, list[list[tuple[str, int]]]] = {kind: [] for kind in KINDS}
-        known = set()
+        places = [
+            (k, n, source) for k in KINDS for n in range(NODES) for source in range(INPUTS + n)
+        ]
+        table = {edge_name(*place): self._candidates(place[0]) for place in places}
+        chosen = checked_edges(architecture, self.name, table)
+        kept: dict[str, list[list[tuple[str, int]]]] = {}
         for kind in KINDS:
+            kept[kind] = []
             for node in range(NODES):
-                pairs = []
-                for source in range(INPUTS + node):
-                    edge = edge_name(kind, node, source)
-                    known.add(edge)
-                    if edge not in architecture.edges:
-                        raise UsageError(f"The architecture lacks the edge '{edge}'.")
-                    name = architecture[edge]
-                    if name is None:
-                        continue
-                    if name not in self._candidates(kind):
-                        raise unknown_name(
-                            f"candidate operation on edge '{edge}' of space '{self.name}'",
-                            name,
-                            list(self._candidates(kind)),
-                        )
-                    pairs.append((name, source))
-                if len(pairs) != KEEP:
+                ends = [(chosen[edge_name(kind, node, s)], s) for s in range(INPUTS + node)]
+                on = [(name, source) for name, source in ends if name is not None]
+                if len(on) != KEEP:
                     raise UsageError(
-                        f"The architecture has {len(pairs)} edges at {kind} node {node}: exactly "
+                        f"The architecture has {len(on)} edges at {kind} node {node}: exactly "
                         f"{KEEP} must survive there."
                     )
-                kept[kind].append(pairs)
-        if extra := sorted(architecture.edges.keys() - known):
-            raise UsageError(f"Space '{self.name}' has no edge '{extra[0]}'.")
+                kept[kind].append(on)
         return kept
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from nasp.errors import UsageError, unknown_name
+from nasp.errors import UsageError
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import Candidate, derived, on_edge, pick, relu_conv_bn
-from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Wire
+from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Wire, checked_edges
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice
 
@@ -174,21 +174,12 @@ class NASBench201:
 
     def _names(self, architecture: Architecture) -> list[str]:
         """Return the candidate of each edge, in the order of `dense_edges`."""
-        if architecture.space != self.name:
-            raise UsageError(
-                f"The architecture is of space '{architecture.space}', not of '{self.name}'."
-            )
-        expected = [f"cell/{index}" for index in range(len(dense_edges(self.nodes)))]
-        if extra := sorted(architecture.edges.keys() - set(expected)):
-            raise UsageError(f"Space '{self.name}' has no edge '{extra[0]}'.")
+        edges = [f"cell/{index}" for index in range(len(dense_edges(self.nodes)))]
+        table = dict.fromkeys(edges, self.candidates)
         names = []
-        for edge in expected:
-            name = architecture.edges.get(edge)
+        for edge, name in checked_edges(architecture, self.name, table).items():
             if name is None:
                 raise UsageError(f"The architecture lacks the edge '{edge}'.")
-            if name not in self.candidates:
-                kind = f"candidate operation on edge '{edge}' of space '{self.name}'"
-                raise unknown_name(kind, name, list(self.candidates))
             names.append(name)
         return names
 

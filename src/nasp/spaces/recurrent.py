@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.errors import UsageError, unknown_name
+from nasp.errors import UsageError
 from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.language_model import Dropouts, LanguageModel
 from nasp.spaces.recurrent_cell import OPERATIONS, Read, RecurrentCell
 from nasp.spaces.recurrent_search import NODES, SearchCell, edge_name
-from nasp.spaces.space import DataKind, Wire
+from nasp.spaces.space import DataKind, Wire, checked_edges
 from nasp.supernet.architecture import Architecture
 
 _CONCAT = list(range(1, NODES + 1))
@@ -109,32 +109,20 @@ class Recurrent:
 
     def _kept(self, architecture: Architecture) -> list[tuple[str, int]]:
         """Return, for each node, its operation and the state that it reads."""
-        if architecture.space != self.name:
-            raise UsageError(
-                f"The architecture is of space '{architecture.space}', not of '{self.name}'."
-            )
-        kept = [self._into(architecture, node) for node in range(NODES)]
-        known = {edge_name(node, source) for node in range(NODES) for source in range(node + 1)}
-        if extra := sorted(architecture.edges.keys() - known):
-            raise UsageError(f"Space '{self.name}' has no edge '{extra[0]}'.")
+        places = [(node, source) for node in range(NODES) for source in range(node + 1)]
+        table = {edge_name(*place): OPERATIONS for place in places}
+        chosen = checked_edges(architecture, self.name, table)
+        kept = []
+        for node in range(NODES):
+            ends = [(chosen[edge_name(node, source)], source) for source in range(node + 1)]
+            on = [(name, source) for name, source in ends if name is not None]
+            if len(on) != 1:
+                raise UsageError(
+                    f"The architecture has {len(on)} edges at recurrent node {node}: exactly one"
+                    " must survive there."
+                )
+            kept += on
         return kept
-
-    def _into(self, architecture: Architecture, node: int) -> tuple[str, int]:
-        edges = [edge_name(node, source) for source in range(node + 1)]
-        for edge in edges:
-            if edge not in architecture.edges:
-                raise UsageError(f"The architecture lacks the edge '{edge}'.")
-        pairs = [(architecture[edge], source) for source, edge in enumerate(edges)]
-        on = [(name, source) for name, source in pairs if name is not None]
-        if len(on) != 1:
-            raise UsageError(
-                f"The architecture has {len(on)} edges at recurrent node {node}: exactly one must"
-                " survive there."
-            )
-        if (name := on[0][0]) not in OPERATIONS:
-            kind = f"candidate operation on edge '{edges[on[0][1]]}' of space '{self.name}'"
-            raise unknown_name(kind, name, list(OPERATIONS))
-        return on[0]
 
 
 RECURRENT = Recurrent()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from nasp.errors import UsageError
+from nasp.errors import UsageError, unknown_name
 from nasp.supernet.architecture import Architecture
 
 
@@ -52,6 +53,33 @@ class Wire(NamedTuple):
     source: str
     target: str
     operation: str
+
+
+def checked_edges(
+    architecture: Architecture, space: str, candidates: Mapping[str, Collection[str]]
+) -> dict[str, str | None]:
+    """Return what an architecture has on each edge of a space: a candidate, or None for off.
+
+    Args:
+        architecture: to be checked.
+        space: the space's name.
+        candidates: all its edges, and what can stand there.
+
+    Raises:
+        UsageError: the architecture is of another space, or has other edges or candidates.
+    """
+    if architecture.space != space:
+        raise UsageError(f"The architecture is of space '{architecture.space}', not of '{space}'.")
+    if extra := sorted(architecture.edges.keys() - candidates.keys()):
+        raise UsageError(f"Space '{space}' has no edge '{extra[0]}'.")
+    for edge, known in candidates.items():
+        if edge not in architecture.edges:
+            raise UsageError(f"The architecture lacks the edge '{edge}'.")
+        name = architecture[edge]
+        if name is not None and name not in known:
+            kind = f"candidate operation on edge '{edge}' of space '{space}'"
+            raise unknown_name(kind, name, list(known))
+    return {edge: architecture[edge] for edge in candidates}
 
 
 class Space(Protocol):
