@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from nasp.bench.plots import check_plot
 from nasp.bench.steps import rounds
 from nasp.bench.steps.rounds import Repetition
-from nasp.bench.steps.scale import MEASURES, SERIES, curves, measure_scale
-from nasp.bench.steps.scale_plot import check_plot, draw
+from nasp.bench.steps.scale import SERIES, measure_scale
+from nasp.bench.steps.scale_plot import AXES, draw_scale, scale_bands
 from nasp.bench.steps.settings import BenchSettings
 from nasp.cli import main
 from nasp.errors import UsageError
@@ -112,7 +113,7 @@ def test_scale(
     assert flops[0] < flops[2]
     assert flops[1] == flops[3], "more candidates must not change the path"
     assert flops[5] < flops[7]
-    assert all(set(MEASURES) <= set(point) for point in points)
+    assert all(set(AXES) <= set(point) for point in points)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert "candidates=7" in capsys.readouterr().out
 
@@ -135,20 +136,22 @@ REPORT = {
 }
 
 
-def test_curves_are_computed_before_they_are_drawn() -> None:
-    lines = curves(REPORT)
-    found = {(line.series, line.measure, line.row): line for line in lines}
-    arch = found["cells", "arch_seconds", "nasp"]
-    assert (arch.values, arch.medians, arch.lows, arch.highs) == (
+def test_bands_are_computed_before_they_are_drawn() -> None:
+    found = {
+        key: {band.label: band for band in bands} for key, bands in scale_bands(REPORT).items()
+    }
+    arch = found["cells", "arch_seconds"]["nasp"]
+    assert (arch.x, arch.middle, arch.low, arch.high) == (
         [3, 5], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5]
     )  # fmt: skip
-    assert found["batch", "peak_bytes", "darts"].medians == [2.0]
+    assert found["batch", "peak_bytes"]["darts"].middle == [2.0]
+    assert list(found["cells", "arch_seconds"]) == ["nasp"]
 
 
 @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_curves_are_drawn(ending: str, start: bytes, tmp_path: Path) -> None:
+def test_bands_are_drawn(ending: str, start: bytes, tmp_path: Path) -> None:
     path = tmp_path / "new" / f"plot.{ending}"
-    draw(curves(REPORT), "title", path)
+    draw_scale(REPORT, "title", path)
     assert path.read_bytes().startswith(start)
 
 

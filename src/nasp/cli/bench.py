@@ -78,19 +78,20 @@ def scale(
     ] = None,
 ) -> None:
     """Measure how time and memory grow with candidates, cells, channels and batch."""
-    from nasp.bench.steps.scale import SERIES, curves, measure_scale
-    from nasp.bench.steps.scale_plot import check_plot, draw
+    from nasp.bench.plots import check_plot
+    from nasp.bench.steps.scale import SERIES, measure_scale
     from nasp.cli.watch import Watch
 
-    if plot is not None:
-        check_plot(plot)
+    check_plot(plot)
     settings, repetition = _measurement(given)
     varied = dict(map(_series, series)) if series else SERIES
     with Watch() as watch:
         results = measure_scale(settings, varied, o.names(rows), repetition, json_file, watch)
     report = results.report()
     if plot is not None and report["points"]:
-        draw(curves(report), _setting(report), plot)
+        from nasp.bench.steps.scale_plot import draw_scale
+
+        draw_scale(report, _setting(report), plot)
     _show_scale(report)
     results.raise_failures()
 

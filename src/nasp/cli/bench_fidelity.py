@@ -45,12 +45,10 @@ def fidelity(
     Kendall's rank correlation of accuracy with the shared weights and accuracy in the table.
     """
     from nasp.bench.contests.fidelity import DEFAULT_STRATEGIES, measure_fidelity
-    from nasp.bench.contests.fidelity_plot import draw_fidelity
-    from nasp.bench.steps.scale_plot import check_plot
+    from nasp.bench.plots import check_plot
     from nasp.cli.watch import Watch
 
-    if plot is not None:
-        check_plot(plot)
+    check_plot(plot)
     who = Contestants(**given["contestants"])
     contenders = who.contenders(DEFAULT_STRATEGIES)
     settings, truth = who.settings(given)
@@ -60,6 +58,8 @@ def fidelity(
         )
     report = results.report()
     if plot is not None and report["rows"]:
+        from nasp.bench.contests.plots import draw_fidelity
+
         draw_fidelity(report, plot)
     _show(report)
     results.raise_failures()

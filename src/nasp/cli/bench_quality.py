@@ -40,13 +40,11 @@ def quality(
     of --json may grow: call again with more seeds or other contenders.
     """
     from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
-    from nasp.bench.contests.quality_plot import draw_quality
-    from nasp.bench.steps.scale_plot import check_plot
+    from nasp.bench.plots import check_plot
     from nasp.cli.quality_report import show_quality
     from nasp.cli.watch import Watch
 
-    if plot is not None:
-        check_plot(plot)
+    check_plot(plot)
     who = Contestants(**given["contestants"])
     contenders = who.contenders(DEFAULT_STRATEGIES)
     settings, truth = who.settings(given)
@@ -56,6 +54,8 @@ def quality(
         )
     report = results.report()
     if plot is not None and report["rows"]:
+        from nasp.bench.contests.plots import draw_quality
+
         draw_quality(report, settings.budget.clock, plot, [each.label for each in contenders])
     show_quality(report)
     results.raise_failures()

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from nasp.bench.contests.quality_plot import CLOCKS
+from nasp.bench.contests.quality_rows import SECONDS
 from nasp.cli.tables import print_table
 from nasp.runs.clock import Clock
 
@@ -52,7 +52,7 @@ def _cells(row: Mapping[str, Any], clock: Clock) -> list[str]:
         f"{row['parameterless']:.0%}",
         "" if last is None else f"{last:.2f}",
         str(row["epochs"]),
-        f"{row[CLOCKS[clock]]:.1f}",
+        f"{row[SECONDS[clock]]:.1f}",
         f"{row['peak_bytes'] / 1e6:.0f}",
     ]
 

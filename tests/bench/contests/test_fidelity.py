@@ -23,8 +23,8 @@ from nasp.bench.contests.fidelity import (
     measure_fidelity,
     parameters,
 )
-from nasp.bench.contests.fidelity_plot import draw_fidelity, fidelity_points
 from nasp.bench.contests.fidelity_run import FidelityRequest, FidelitySample, run
+from nasp.bench.contests.plots import draw_fidelity, fidelity_cells
 from nasp.bench.contests.quality_settings import QualitySettings
 from nasp.bench.truth.truth import embedded
 from nasp.cli import main
@@ -173,7 +173,7 @@ def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert [row["name"] for row in report["rows"]] == ["a", "darts", "gdas"]
     with pytest.raises(UsageError, match="'a' with other settings"):
         measured(monkeypatch, Process(), path, "a=nasp")
-    points = fidelity_points(report)
+    points = fidelity_cells(report)
     assert [(p.row, p.seed) for p in points][:3] == [("a", 0), ("a", 1), ("darts", 0)]
     assert len(points[0].shared) == len(points[0].table) == 30
     draw_fidelity(report, tmp_path / "f.svg")

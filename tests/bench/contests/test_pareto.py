@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasp.bench.contests.pareto import Picture, Point, beaten, better_than, draw, front
+from nasp.bench.contests.pareto import Point, beaten, better_than, front
+from nasp.bench.contests.plots import Front, draw_front
 
 points = st.lists(
     st.builds(
@@ -56,7 +57,8 @@ def test_shares(found: list[Point], random: list[Point]) -> None:
 def test_a_picture(ending: str, tmp_path: Path) -> None:
     found = [Point("a", 0, 2e6, 0.1), Point("a", 1, 1e6, 0.2), Point("b", 0, 3e6, 0.3)]
     path = tmp_path / f"front.{ending}"
-    draw(Picture(found, [Point("", 0, 2e6, 0.5)], "parameters", "error, %", ("M", 1e6)), path, "t")
+    picture = Front(found, [Point("", 0, 2e6, 0.5)], "parameters", "error, %", ("M", 1e6))
+    draw_front(picture, path, "t")
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG" if ending == "png" else b"<?xml")
     assert len(content) > 5000

@@ -12,8 +12,8 @@ import pytest
 from nasp.bench.contests import quality
 from nasp.bench.contests.budget import Budget, Cost, cost_of
 from nasp.bench.contests.contender import contenders_of
+from nasp.bench.contests.plots import draw_quality, quality_bands
 from nasp.bench.contests.quality import measure_quality
-from nasp.bench.contests.quality_plot import draw_quality, quality_curves
 from nasp.bench.contests.quality_rows import comparisons, parameterless
 from nasp.bench.contests.quality_settings import QualitySettings, quality_settings
 from nasp.bench.contests.searching import (
@@ -302,13 +302,14 @@ def test_settings_come_from_the_table_where_nobody_says_otherwise(tmp_path: Path
         quality_settings(None, None, None, {"epochs": 3, "clock": "sun"}, {}, {})
 
 
-def test_curves_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bands_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     report = measured(monkeypatch, Process(), "nasp,darts")
-    nasp, darts = quality_curves(report, "cpu")
-    assert (nasp.name, nasp.seconds) == ("nasp", [0.5, 1.0])
-    assert darts.end == (1.0, TRUTH.accuracy(DEAD))
-    assert darts.means == [TRUTH.accuracy(DEAD), TRUTH.accuracy(GOOD)]
-    assert [curve.name for curve in quality_curves(report, "cpu", ["darts", "gdas"])] == ["darts"]
+    (nasp, _), (darts, result) = quality_bands(report, "cpu")
+    assert (nasp.label, nasp.x) == ("nasp", [0.5, 1.0])
+    assert result == (1.0, TRUTH.accuracy(DEAD))
+    assert darts.middle == [TRUTH.accuracy(DEAD), TRUTH.accuracy(GOOD)]
+    (only,) = quality_bands(report, "cpu", ["darts", "gdas"])
+    assert only == (darts, result)
     draw_quality(report, "wall", tmp_path / "q.svg")
     assert (tmp_path / "q.svg").read_bytes().startswith(b"<?xml")
 

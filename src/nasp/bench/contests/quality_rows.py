@@ -11,11 +11,15 @@ from nasp.bench.results import Measurements
 from nasp.bench.seeds import compare, over_seeds
 from nasp.bench.truth.truth import Truth
 from nasp.complexity import parameter_counts
+from nasp.runs.clock import Clock
 from nasp.spaces import find_space
 from nasp.spaces.sampling import small_supernet
 from nasp.supernet.architecture import Architecture
 
 Row = dict[str, Any]
+
+SECONDS: dict[Clock, str] = {"wall": "seconds", "cpu": "cpu_seconds"}
+"""Clock -> the entry of a row."""
 
 
 def summary(found: Measurements, truth: Truth, reference: str | None) -> Row:

@@ -30,8 +30,6 @@ SERIES: Mapping[str, tuple[int, ...]] = MappingProxyType(
 """What is varied, one at a time, and over which values."""
 
 SEPARATOR = ", "
-MEASURES = {"arch_seconds": "A step, s", "weight_seconds": "w step, s", "peak_bytes": "peak, MB"}
-"""What is drawn, and how its axis is named."""
 
 
 class Varied(NamedTuple):
@@ -40,18 +38,6 @@ class Varied(NamedTuple):
     series: str
     value: int
     settings: BenchSettings
-
-
-class Curve(NamedTuple):
-    """One line of the plot: a row's measure over a series."""
-
-    series: str
-    measure: str
-    row: str
-    values: list[int]
-    medians: list[float]
-    lows: list[float]
-    highs: list[float]
 
 
 def measure_scale(
@@ -99,30 +85,6 @@ def measure_scale(
     return results
 
 
-def curves(report: Mapping[str, Any]) -> list[Curve]:
-    """Return what `scale_plot.draw` draws: series by series, measure by measure."""
-    points = report["points"]
-    found = []
-    for series in dict.fromkeys(p["series"] for p in points):
-        for measure in MEASURES:
-            for row in dict.fromkeys(p["name"] for p in points):
-                line = [p for p in points if (p["series"], p["name"]) == (series, row)]
-                line.sort(key=lambda p: int(p["value"]))
-                spreads = [_spread(p[measure]) for p in line]
-                found.append(
-                    Curve(
-                        series,
-                        measure,
-                        row,
-                        [p["value"] for p in line],
-                        [s["median"] for s in spreads],
-                        [s["min"] for s in spreads],
-                        [s["max"] for s in spreads],
-                    )
-                )
-    return found
-
-
 def _points(settings: BenchSettings, series: str, values: Sequence[int]) -> list[Varied]:
     if series not in SERIES:
         raise unknown_name("series", series, list(SERIES))
@@ -158,10 +120,3 @@ def _summary(
         ],
         "machine": first and first.machine,
     }
-
-
-def _spread(figure: Any) -> dict[str, float]:
-    if isinstance(figure, dict):
-        return figure
-    megabytes = figure / 1e6
-    return {"median": megabytes, "min": megabytes, "max": megabytes}

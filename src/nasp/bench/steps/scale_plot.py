@@ -2,70 +2,65 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from nasp.bench.steps.scale import MEASURES, Curve
-from nasp.errors import NaspError, UsageError
-from nasp.runs.files import write_atomic
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from nasp.bench.plots import Band, draw_bands, save_plot
 
-FORMATS = (".pdf", ".png", ".svg")
+AXES = {"arch_seconds": "A step, s", "weight_seconds": "w step, s", "peak_bytes": "peak, MB"}
+"""What is drawn, and how its axis is named."""
 
 
-def check_plot(path: Path) -> None:
-    """Raise before anything is measured where no plot could be written.
+def scale_bands(report: Mapping[str, Any]) -> dict[tuple[str, str], list[Band]]:
+    """Return series and figure -> a band a row of the bench."""
+    points = report["points"]
+    names = dict.fromkeys(point["name"] for point in points)
+    panels: dict[tuple[str, str], list[Band]] = {}
+    for series in dict.fromkeys(point["series"] for point in points):
+        for figure in AXES:
+            for name in names:
+                line = [p for p in points if (p["series"], p["name"]) == (series, name)]
+                if not line:
+                    continue
+                line.sort(key=lambda point: int(point["value"]))
+                spreads = [_spread(point[figure]) for point in line]
+                band = [[spread[part] for spread in spreads] for part in ("median", "min", "max")]
+                x = [point["value"] for point in line]
+                panels.setdefault((series, figure), []).append(Band(name, x, *band))
+    return panels
 
-    Raises:
-        UsageError: the file's ending is none of `FORMATS`.
-        NaspError: matplotlib is missing.
-    """
-    if path.suffix not in FORMATS:
-        raise UsageError(f"A plot cannot be written to {path}: end it in {', '.join(FORMATS)}.")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise NaspError("A plot needs matplotlib: pip install matplotlib, or leave out --plot.")
 
-
-def draw(lines: Sequence[Curve], title: str, path: Path) -> None:
-    """Draw a grid, a column a series and a row a measure, into a file.
+def draw_scale(report: Mapping[str, Any], title: str, path: Path) -> None:
+    """Draw a grid, a column a series and a row a figure, into a file.
 
     Args:
-        lines: of `nasp.bench.steps.scale.curves`, at least one.
+        report: of `nasp.bench.steps.scale`, with at least one point.
         title: what stood still.
-        path: ends in one of `FORMATS`.
-
-    Raises:
-        UsageError: the file's ending is none of `FORMATS`.
-        NaspError: matplotlib is missing, or the file cannot be written.
+        path: see `nasp.bench.plots.save_plot`.
     """
-    check_plot(path)
-    from matplotlib.figure import Figure
-
-    series = list(dict.fromkeys(line.series for line in lines))
-    measures = list(dict.fromkeys(line.measure for line in lines))
-    figure = Figure(figsize=(3.2 * len(series) + 0.8, 2.4 * len(measures) + 0.8))
-    grid = figure.subplots(len(measures), len(series), squeeze=False, sharex="col")
-    for row, measure in enumerate(measures):
-        for column, name in enumerate(series):
-            here = [line for line in lines if (line.series, line.measure) == (name, measure)]
-            _draw_one(grid[row][column], here)
-            if row == len(measures) - 1:
-                grid[row][column].set_xlabel(name)
-        grid[row][0].set_ylabel(MEASURES[measure])
+    panels = scale_bands(report)
+    series = list(dict.fromkeys(series for series, _ in panels))
+    figure = Figure(figsize=(3.2 * len(series) + 0.8, 2.4 * len(AXES) + 0.8))
+    grid = figure.subplots(len(AXES), len(series), squeeze=False, sharex="col")
+    for row, (name, axis) in enumerate(AXES.items()):
+        for column, varied in enumerate(series):
+            axes, bands = grid[row][column], panels[varied, name]
+            draw_bands(axes, bands)
+            axes.set_xticks(sorted({value for band in bands for value in band.x}))
+            axes.set_ylim(bottom=0)
+            if row == len(AXES) - 1:
+                axes.set_xlabel(varied)
+        grid[row][0].set_ylabel(axis)
     grid[0][0].legend(frameon=False)
     figure.suptitle(title, fontsize="medium")
     figure.tight_layout()
-    write_atomic(path, lambda stream: figure.savefig(stream, format=path.suffix[1:], dpi=150))
+    save_plot(figure, path)
 
 
-def _draw_one(axes: Axes, lines: Sequence[Curve]) -> None:
-    for line in lines:
-        axes.plot(line.values, line.medians, marker="o", label=line.row)
-        axes.fill_between(line.values, line.lows, line.highs, alpha=0.2)
-    axes.set_xticks(sorted({value for line in lines for value in line.values}))
-    axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
+def _spread(figure: Any) -> dict[str, float]:
+    if isinstance(figure, dict):
+        return figure
+    return dict.fromkeys(("median", "min", "max"), figure / 1e6)

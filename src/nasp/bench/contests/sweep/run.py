@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from nasp.bench.contests.pareto import Picture, Point, beaten, better_than, draw, front
+from nasp.bench.contests.pareto import Point, beaten, better_than, front
+from nasp.bench.contests.plots import Front, draw_front
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.contests.sweep.judge import check_table, described, errors_of
 from nasp.complexity.control import check_possible
@@ -204,7 +205,7 @@ def _draw(
     quantity = gauge.quantity
     found, random = list(points), list(background)
     largest = max(point.cost for point in [*found, *random])
-    picture = Picture(
+    picture = Front(
         found,
         random,
         f"{quantity.label} of the network ({gauge.target.name})",
@@ -213,4 +214,4 @@ def _draw(
     )
     data = job.search.data.name.rpartition("/")[2]
     title = f"{job.search.space} on {data}, {job.search.search.strategy}"
-    draw(picture, folder.path / PICTURE, title)
+    draw_front(picture, folder.path / PICTURE, title)
