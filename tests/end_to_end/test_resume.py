@@ -30,7 +30,7 @@ SERVER = """
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
-import nasp.cli, nasp.cli.reports, nasp.cli.watch, nasp.jobs.jobs, nasp.jobs.plans
+import nasp.cli, nasp.cli.search_report, nasp.cli.watch, nasp.jobs.jobs, nasp.jobs.plans
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     order = json.loads(line)

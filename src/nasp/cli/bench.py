@@ -11,7 +11,7 @@ import typer
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
 from nasp.cli.sections import MEASURED, ROUNDS
-from nasp.cli.tables import print_table
+from nasp.cli.tables import number, print_table
 
 if TYPE_CHECKING:
     from nasp.bench.steps.rounds import Repetition
@@ -123,10 +123,10 @@ def _show_cost(report: Mapping[str, Any]) -> None:
             f"{row['seconds']['median']:.3f}",
             f"{row['seconds']['min']:.3f}",
             f"{row['seconds']['max']:.3f}",
-            _ratio(row["ratio_to_nasp"]),
-            _ratio(row["ratio_to_floor"]),
+            number(row["ratio_to_nasp"], ".2f"),
+            number(row["ratio_to_floor"], ".2f"),
             f"{row['peak_bytes'] / 1e6:.0f}",
-            _ratio(row["memory_ratio_to_floor"]),
+            number(row["memory_ratio_to_floor"], ".2f"),
             f"{row['flops'] / 1e9:.3g}",
         ]
         for row in report["rows"]
@@ -147,7 +147,8 @@ def _show_scale(report: Mapping[str, Any]) -> None:
         ]
         for point in report["points"]
     ]
-    print_table(("series", "row", "A step, s", "w step, s", "peak MB", "GFLOP"), rows)
+    columns = ("series", "row", "A step, s", "w step, s", "peak MB", "GFLOP")
+    print_table(columns, rows, words=2)
     _show_machine(report)
 
 
@@ -168,7 +169,3 @@ def _setting(report: Mapping[str, Any]) -> str:
         f"{settings['space']}, C={settings['channels']}, {settings['cells']} cells,"
         f" batch {settings['batch']}, {settings['dtype']}"
     )
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

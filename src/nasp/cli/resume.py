@@ -26,10 +26,10 @@ def resume(
 ) -> None:
     """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
     from nasp.bench.contests.sweep.run import sweep_of
-    from nasp.cli.reports import search_summary, show_search
-    from nasp.cli.selections import show_selection
+    from nasp.cli.search_report import search_summary, show_search
+    from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import run_and_show
-    from nasp.cli.trainings import show_training, training_summary
+    from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
     from nasp.jobs.jobs import AnySearchJob, job_of, run_search_job, run_train_job
     from nasp.runs.folder import RunFolder

@@ -48,9 +48,9 @@ def search(
     as_json: o.AsJson = False,
 ) -> None:
     """Search for an architecture; what is found lies in the run folder."""
-    from nasp.cli.reports import search_summary, show_search
-    from nasp.cli.selections import show_selection
-    from nasp.cli.trainings import show_training, training_summary
+    from nasp.cli.search_report import search_summary, show_search
+    from nasp.cli.selection_report import show_selection
+    from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
     from nasp.jobs.defaults import is_embedded
     from nasp.jobs.job_folders import new_run

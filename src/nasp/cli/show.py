@@ -59,7 +59,8 @@ def show(
     random cells of its space at the same size.
     """
     from nasp.bench.contests.sweep.run import PICTURE, sweep_of
-    from nasp.cli.reports import (
+    from nasp.cli.cost_report import show_costs
+    from nasp.cli.search_report import (
         architecture_summary,
         draw_run,
         own_size,
@@ -67,8 +68,7 @@ def show(
         show_architecture,
         show_progress,
     )
-    from nasp.cli.selections import show_selection
-    from nasp.cli.standings import show_standings
+    from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
     from nasp.complexity.standing import COUNTED, TIMED, standings
     from nasp.errors import UsageError
@@ -121,7 +121,7 @@ def show(
     if "architecture" in summary:
         show_architecture(summary["architecture"])
     if "costs" in summary:
-        show_standings(summary["costs"], example)
+        show_costs(summary["costs"], example)
 
 
 show.__doc__ = f"{show.__doc__}\n{EXAMPLES}"

@@ -127,34 +127,34 @@ def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         o.print_json(report)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
+    from nasp.cli.tables import number, print_table
     from nasp.complexity.quantity import find_quantity
 
     quantity = find_quantity(report["cost"])
-    heading = f"{quantity.label} ({report['network']}); {report['error']}"
-    table = Table(title=heading, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
-    table.add_column("setting", no_wrap=True)
-    for name in (quantity.label, "from", "to", "error", "from", "to", "on front", "better than"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in report["settings"]:
-        costs = [quantity.written(row["cost"][name]) for name in ("mean", "min", "max")]
-        errors = [f"{row['error'][name]:.2%}" for name in ("mean", "min", "max")]
-        better = "" if row["better_than"] is None else f"{row['better_than']:.0%}"
-        table.add_row(row["name"], *costs, *errors, str(row["on_front"]), better)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120  # a file has no edge at which figures must be cut
-    console.print(table)
+    ends = ("mean", "min", "max")
+    print_table(
+        (
+            *("setting", quantity.label, "from", "to", "error", "from", "to"),
+            *("on front", "better than"),
+        ),
+        [
+            (
+                row["name"],
+                *(quantity.written(row["cost"][name]) for name in ends),
+                *(f"{row['error'][name]:.2%}" for name in ends),
+                row["on_front"],
+                number(row["better_than"], ".0%"),
+            )
+            for row in report["settings"]
+        ],
+        f"{quantity.label} ({report['network']}); {report['error']}",
+    )
     if report["random"]:
-        console.print(
+        typer.echo(
             f"better than: of those of {len(report['random'])} random architectures that cost no"
-            f" more. One on the front beats {report['random_beaten']:.0%} of all of them in both.",
-            soft_wrap=True,
+            f" more. One on the front beats {report['random_beaten']:.0%} of all of them in both."
         )
-    console.print(f"Folder: {folder} (sweep.json, front.png, runs/)", soft_wrap=True)
+    typer.echo(f"Folder: {folder} (sweep.json, front.png, runs/)")
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -103,7 +103,7 @@ def train(
     as_json: o.AsJson = False,
 ) -> None:
     """Train a network from scratch; the defaults are the paper's recipe."""
-    from nasp.cli.trainings import show_training, training_summary
+    from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
     from nasp.jobs.job_folders import new_run
     from nasp.jobs.jobs import run_train_job

@@ -128,7 +128,7 @@ class Watch:
         parts += [f"{event.seconds:.1f} s", f"ETA {_duration(self._seconds_left(event))}"]
         self.console.print("  ".join(parts))
         if event.architecture is not None:
-            self.console.print(f"  [dim]{escape(_compact(event.architecture))}[/dim]")
+            self.console.print(f"  [dim]{escape(compact(event.architecture))}[/dim]")
 
     def _epoch(self, epoch: int) -> str:
         # Where the time is limited, the number of epochs seldom is what ends a training.
@@ -168,7 +168,8 @@ def _figure(name: str, value: float) -> str:
     return f"{label} {value:.3f}" if name.endswith("loss") else f"{label} {value:.1%}"
 
 
-def _compact(architecture: Architecture) -> str:
+def compact(architecture: Architecture) -> str:
+    """Return the candidate of each edge that is on, in one line."""
     return "  ".join(f"{e}={c}" for e, c in architecture.edges.items() if c is not None)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from nasp.bilevel.pricing import bounds_of
+from nasp.cli.tables import print_table
 from nasp.complexity import parameter_count
 from nasp.complexity.bound import Reached
 from nasp.domains.images.image_set import SHAPES
@@ -57,22 +57,14 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
 
 def show_architecture(summary: dict[str, Any]) -> None:
     """Print an architecture as a table of edges."""
-    console = _console()
     if "wiring" not in summary:
-        table = Table("edge", "operation")
-        for edge, candidate in summary["edges"].items():
-            table.add_row(edge, candidate or "off")
-        console.print(table)
+        edges = summary["edges"].items()
+        print_table(("edge", "operation"), [(e, c or "off") for e, c in edges], words=2)
         return
-    table = Table("cell", "from", "to", "operation")
-    previous = None
-    for wire in summary["wiring"]:
-        if previous not in (None, wire["cell"]):
-            table.add_section()
-        table.add_row(wire["cell"], wire["source"], wire["target"], wire["operation"])
-        previous = wire["cell"]
-    console.print(table)
-    console.print(summary["notation"], soft_wrap=True)
+    names = ("cell", "source", "target", "operation")
+    wires = [[wire[name] for name in names] for wire in summary["wiring"]]
+    print_table(("cell", "from", "to", "operation"), wires, words=4)
+    typer.echo(summary["notation"])
     if "parameters" in summary:
         size = summary["network"]
         reads = (
@@ -81,7 +73,7 @@ def show_architecture(summary: dict[str, Any]) -> None:
             else f"images {size['in_channels']}×{size['image_size']}², {size['classes']} classes"
         )
         cells = f"{size['cells']} cell{'s' * (size['cells'] > 1)}"
-        console.print(
+        typer.echo(
             f"{summary['parameters']:,} parameters at {size['channels']} channels, {cells}, {reads}"
         )
 
@@ -89,18 +81,17 @@ def show_architecture(summary: dict[str, Any]) -> None:
 def show_search(summary: dict[str, Any]) -> None:
     """Print what a search found and where it is."""
     show_architecture(summary["architecture"])
-    console = _console()
     health = summary["health"]
     # In a space of operations that have none, parameters say nothing.
     has_parameters = find_space(summary["architecture"]["space"]).data == "images"
     free = f" {health['parameterless']:.0%} of the edges without parameters;" * has_parameters
-    console.print(
+    typer.echo(
         f"Searched {summary['epochs']} epochs in {summary['seconds']} s;{free}"
         f" smallest margin {health['margin_min']:.4f}"
     )
     for bound in summary["bounds"]:
-        console.print(Reached.from_dict(bound).sentence())
-    console.print(f"Run folder: {summary['run']}\nNext: {summary['next']}", soft_wrap=True)
+        typer.echo(Reached.from_dict(bound).sentence())
+    typer.echo(f"Run folder: {summary['run']}\nNext: {summary['next']}")
 
 
 def draw_run(target: RunFolder | Architecture, path: Path) -> None:
@@ -124,21 +115,18 @@ def draw_run(target: RunFolder | Architecture, path: Path) -> None:
 def show_progress(run: RunFolder) -> None:
     """Print a run's metrics, a row an epoch."""
     lines = run.metrics()
-    console = _console()
     if not lines:
-        console.print("No epoch is done yet.")
+        typer.echo("No epoch is done yet.")
         return
     names = [
         name
         for name in lines[-1]
         if name.endswith(("_loss", "_accuracy", "_perplexity")) or name in ("epoch", *HEALTH)
     ]
-    table = Table(*(name.replace("_", " ") for name in names))
-    for line in lines:
-        table.add_row(*(_cell(line.get(name)) for name in names))
-    console.print(table)
+    rows = [[_cell(line.get(name)) for name in names] for line in lines]
+    print_table([name.replace("_", " ") for name in names], rows, words=0)
     for warning in lines[-1].get("warnings", []):
-        console.print(f"warning: {warning}", soft_wrap=True)
+        typer.echo(f"warning: {warning}")
 
 
 def own_size(run: RunFolder) -> dict[str, int]:
@@ -171,7 +159,3 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
 
 def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False)

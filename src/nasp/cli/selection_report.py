@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from nasp.cli.tables import print_table
+from nasp.cli.watch import compact
 from nasp.jobs.jobs import AnySearchJob, job_of
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
@@ -23,32 +23,28 @@ def show_selection(run: RunFolder) -> None:
     selection = run.selection()
     if selection is None:
         return
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 160  # a file has no edge at which cells must be folded
     job = job_of(run)
     space = find_space(job.space) if isinstance(job, AnySearchJob) else None
-    table = Table(title=_title(selection), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for name in ("", "visits", "epochs", "shared", *_rung_names(selection)):
-        table.add_column(name, justify="right")
-    table.add_column("architecture", overflow="fold")
+    rungs = range(len(selection["schedule"]))
+    rows = []
     for place, contender in enumerate(selection["contenders"][:SHOWN], 1):
         architecture = Architecture(contender["edges"], None if space is None else space.name)
-        table.add_row(
-            str(place),
-            str(contender["visits"]),
-            ",".join(map(str, contender["epochs"])),
-            _figure(contender["shared"]),
-            *(
-                _figure(contender["rungs"][rung] if rung < len(contender["rungs"]) else None)
-                for rung in range(len(selection["schedule"]))
-            ),
-            _cell(architecture) if space is None else space.notation(architecture),
+        trained = [*contender["rungs"], *(None for _ in rungs)]
+        rows.append(
+            (
+                place,
+                compact(architecture) if space is None else space.notation(architecture),
+                contender["visits"],
+                ",".join(map(str, contender["epochs"])),
+                _figure(contender["shared"]),
+                *(_figure(trained[rung]) for rung in rungs),
+            )
         )
-    console.print(table)
+    columns = ("", "architecture", "visits", "epochs", "shared", *_rung_names(selection))
+    print_table(columns, rows, _title(selection), words=2)
     left = len(selection["contenders"]) - SHOWN
     if left > 0:
-        console.print(f"{left} more in {run.selection_path}", soft_wrap=True)
+        typer.echo(f"{left} more in {run.selection_path}")
 
 
 def _title(selection: Mapping[str, Any]) -> str:
@@ -73,7 +69,3 @@ def _figure(metrics: Mapping[str, float | None] | None) -> str:
     if metrics["score"] is None:
         return "diverged"
     return f"{metrics['accuracy']:.2%}" if "accuracy" in metrics else f"{metrics['loss']:.4f}"
-
-
-def _cell(architecture: Architecture) -> str:
-    return "  ".join(f"{e}={c}" for e, c in architecture.edges.items() if c is not None)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from nasp.cli.tables import number, print_table
 from nasp.jobs.job_folders import Result, at_equal_time
 
+Rows = list[dict[str, Any]]
+Columns = Sequence[str]
+Cells = Callable[[dict[str, Any]], Sequence[object]]
 
-def training_summary(results: list[Result]) -> list[dict[str, Any]]:
+
+def training_summary(results: list[Result]) -> Rows:
     """Return what a training has to say, a row a network."""
     rows = []
     for result in results:
@@ -41,59 +46,43 @@ def training_summary(results: list[Result]) -> list[dict[str, Any]]:
 def show_training(results: list[Result], folder: Path) -> None:
     """Print what the trained networks reached."""
     rows = training_summary(results)
-    console = Console(highlight=False, markup=False)
-    if results[0].test is None:
-        _show_images(rows, console)
-    else:
-        _show_text(rows, console)
-    console.print(
-        f"Training folder: {folder} (weights.safetensors, best.safetensors)", soft_wrap=True
+    columns, cells, title, remark = (_images if results[0].test is None else _text)(rows)
+    print_table(
+        ("network", "parameters", *columns),
+        [(_named(row["name"]), f"{row['parameters']:,}", *cells(row)) for row in rows],
+        title,
     )
+    typer.echo(f"{remark}\nTraining folder: {folder} (weights.safetensors, best.safetensors)")
 
 
-def _show_images(rows: list[dict[str, Any]], console: Console) -> None:
-    table = _table(f"Test accuracy after {rows[0]['epochs']} epochs")
-    for name in ("last", "best (epoch)", "seconds"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            _named(row["name"]),
-            f"{row['parameters']:,}",
+def _images(rows: Rows) -> tuple[Columns, Cells, str, str]:
+    return (
+        ("last", "best (epoch)", "seconds"),
+        lambda row: (
             f"{row['test_accuracy']:.2%}",
             f"{row['best_test_accuracy']:.2%} ({row['best_epoch']})",
             f"{row['seconds']:.1f}",
-        )
-    console.print(table)
-    console.print("best is picked on the test images themselves: compare by last.")
+        ),
+        f"Test accuracy after {rows[0]['epochs']} epochs",
+        "best is picked on the test images themselves: compare by last.",
+    )
 
 
-def _show_text(rows: list[dict[str, Any]], console: Console) -> None:
-    equal = rows[0]["at_equal_time"]["seconds"]
-    table = _table("Perplexity")
-    names = ("test", "valid, best (epoch)", f"valid after {equal:.0f} s", "epochs", "seconds")
-    for name in (*names, "tokens/s"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        then = row["at_equal_time"]["valid_perplexity"]
-        table.add_row(
-            _named(row["name"]),
-            f"{row['parameters']:,}",
+def _text(rows: Rows) -> tuple[Columns, Cells, str, str]:
+    equal = f"valid after {rows[0]['at_equal_time']['seconds']:.0f} s"
+    return (
+        ("test", "valid, best (epoch)", equal, "epochs", "seconds", "tokens/s"),
+        lambda row: (
             f"{row['test_perplexity']:.2f}",
             f"{row['best_valid_perplexity']:.2f} ({row['best_epoch']})",
-            "" if then is None else f"{then:.2f}",
-            f"{row['epochs']}",
+            number(row["at_equal_time"]["valid_perplexity"], ".2f"),
+            row["epochs"],
             f"{row['seconds']:.1f}",
             f"{row['tokens_per_second']:,.0f}",
-        )
-    console.print(table)
-    console.print("test is measured with the weights of the epoch that is best on valid.")
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title)
-    table.add_column("network")
-    table.add_column("parameters", justify="right")
-    return table
+        ),
+        "Perplexity",
+        "test is measured with the weights of the epoch that is best on valid.",
+    )
 
 
 def _named(name: str) -> str:
