@@ -400,7 +400,7 @@ def test_a_search_in_double_precision() -> None:
 
 @pytest.mark.slow
 def test_the_function_is_there_whatever_was_imported_before() -> None:
-    code = "import nasp.jobs.jobs, nasp; assert callable(nasp.search)"
+    code = "import nasp.jobs.search, nasp; assert callable(nasp.search)"
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
 
 

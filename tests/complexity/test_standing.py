@@ -10,8 +10,8 @@ import pytest
 from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.complexity.standing import standings
+from nasp.domains import find_domain
 from nasp.spaces import LanguageConfig, NetworkConfig, find_space
-from nasp.spaces.target import space_target
 
 SPACE = find_space("nasbench201-3")
 SIZE = NetworkConfig(channels=4, cells=1, image_size=8)
@@ -20,7 +20,7 @@ CHEAPEST = "|none~0|+|none~0|none~1|"
 
 
 def test_the_dearest_and_the_cheapest_of_all() -> None:
-    target = space_target(SPACE, SIZE)
+    target = find_domain(SPACE.data).target(SPACE, SIZE, "cpu")
     names = ("parameters", "flops", "macs", "memory")
     top = standings(target, SPACE.parse(DEAREST), names)
     bottom = standings(target, SPACE.parse(CHEAPEST), names)
@@ -36,7 +36,9 @@ def test_the_dearest_and_the_cheapest_of_all() -> None:
 
 def test_the_mean_is_that_of_the_space() -> None:
     # Each of three edges holds each operation with probability 1/5.
-    (row,) = standings(space_target(SPACE, SIZE), SPACE.parse(CHEAPEST), ["parameters"])
+    (row,) = standings(
+        find_domain(SPACE.data).target(SPACE, SIZE, "cpu"), SPACE.parse(CHEAPEST), ["parameters"]
+    )
     convolutions = sum(k * c * c + 2 * c for k in (1, 9) for c in (4, 8, 16))
     assert row.mean == pytest.approx(row.value + 3 * convolutions / 5, rel=0.1)
 
@@ -63,7 +65,7 @@ def test_the_command_prints_them(
 
 def test_language_models_are_built_to_be_compared() -> None:
     space, size = find_space("recurrent"), LanguageConfig(vocabulary=50, channels=8, cells=1)
-    target = space_target(space, size)
+    target = find_domain(space.data).target(space, size, "cpu")
     architecture = target.supernet.architecture(target.supernet.random_path())
     rows = {row.cost: row for row in standings(target, architecture, ("parameters", "flops"))}
     # 35 tokens; the decoder, the first product of (x, h), eight products of a state.

@@ -11,8 +11,8 @@ import pytest
 from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.complexity.costs import macs
+from nasp.domains import find_domain
 from nasp.spaces import NetworkConfig, find_space
-from nasp.spaces.target import space_target
 from nasp.supernet.architecture import Architecture
 
 
@@ -39,7 +39,7 @@ def test_bounds_hold_for_the_network_that_is_trained(
     network = find_space("nasbench201").network(found, FINAL)
     params, products = summary["bounds"]
     assert params["reached"] == parameter_count(network) <= 90e3
-    image = space_target(find_space("nasbench201"), FINAL)
+    image = find_domain("images").target(find_space("nasbench201"), FINAL, "cpu")
     call = image.calls[image.supernet.network][0]
     assert products["reached"] == macs(network, *call.args) <= 1.2e6
     assert params["met"]

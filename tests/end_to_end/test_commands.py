@@ -17,9 +17,9 @@ import pytest
 
 import nasp
 from nasp.cli import main
-from nasp.jobs.job_folders import begin
-from nasp.jobs.jobs import run_search_job
-from nasp.jobs.plans import search_job
+from nasp.jobs.job import begin
+from nasp.jobs.options import search_job
+from nasp.jobs.search import run_search_job
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
 

@@ -30,7 +30,7 @@ SERVER = """
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
-import nasp.cli, nasp.cli.search_report, nasp.cli.watch, nasp.jobs.jobs, nasp.jobs.plans
+import nasp.cli, nasp.cli.search_report, nasp.cli.watch, nasp.jobs.search, nasp.jobs.options
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     order = json.loads(line)
@@ -438,8 +438,8 @@ def test_stopped_while_training_beside_it_names_the_whole(
 
 
 def test_ctrl_c_before_the_first_step(tmp_path: Path, server: Server) -> None:
-    first = "from nasp.domains.images import feed\nimport os, signal\n"
-    first += "feed.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+    first = "from nasp.domains.images import data\nimport os, signal\n"
+    first += "data.load_images = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
     child = server.run([*SEARCH, "--out", str(tmp_path / "run")], first)
     assert child.code == 1
     assert child.err.count("nasp: Stopped") == 1

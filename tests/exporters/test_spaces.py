@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nasp.domains import find_domain
 from nasp.domains.text.baseline import lstm_network
 from nasp.exporters import export
-from nasp.jobs.rebuild import example_of
 from nasp.spaces import SPACES, LanguageConfig, NetworkConfig, spaces_of
 from nasp.spaces.sampling import random_architecture
 from nasp.supernet.derive import derive
@@ -68,7 +68,7 @@ def network_of(name: str, seed: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
-    example = example_of(network, config, tokens=4)
+    example = find_domain(space.data).example(network, config, 4)
     with torch.no_grad():
         network(*example)  # moves the running statistics
     return network, example

@@ -9,28 +9,25 @@ from typing import Any
 import pytest
 
 from nasp.bilevel.search import SearchConfig
+from nasp.complexity import parameter_count
 from nasp.domains.images.baseline import residual_network
+from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.domains.images.datasets import load_images
-from nasp.domains.images.feed import DataConfig, network_config
-from nasp.domains.images.train import TrainConfig
+from nasp.domains.images.networks import sized
+from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import UsageError
-from nasp.jobs.job_folders import begin
-from nasp.jobs.jobs import (
-    SearchJob,
-    TrainJob,
-    job_of,
-    parameter_count,
-    random_architecture,
-    run_search_job,
-    run_train_job,
-)
+from nasp.jobs.job import begin
+from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.targets import job_of
+from nasp.jobs.train import TrainJob, run_train_job
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space
+from nasp.spaces.sampling import random_architecture
 from nasp.training.events import Event, Stepped
 
 SPACE = find_space("nasbench201")
 CELL = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|none~2|")
-DATA = DataConfig(name="digits", subset=32, batch_size=16)
+DATA = ImageConfig(name="digits", subset=32, batch_size=16)
 
 
 def train_job(**fields: Any) -> TrainJob:
@@ -40,7 +37,7 @@ def train_job(**fields: Any) -> TrainJob:
         "architecture": dict(CELL.edges),
         "channels": 4,
         "cells": 1,
-        "train": TrainConfig(epochs=1, auxiliary=0.0, drop_path=0.0),
+        "train": ImageTrainConfig(epochs=1, auxiliary=0.0, drop_path=0.0),
         **fields,
     }
     return TrainJob(**given)
@@ -95,8 +92,8 @@ def test_random_architectures_differ_by_their_number() -> None:
 
 
 def test_the_size_of_the_images_is_the_networks() -> None:
-    images = load_images("digits")
-    config = network_config(images, 6, 2, drop_path=True)
+    images = ImageData(DATA, load_images("digits"))
+    config = train_job(channels=6, cells=2, train=ImageTrainConfig()).size(images.shape)
     assert (config.in_channels, config.image_size, config.classes) == (1, 8, 10)
     assert (config.channels, config.cells, config.stem, config.drop_path) == (6, 2, "cifar", True)
 
@@ -116,7 +113,7 @@ def test_what_is_trained_beside(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", job)
     results = run_train_job(job, run)
     assert [result.name for result in results] == ["found", "random-2", "resnet"]
-    size = network_config(load_images("digits"), 4, 1)
+    size = sized({**ImageData(DATA, load_images("digits")).shape, "channels": 4, "cells": 1})
     random_cell = random_architecture(SPACE, 2)
     assert [result.parameters for result in results] == [
         parameter_count(SPACE.network(CELL, size)),

@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from nasp.errors import NaspError, UsageError
-from nasp.jobs.job_folders import begin
-from nasp.jobs.jobs import run_search_job, run_train_job
-from nasp.jobs.plans import search_job, train_job_for
+from nasp.jobs.job import begin
+from nasp.jobs.options import search_job, train_job
 from nasp.jobs.rebuild import rebuild
+from nasp.jobs.search import run_search_job
+from nasp.jobs.train import run_train_job
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.architecture import Architecture
@@ -40,7 +41,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return a finished training with drop-path, and a hand-made network beside it."""
-    job = train_job_for(
+    job = train_job(
         ARCHITECTURE, DATA, SIZE, {"epochs": 2, "drop_path": 0.2, "lr": 0.1}, ["resnet"]
     )
     run = begin(tmp_path_factory.mktemp("trained") / "run", job)

@@ -17,7 +17,7 @@ from torchvision.ops import StochasticDepth
 from nasp.domains.images.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
 from nasp.domains.images.drop_path import DropPathSchedule
 from nasp.domains.images.task import ImageClassification, evaluate
-from nasp.domains.images.train import TrainConfig
+from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import NaspError, UsageError
 from nasp.runs.clock import CLOCKS
 from nasp.runs.folder import RunFolder, load_tensors
@@ -42,8 +42,8 @@ def loader(count: int = 24, seed: int = 0, shuffle: bool = True) -> DataLoader[A
     return DataLoader(TensorDataset(x, y), batch_size=8, shuffle=shuffle)
 
 
-def config(**settings: Any) -> TrainConfig:
-    return TrainConfig(**{"epochs": 3, "drop_path": 0.0, "auxiliary": 0.0, **settings})
+def config(**settings: Any) -> ImageTrainConfig:
+    return ImageTrainConfig(**{"epochs": 3, "drop_path": 0.0, "auxiliary": 0.0, **settings})
 
 
 def with_head() -> WithAuxiliaryHead:

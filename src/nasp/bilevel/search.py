@@ -162,7 +162,7 @@ def run_search(
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }
     learner = config.learner(supernet, task, supernet.weights())
-    schedule = config.schedule(learner)
+    schedule = config.cosine(learner)
     complexity = make_complexity(
         supernet, config, learner, val_loader, steps, run, bounded, own_cost
     )

@@ -33,13 +33,13 @@ def table(
     """
     from nasp.bench.truth.making import TableSettings, make_table, table_defaults
     from nasp.cli.watch import Watch
-    from nasp.domains.images.feed import DataConfig
+    from nasp.domains.images.data import ImageConfig
     from nasp.errors import validated
     from nasp.training.events import nobody
 
     defaults = table_defaults(given["data"].setdefault("name", "digits"))
     fed = {name: defaults.pop(name) for name in ("batch_size", "subset")} | given["data"]
-    data = validated(DataConfig, fed, "the data")
+    data = validated(ImageConfig, fed, "the data")
     settings = validated(TableSettings, {"data": data, **defaults, **given["table"]}, "the table")
     with Watch() as watch:
         # Hundreds of short trainings: a line each is of use to nobody.

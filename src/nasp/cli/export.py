@@ -67,8 +67,8 @@ def export(
     from nasp.cli.watch import Watch
     from nasp.exporters import export as write
     from nasp.exporters import format_of, refuse_existing, written_files
-    from nasp.jobs.plans import target_of
     from nasp.jobs.rebuild import rebuild
+    from nasp.jobs.targets import target_of
     from nasp.supernet.architecture import Architecture
 
     found = target_of(target)

@@ -102,14 +102,11 @@ def names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def of_text(
-    tokens: str | None, bptt: int | None, varied: bool | None, dropout: list[str] | None
-) -> dict[str, Any]:
-    """Return the options for text that the user gave."""
-    from nasp.jobs.plans import named_values
+def rates(dropout: list[str] | None) -> dict[str, Any] | None:
+    """Return the probabilities of dropout that the user gave."""
+    from nasp.jobs.options import named_values
 
-    rates = named_values("--dropout", dropout) if dropout else None
-    return given(tokens=tokens, bptt=bptt, varied=varied, dropouts=rates)
+    return named_values("--dropout", dropout) if dropout else None
 
 
 def print_json(value: Any) -> None:

@@ -31,7 +31,9 @@ def resume(
     from nasp.cli.sweep import run_and_show
     from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs.jobs import AnySearchJob, job_of, run_search_job, run_train_job
+    from nasp.jobs.search import SearchJob, run_search_job
+    from nasp.jobs.targets import job_of
+    from nasp.jobs.train import run_train_job
     from nasp.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
@@ -41,7 +43,7 @@ def resume(
         return
     job = job_of(folder)
     with Watch(quiet=as_json) as watch:
-        if isinstance(job, AnySearchJob):
+        if isinstance(job, SearchJob):
             found = run_search_job(job, folder, watch)
             summary = search_summary(folder, found.architecture)
             if as_json:

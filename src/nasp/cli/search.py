@@ -11,7 +11,7 @@ from nasp.cli.search_options import asked_search
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.jobs.jobs import AnySearchJob
+    from nasp.jobs.search import SearchJob
 
 EXAMPLES = """
 Examples:
@@ -34,9 +34,9 @@ Examples:
 """
 
 
-@sharing(asked_search, types=["AnySearchJob"])
+@sharing(asked_search, types=["SearchJob"])
 def search(
-    job: AnySearchJob,
+    job: SearchJob,
     out: o.Out = None,
     then_train: Annotated[
         bool | None,
@@ -52,11 +52,10 @@ def search(
     from nasp.cli.selection_report import show_selection
     from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs.defaults import is_embedded
-    from nasp.jobs.job_folders import new_run
-    from nasp.jobs.jobs import run_search_job, run_train_job
-    from nasp.jobs.plans import BY_HAND, train_job_for
-    from nasp.spaces import find_space
+    from nasp.jobs.job import new_run
+    from nasp.jobs.options import train_job
+    from nasp.jobs.search import run_search_job
+    from nasp.jobs.train import run_train_job
 
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:
@@ -67,9 +66,8 @@ def search(
         if not as_json:
             show_selection(run)
             show_search(summary)
-        if then_train if then_train is not None else is_embedded(job.data.name):
-            by_hand = BY_HAND[find_space(job.space).data]
-            training = train_job_for(run, {}, {}, {}, beside=["random:1", by_hand])
+        if then_train if then_train is not None else job.data.name == job.domain.embedded:
+            training = train_job(run, {}, {}, {}, beside=["random:1", job.domain.by_hand])
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
             with new_run(run.path / "train", training) as train_run:
                 results = run_train_job(training, train_run, watch)

@@ -121,21 +121,28 @@ def asked_search(
     minutes: o.Minutes = 5.0,
 ) -> dict[str, Any]:
     """Return what these options ask for: `job`."""
-    from nasp.jobs.defaults import default_data, preset_settings
-    from nasp.jobs.plans import named_values, search_job
+    from nasp.jobs.options import named_values, preset_settings, search_job
 
     job = search_job(
         data=o.given(
-            name=data or default_data(space),
+            name=data,
             root=data_dir,
             subset=subset,
             image_size=image_size,
             workers=workers,
             batch_size=batch_size,
             cutout=cutout,
+            tokens=tokens,
+            bptt=bptt,
+            varied=varied,
         ),
         space=space,
-        size=o.given(channels=channels, cells=cells, partial_channels=partial_channels),
+        size=o.given(
+            channels=channels,
+            cells=cells,
+            partial_channels=partial_channels,
+            dropouts=o.rates(dropout),
+        ),
         search=o.given(
             strategy=strategy,
             select=select,
@@ -163,6 +170,5 @@ def asked_search(
             **o.given(epochs=select_epochs),
         },
         bound_at=bound_at,
-        text=o.of_text(tokens, bptt, varied, dropout),
     )
     return {"job": job}

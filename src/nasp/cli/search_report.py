@@ -11,30 +11,28 @@ from nasp.bilevel.pricing import bounds_of
 from nasp.cli.tables import print_table
 from nasp.complexity import parameter_count
 from nasp.complexity.bound import Reached
-from nasp.domains.images.image_set import SHAPES
-from nasp.domains.text.feed import TextConfig, vocabulary_size
+from nasp.domains import find_domain
 from nasp.errors import UsageError
-from nasp.jobs.jobs import AnySearchJob, job_of
+from nasp.jobs.search import SearchJob
+from nasp.jobs.targets import job_of
 from nasp.runs.folder import RunFolder
-from nasp.spaces import LanguageConfig, NetworkConfig, find_space, space_names
-from nasp.spaces.sampling import candidates_of
+from nasp.spaces import find_space, space_names
+from nasp.spaces.sampling import candidates_of, has_parameters
 from nasp.supernet.architecture import Architecture
 
 HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
 
 
-def architecture_summary(
-    architecture: Architecture, config: NetworkConfig | LanguageConfig | None = None
-) -> dict[str, Any]:
+def architecture_summary(architecture: Architecture, size: Any = None) -> dict[str, Any]:
     """Return an architecture with its notation, wiring and, at a size, parameters."""
     summary: dict[str, Any] = {"space": architecture.space, "edges": dict(architecture.edges)}
     if architecture.space in space_names():
         space = find_space(architecture.space)
         summary["notation"] = space.notation(architecture)
         summary["wiring"] = [wire._asdict() for wire in space.wiring(architecture)]
-        if config is not None:
-            summary["network"] = config.model_dump()
-            summary["parameters"] = parameter_count(space.network(architecture, config))
+        if size is not None:
+            summary["network"] = size.model_dump()
+            summary["parameters"] = parameter_count(space.network(architecture, size))
     return summary
 
 
@@ -67,11 +65,7 @@ def show_architecture(summary: dict[str, Any]) -> None:
     typer.echo(summary["notation"])
     if "parameters" in summary:
         size = summary["network"]
-        reads = (
-            f"a vocabulary of {size['vocabulary']:,}"
-            if "vocabulary" in size
-            else f"images {size['in_channels']}×{size['image_size']}², {size['classes']} classes"
-        )
+        reads = find_domain(find_space(summary["space"]).data).described(size)
         cells = f"{size['cells']} cell{'s' * (size['cells'] > 1)}"
         typer.echo(
             f"{summary['parameters']:,} parameters at {size['channels']} channels, {cells}, {reads}"
@@ -82,9 +76,9 @@ def show_search(summary: dict[str, Any]) -> None:
     """Print what a search found and where it is."""
     show_architecture(summary["architecture"])
     health = summary["health"]
-    # In a space of operations that have none, parameters say nothing.
-    has_parameters = find_space(summary["architecture"]["space"]).data == "images"
-    free = f" {health['parameterless']:.0%} of the edges without parameters;" * has_parameters
+    free = ""
+    if has_parameters(find_space(summary["architecture"]["space"])):
+        free = f" {health['parameterless']:.0%} of the edges without parameters;"
     typer.echo(
         f"Searched {summary['epochs']} epochs in {summary['seconds']} s;{free}"
         f" smallest margin {health['margin_min']:.4f}"
@@ -106,7 +100,7 @@ def draw_run(target: RunFolder | Architecture, path: Path) -> None:
         raise UsageError("An architecture has no curves: give --plot with a run folder.")
     job = job_of(target)
     candidates: dict[str, list[str]] = {}
-    if isinstance(job, AnySearchJob):
+    if isinstance(job, SearchJob):
         candidates = candidates_of(find_space(job.space))
     data = job.data.name.rpartition("/")[2]
     draw(curves_of(target, candidates), path, f"{target.path.name}: {job.space} on {data}")
@@ -129,25 +123,14 @@ def show_progress(run: RunFolder) -> None:
         typer.echo(f"warning: {warning}")
 
 
-def own_size(run: RunFolder) -> dict[str, int]:
-    """Return the fields of a `NetworkConfig` or `LanguageConfig` that a run and its data say."""
-    job = job_of(run)
-    size = {"channels": job.channels, "cells": job.cells}
-    if isinstance(job.data, TextConfig):
-        vocabulary = vocabulary_size(run.path)
-        return size | ({} if vocabulary is None else {"vocabulary": vocabulary})
-    known = SHAPES.get(job.data.name)
-    return size | ({} if known is None else known._asdict())
-
-
 def run_summary(run: RunFolder) -> dict[str, Any]:
     """Return the state of a run, finished or not."""
     job = job_of(run)
-    epochs = job.search.epochs if isinstance(job, AnySearchJob) else job.train.epochs
+    epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
     lines = run.metrics()
     return {
         "run": str(run.path),
-        "kind": "search" if isinstance(job, AnySearchJob) else "train",
+        "kind": "search" if isinstance(job, SearchJob) else "train",
         "job": job.model_dump(mode="json"),
         "epochs": epochs,
         "epochs_done": len(lines),

@@ -18,9 +18,9 @@ def _repetition() -> Classes:
 
 
 def _images() -> Classes:
-    from nasp.domains.images.feed import DataConfig
+    from nasp.domains.images.data import ImageConfig
 
-    return {"images": DataConfig}
+    return {"images": ImageConfig}
 
 
 def _cells_of_a_table() -> Classes:

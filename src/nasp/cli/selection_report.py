@@ -9,7 +9,8 @@ import typer
 
 from nasp.cli.tables import print_table
 from nasp.cli.watch import compact
-from nasp.jobs.jobs import AnySearchJob, job_of
+from nasp.jobs.search import SearchJob
+from nasp.jobs.targets import job_of
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
@@ -24,7 +25,7 @@ def show_selection(run: RunFolder) -> None:
     if selection is None:
         return
     job = job_of(run)
-    space = find_space(job.space) if isinstance(job, AnySearchJob) else None
+    space = find_space(job.space) if isinstance(job, SearchJob) else None
     rungs = range(len(selection["schedule"]))
     rows = []
     for place, contender in enumerate(selection["contenders"][:SHOWN], 1):

@@ -63,7 +63,6 @@ def show(
     from nasp.cli.search_report import (
         architecture_summary,
         draw_run,
-        own_size,
         run_summary,
         show_architecture,
         show_progress,
@@ -71,11 +70,12 @@ def show(
     from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
     from nasp.complexity.standing import COUNTED, TIMED, standings
+    from nasp.domains import default_domain, refuse_foreign
     from nasp.errors import UsageError
-    from nasp.jobs.language_plans import refuse
-    from nasp.jobs.plans import target_of
-    from nasp.spaces import LanguageConfig, NetworkConfig, find_space, space_names
-    from nasp.spaces.target import space_target
+    from nasp.jobs.job import Size
+    from nasp.jobs.rebuild import run_size
+    from nasp.jobs.targets import target_of
+    from nasp.spaces import find_space, space_names
     from nasp.supernet.architecture import Architecture
 
     found = target_of(target)
@@ -91,21 +91,24 @@ def show(
     if not isinstance(found, Architecture) and found.architecture_path.is_file():
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
-        size = {"channels": channels, "cells": cells}
-        image = {"image_size": image_size, "in_channels": in_channels, "classes": classes}
-        own = {} if isinstance(found, Architecture) else own_size(found)
-        config: NetworkConfig | LanguageConfig
+        size = o.given(
+            channels=channels,
+            cells=cells,
+            image_size=image_size,
+            in_channels=in_channels,
+            classes=classes,
+            vocabulary=vocabulary,
+        )
         named = architecture.space
         space = find_space(named) if named in space_names() else None
-        if space is not None and space.data == "text":
-            refuse(image, "images", space.name)
-            config = LanguageConfig(**{**own, **o.given(**size, vocabulary=vocabulary)})
-        else:
-            refuse({"vocabulary": vocabulary}, "text", architecture.space or "this architecture")
-            config = NetworkConfig(**{**own, **o.given(**size, **image)})
+        domain = default_domain(None if space is None else space.name)
+        refuse_foreign(domain, "network", size, named or "this architecture")
+        own = {} if isinstance(found, Architecture) else run_size(found, size, observe=None)
+        said = {n: own[n] for n in (*Size.model_fields, *domain.shape) if n in own}
+        config = domain.network(**{**said, **size})
         summary["architecture"] = architecture_summary(architecture, config)
         if space is not None:
-            target_network = space_target(space, config)
+            target_network = domain.target(space, config, "cpu")
             names = (*COUNTED, *TIMED) if latency else COUNTED
             rows = standings(target_network, architecture, names)
             summary["costs"] = [row._asdict() for row in rows]

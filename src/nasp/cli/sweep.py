@@ -12,7 +12,7 @@ from nasp.cli.search_options import asked_search
 from nasp.cli.sharing import sharing
 
 if TYPE_CHECKING:
-    from nasp.jobs.jobs import AnySearchJob
+    from nasp.jobs.search import SearchJob
 
 EXAMPLES = """
 Examples:
@@ -29,9 +29,9 @@ Examples:
 """
 
 
-@sharing(asked_search, types=["AnySearchJob"], leave_out=["complexity", "at_most", "bound_at"])
+@sharing(asked_search, types=["SearchJob"], leave_out=["complexity", "at_most", "bound_at"])
 def sweep(
-    job: AnySearchJob,
+    job: SearchJob,
     complexities: Annotated[
         str | None, typer.Option(help="Comma-separated weights η, one search each and seed.")
     ] = None,
@@ -76,7 +76,7 @@ def sweep(
     from nasp.bench.contests.sweep.job import sweep_job
     from nasp.bench.contests.sweep.run import begin_sweep
     from nasp.errors import NaspError
-    from nasp.jobs.plans import named_size
+    from nasp.jobs.options import named_size
 
     plan = sweep_job(
         job,

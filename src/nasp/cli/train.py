@@ -105,13 +105,14 @@ def train(
     """Train a network from scratch; the defaults are the paper's recipe."""
     from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
-    from nasp.jobs.job_folders import new_run
-    from nasp.jobs.jobs import run_train_job
-    from nasp.jobs.plans import target_of, train_job_for
+    from nasp.jobs.job import new_run
+    from nasp.jobs.options import train_job
+    from nasp.jobs.targets import target_of
+    from nasp.jobs.train import run_train_job
     from nasp.supernet.architecture import Architecture
 
     found = target_of(target)
-    job = train_job_for(
+    job = train_job(
         found,
         data=o.given(
             name=data,
@@ -121,12 +122,16 @@ def train(
             workers=workers,
             batch_size=batch_size,
             cutout=cutout,
+            tokens=tokens,
+            bptt=bptt,
+            varied=varied,
         ),
         size=o.given(channels=channels, cells=cells),
         training=o.given(
             epochs=epochs,
             minutes=budget_minutes,
             clock=clock,
+            dropouts=o.rates(dropout),
             activation=activation,
             slowness=slowness,
             patience=patience,
@@ -143,7 +148,6 @@ def train(
             checkpoint_minutes=minutes,
         ),
         beside=beside or [],
-        text=o.of_text(tokens, bptt, varied, dropout),
     )
     in_run = o.new_folder("train") if isinstance(found, Architecture) else found.path / "train"
     folder = out or in_run

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from nasp.cli.tables import number, print_table
-from nasp.jobs.job_folders import Result, at_equal_time
+from nasp.jobs.train import Result, at_equal_time
 
 Rows = list[dict[str, Any]]
 Columns = Sequence[str]
@@ -33,10 +33,9 @@ def training_summary(results: list[Result]) -> Rows:
         }
         if result.test is not None:
             row |= {f"test_{figure}": value for figure, value in result.test.items()}
-        if result.tokens_per_second is not None:
-            row["tokens_per_second"] = round(result.tokens_per_second, 1)
+        row |= {f"{what}_per_second": round(speed, 1) for what, speed in result.speed.items()}
         rows.append(row)
-    if results[0].tokens_per_second is not None:
+    if results[0].test is not None:
         seconds, figures = at_equal_time(results)
         for row, figure in zip(rows, figures, strict=True):
             row["at_equal_time"] = {"seconds": round(seconds, 1), "valid_perplexity": figure}

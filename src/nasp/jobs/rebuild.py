@@ -10,16 +10,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from nasp.domains.images.baseline import residual_network
-from nasp.domains.images.feed import DataConfig, network_config, read_images
-from nasp.domains.images.image_set import SHAPES
-from nasp.domains.text.feed import vocabulary_size
-from nasp.errors import NaspError, UsageError, unknown_name, validated
-from nasp.jobs.jobs import AnySearchJob, AnyTrainJob, SearchJob, job_of
-from nasp.jobs.language_jobs import LanguageSearchJob, LanguageTrainJob, trained_network
-from nasp.jobs.plans import architecture_of
+from nasp.domains import find_domain
+from nasp.errors import NaspError, UsageError, unknown_name
+from nasp.jobs.search import SearchJob
+from nasp.jobs.targets import found_architecture, job_of
+from nasp.jobs.train import TrainJob
 from nasp.runs.folder import RunFolder, load_tensors
-from nasp.spaces import DataKind, LanguageConfig, NetworkConfig, find_space
+from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
@@ -27,15 +24,6 @@ from nasp.training.events import Observer, nobody
 
 Weights = Literal["best", "last", "fresh", "inherit"]
 """Of a training's best or last epoch, newly drawn, or the supernet's as the search left them."""
-
-IMAGENET_SIZE = 128
-"""Height and width of images from which on a network has ImageNet's stem; see `network_config`."""
-
-
-_CONFIGS: dict[DataKind, type[NetworkConfig] | type[LanguageConfig]] = {
-    "images": NetworkConfig,
-    "text": LanguageConfig,
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ def rebuild(
         target: a run or an architecture. A search whose result was trained in its folder
             ``train`` stands for that training, unless its own weights are asked for.
         weights: which; default a training's best, a search's own, an architecture's fresh ones.
-        size: fields of `NetworkConfig`; default the run's, or those of `NetworkConfig`. Only
+        size: fields of the domain's size of a network; default the run's, or that class's. Only
             fresh weights can have another size than the run's.
         seed: of fresh weights.
         tokens: of each text of a language model's example.
@@ -92,7 +80,7 @@ def rebuild(
             )
         return _fresh(target, {}, given, seed, tokens)
     job = job_of(target)
-    if isinstance(job, AnySearchJob):
+    if isinstance(job, SearchJob):
         training = RunFolder(target.path / "train")
         is_trained = (training.path / "best.safetensors").is_file()
         if weights in ("best", "last") or (weights is None and is_trained):
@@ -102,25 +90,40 @@ def rebuild(
                     " say --weights inherit."
                 )
             return rebuild(training, weights, size, seed, tokens, observe)
-        architecture = architecture_of(target)
-        own = _own_size(target, job, given, observe)
-        if weights == "fresh":
-            return _fresh(architecture, own, given, seed, tokens)
-        _refuse(given)
-        return _inherited(target, architecture, own, tokens)
-    if weights == "inherit":
+    elif weights == "inherit":
         raise UsageError(f"{target.path} is a training: its weights are best, last or fresh.")
-    own = _own_size(target, job, given, observe)
     if weights == "fresh":
-        return _fresh(architecture_of(target), own, given, seed, tokens)
+        architecture = found_architecture(target)
+        return _fresh(architecture, run_size(target, given, observe), given, seed, tokens)
     _refuse(given)
-    return _trained(target, job, own, weights or "best", tokens)
+    if isinstance(job, SearchJob):
+        return _inherited(target, job, observe, tokens)
+    return _trained(target, job, weights or "best", observe, tokens)
+
+
+def run_size(
+    run: RunFolder, given: Mapping[str, Any], observe: Observer | None = nobody
+) -> dict[str, Any]:
+    """Return the fields of the size of a run's network, as its settings and its data say.
+
+    Args:
+        run: of a search or a training.
+        given: fields that the user says instead; data are not read for these alone.
+        observe: is told how far the reading of data is; None: what only reading tells is left out.
+    """
+    job = job_of(run)
+    own: Any = dict(job.supernet) if isinstance(job, SearchJob) else job.train.network_fields
+    size = {"channels": job.channels, "cells": job.cells, **own}
+    shape = job.domain.known_shape(job.data, run.path)
+    if not shape and observe is not None and not given.keys() >= set(job.domain.shape):
+        shape = job.domain.read(job.data, observe).shape
+    return {**size, **shape}
 
 
 def _fresh(
     architecture: Architecture,
-    own: dict[str, Any],
-    given: dict[str, int],
+    own: Mapping[str, Any],
+    given: Mapping[str, Any],
     seed: int,
     tokens: int,
 ) -> Rebuilt:
@@ -130,31 +133,27 @@ def _fresh(
             " nasp.export(found.build(), ...) there."
         )
     space = find_space(architecture.space)
-    size = {**own, **given}
-    if space.data == "images":
-        size["stem"] = "imagenet" if size.get("image_size", 0) >= IMAGENET_SIZE else "cifar"
-    config = validated(_CONFIGS[space.data], size, f"a network of space '{space.name}'")
+    domain = find_domain(space.data)
+    size = domain.sized({**own, **given})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = space.network(architecture, config)
-    example = example_of(network, config, tokens)
+        network = space.network(architecture, size)
+    example = domain.example(network, size, tokens)
     return Rebuilt(network, example, "fresh", None, _about(architecture))
 
 
-def _inherited(
-    run: RunFolder, architecture: Architecture, own: dict[str, Any], tokens: int
-) -> Rebuilt:
-    space = find_space(architecture.space or "")
-    config = validated(_CONFIGS[space.data], own, "the run")
-    supernet = Supernet(space.supernet(config), space.name)
+def _inherited(run: RunFolder, job: SearchJob, observe: Observer, tokens: int) -> Rebuilt:
+    architecture, space = found_architecture(run), find_space(job.space)
+    size = job.domain.sized(run_size(run, {}, observe))
+    supernet = Supernet(space.supernet(size), space.name)
     _load(supernet.network, run.path / "weights.safetensors")
     network = derive(supernet, architecture)
-    example = example_of(network, config, tokens)
+    example = job.domain.example(network, size, tokens)
     return Rebuilt(network, example, "inherit", run.path, _about(architecture))
 
 
 def _trained(
-    run: RunFolder, job: AnyTrainJob, own: dict[str, Any], weights: str, tokens: int
+    run: RunFolder, job: TrainJob, weights: str, observe: Observer, tokens: int
 ) -> Rebuilt:
     best = weights == "best"
     file = run.path / ("best.safetensors" if best else "weights.safetensors")
@@ -162,53 +161,15 @@ def _trained(
         raise UsageError(
             f"The training in {run.path} is not that far: go on with 'nasp resume {run.path}'."
         )
-    network, config = _network_of(job, own)
+    size = job.domain.sized(run_size(run, {}, observe))
+    network = job.network(size)
     _load(network, file)
     if job.architecture is None:
         about = f"A hand-made network beside the space {job.space}."
     else:
         about = _about(Architecture(job.architecture, job.space))
-    example = example_of(network, config, tokens)
+    example = job.domain.example(network, size, tokens)
     return Rebuilt(network, example, "best" if best else "last", run.path, about)
-
-
-def _network_of(
-    job: AnyTrainJob, own: dict[str, Any]
-) -> tuple[nn.Module, NetworkConfig | LanguageConfig]:
-    """Return the network of a training, with fresh weights, and its size."""
-    if isinstance(job, LanguageTrainJob):
-        text = validated(LanguageConfig, own, "the run")
-        return trained_network(job, text.vocabulary), text
-    config = validated(NetworkConfig, {**own, "drop_path": job.train.drop_path > 0}, "the run")
-    if job.architecture is None:
-        return residual_network(config, job.parameters or 1), config
-    architecture = Architecture(job.architecture, job.space)
-    return find_space(job.space).network(architecture, config), config
-
-
-def _own_size(
-    run: RunFolder, job: AnySearchJob | AnyTrainJob, given: Mapping[str, int], observe: Observer
-) -> dict[str, Any]:
-    """Return the fields of a `NetworkConfig` or `LanguageConfig` that a run and its data say."""
-    size: dict[str, Any] = {"channels": job.channels, "cells": job.cells}
-    if isinstance(job, LanguageSearchJob | LanguageTrainJob):
-        vocabulary = vocabulary_size(run.path)
-        if vocabulary is None:
-            raise UsageError(
-                f"{run.path} has not read its text yet: go on with 'nasp resume {run.path}'."
-            )
-        of = job if isinstance(job, LanguageSearchJob) else job.train
-        return {**size, "vocabulary": vocabulary, "dropouts": of.dropouts}
-    partial = job.partial_channels if isinstance(job, SearchJob) else 1
-    shape = SHAPES.get(job.data.name)
-    if shape is None and {"in_channels", "image_size", "classes"} <= given.keys():
-        return size
-    if shape is None:
-        images = read_images(DataConfig(**{**job.data.model_dump(), "workers": 0}), observe)
-        return network_config(
-            images, job.channels, job.cells, partial_channels=partial
-        ).model_dump()
-    return {**shape._asdict(), **size, "partial_channels": partial}
 
 
 def _refuse(given: Mapping[str, int]) -> None:
@@ -227,25 +188,6 @@ def _load(network: nn.Module, file: Path) -> None:
             f"The weights in {file} do not fit the network that its run describes: they are of"
             " another version of nasp, or of another run."
         ) from error
-
-
-def example_of(
-    network: nn.Module, config: NetworkConfig | LanguageConfig, tokens: int = 35
-) -> tuple[Tensor, ...]:
-    """Return arguments of a call of a space's network: two images, or two texts and states.
-
-    Args:
-        network: made for the config.
-        config: its size.
-        tokens: of each text; default as many as DARTS trains on at once.
-    """
-    generator = torch.Generator().manual_seed(0)
-    if isinstance(config, LanguageConfig):
-        texts = torch.randint(config.vocabulary, (2, tokens), generator=generator)
-        size: Any = network.state_size
-        return texts, torch.zeros(2, size)
-    side = config.image_size
-    return (torch.randn(2, config.in_channels, side, side, generator=generator),)
 
 
 def _about(architecture: Architecture) -> str:

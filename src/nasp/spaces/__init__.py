@@ -11,7 +11,6 @@ from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
 from nasp.spaces.space import (
-    DataKind,
     NetworkConfig,
     NotationError,
     Space,
@@ -21,7 +20,6 @@ from nasp.spaces.space import (
 
 __all__ = [
     "SPACES",
-    "DataKind",
     "LanguageConfig",
     "NetworkConfig",
     "NotationError",
@@ -64,6 +62,6 @@ def find_space(name: str) -> Space:
     return _REGISTRY.find(name)
 
 
-def spaces_of(data: DataKind) -> list[str]:
-    """Return the names of the package's spaces whose networks read images, or text."""
+def spaces_of(data: str) -> list[str]:
+    """Return the names of the package's spaces for a kind of data, such as ``images``."""
     return [name for name, space in SPACES.items() if space.data == data]

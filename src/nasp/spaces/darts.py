@@ -24,7 +24,7 @@ from nasp.spaces.cell import (
 )
 from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.operations import Candidate, derived, on_edge, pick
-from nasp.spaces.space import DataKind, NetworkConfig, Wire, checked_edges
+from nasp.spaces.space import SMALL, NetworkConfig, Wire, checked_edges
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
 
@@ -45,7 +45,8 @@ class CellSpace:
     name: str
     normal: Mapping[str, Candidate]
     reduce: Mapping[str, Candidate]
-    data: DataKind = field(default="images", init=False)
+    data: str = field(default="images", init=False)
+    small: NetworkConfig = field(default=SMALL, init=False)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes].

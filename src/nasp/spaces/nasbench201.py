@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nasp.errors import UsageError
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import Candidate, derived, on_edge, pick, relu_conv_bn
-from nasp.spaces.space import DataKind, NetworkConfig, NotationError, Wire, checked_edges
+from nasp.spaces.space import SMALL, NetworkConfig, NotationError, Wire, checked_edges
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice
 
@@ -103,7 +103,8 @@ class NASBench201:
         )
     )
     nodes: int = NODES
-    data: DataKind = field(default="images", init=False)
+    data: str = field(default="images", init=False)
+    small: NetworkConfig = field(default=SMALL, init=False)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge; [B,C,H,W] to [B,classes]."""

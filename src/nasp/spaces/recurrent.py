@@ -13,7 +13,7 @@ from nasp.spaces.genotype import genotype_fields, pairs_of
 from nasp.spaces.language_model import Dropouts, LanguageModel
 from nasp.spaces.recurrent_cell import OPERATIONS, Read, RecurrentCell
 from nasp.spaces.recurrent_search import NODES, SearchCell, edge_name
-from nasp.spaces.space import DataKind, Wire, checked_edges
+from nasp.spaces.space import Wire, checked_edges
 from nasp.supernet.architecture import Architecture
 
 _CONCAT = list(range(1, NODES + 1))
@@ -38,7 +38,8 @@ class Recurrent:
     """Cells of eight nodes, each of which reads one earlier state through one operation."""
 
     name = "recurrent"
-    data: DataKind = "text"
+    data = "text"
+    small = LanguageConfig(vocabulary=2, channels=4)
 
     def supernet(self, config: LanguageConfig) -> LanguageModel:
         """Return a language model with a `Choice` on each edge; see `LanguageModel.forward`."""

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
 import torch
 
 from nasp.errors import UsageError
-from nasp.spaces.recurrent import LanguageConfig
-from nasp.spaces.space import DataKind, NetworkConfig, Space
+from nasp.spaces.space import Space
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.choice import Choice
 from nasp.supernet.supernet import Supernet
-
-_SMALL: dict[DataKind, Any] = {
-    "images": NetworkConfig(channels=4, cells=3),
-    "text": LanguageConfig(vocabulary=2, channels=4),
-}
 
 
 def small_supernet(space: Space) -> Supernet:
     """Return a small supernet of a space, for what does not depend on its size."""
-    return Supernet(space.supernet(_SMALL[space.data]), space.name)
+    return Supernet(space.supernet(space.small), space.name)
 
 
 def random_architecture(space: Space, seed: int) -> Architecture:
@@ -35,6 +29,12 @@ def candidates_of(space: Space) -> dict[str, list[str]]:
     """Return the candidate operations of a space: table -> names, in the order of the alphas."""
     supernet = small_supernet(space)
     return {name: list(table.candidates) for name, table in supernet.tables.items()}
+
+
+def has_parameters(space: Space) -> bool:
+    """Tell whether any candidate operation of a space has parameters of its own."""
+    modules = space.supernet(space.small).modules()
+    return any(True for m in modules if isinstance(m, Choice) for _ in m.parameters())
 
 
 def all_architectures(space: Space) -> Iterator[Architecture]:

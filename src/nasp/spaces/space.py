@@ -43,7 +43,8 @@ class NetworkConfig(BaseModel):
     parameters, none behind a pooling): for what derived networks cost."""
 
 
-DataKind = Literal["images", "text"]
+SMALL = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=3)
+"""The size of a network where the size does not matter."""
 
 
 class Wire(NamedTuple):
@@ -91,12 +92,17 @@ class Space(Protocol):
         ...
 
     @property
-    def data(self) -> DataKind:
-        """What its networks read, and so which configuration they take.
+    def data(self) -> str:
+        """The kind of data that its networks read, and so which configuration they take.
 
         ``"images"``: a `NetworkConfig`, and forward maps [B,C,H,W] to [B,classes]; ``"text"``: a
         `LanguageConfig`, and forward is that of `nasp.spaces.language_model.LanguageModel`.
         """
+        ...
+
+    @property
+    def small(self) -> Any:
+        """A small configuration, for what does not depend on the size."""
         ...
 
     def supernet(self, config: Any) -> nn.Module:

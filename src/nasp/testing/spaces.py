@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,12 +14,11 @@ from nasp.complexity.costs import flops
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge
+from nasp.domains import find_domain
 from nasp.errors import UsageError
 from nasp.exporters import export
-from nasp.jobs.rebuild import example_of
-from nasp.spaces import LanguageConfig, NetworkConfig, Space, find_space
+from nasp.spaces import NetworkConfig, Space, find_space
 from nasp.spaces.sampling import random_architecture
-from nasp.spaces.target import space_target
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
@@ -87,11 +85,6 @@ class SpaceTests:
     def _seed(self) -> None:
         torch.manual_seed(0)
 
-    def small(self, name: str) -> Any:
-        """Return the configuration of a small network."""
-        is_text = find_space(name).data == "text"
-        return LanguageConfig(vocabulary=5, channels=4) if is_text else DIGITS
-
     def test_it_is_registered_under_its_name(self, name: str) -> None:
         """The name on the command line is its own."""
         assert find_space(name).name == name
@@ -115,13 +108,14 @@ class SpaceTests:
         """An architecture says its space, and is not read as another's."""
         space = find_space(name)
         other = Architecture(random_architecture(space, 0).edges, "elsewhere")
-        for use in (space.notation, lambda a: space.network(a, self.small(name))):
+        for use in (space.notation, lambda a: space.network(a, find_space(name).small)):
             with pytest.raises(UsageError, match=f"is of space 'elsewhere', not of '{name}'"):
                 use(other)
 
     def test_foreign_edges_and_candidates_are_refused(self, name: str) -> None:
         """The edge or candidate that does not fit is named."""
-        space, config = find_space(name), self.small(name)
+        space = find_space(name)
+        config = space.small
         good = random_architecture(space, 0)
         edge = next(edge for edge, candidate in good.edges.items() if candidate is not None)
         unknown = Architecture({**good.edges, edge: "conv_9x9"}, name)
@@ -136,10 +130,11 @@ class SpaceTests:
 
     def test_what_a_supernet_found_is_written(self, name: str, tmp_path: Path) -> None:
         """A derived network leaves as source of plain PyTorch, with bit-equal outputs."""
-        space, config = find_space(name), self.small(name)
+        space = find_space(name)
+        config = space.small
         supernet = Supernet(space.supernet(config), name)
         network = derive(supernet, random_architecture(space, 1))
-        example = example_of(network, config, tokens=3)
+        example = find_domain(space.data).example(network, config, 3)
         assert export(network, tmp_path / "net.py", example=example).difference == 0
         source = (tmp_path / "net.py").read_text()
         assert not any(f"import {package}" in source for package in own_packages(space))
@@ -277,7 +272,7 @@ class ImageSpaceTests(SpaceTests):
         """A supernet with `as_derived` has the parameters and FLOPs of derived networks."""
         space, config = find_space(name), NetworkConfig(channels=4, cells=3, image_size=8)
         state = torch.get_rng_state()
-        target = space_target(space, config)
+        target = find_domain(space.data).target(space, config, "cpu")
         kinds = ("params", "flops")
         gauges = {kind: Gauge(find_quantity(kind), target, Store(None)) for kind in kinds}
         tables = {kind: gauge.table(kind) for kind, gauge in gauges.items()}

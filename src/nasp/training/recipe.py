@@ -86,8 +86,8 @@ def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Argument
 class Recipe(Descent):
     """Settings that a search and a training on images share: SGD along a cosine."""
 
-    lr_min: float = Field(0.001, ge=0)
-    """The weights' learning rate at the end of the cosine."""
+    lr_min: float | None = Field(0.001, ge=0)
+    """The weights' learning rate at the end of the cosine; None: constant."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD."""
 
@@ -101,8 +101,13 @@ class Recipe(Descent):
 
         return self.learner_with(sgd, network, task, weights)
 
-    def schedule(self, learner: Learner) -> torch.optim.lr_scheduler.CosineAnnealingLR:
-        """Return the cosine from `lr` to `lr_min`, an epoch a step."""
+    @property
+    def lr_end(self) -> float:
+        """The learning rate at the end of the cosine."""
+        return self.lr if self.lr_min is None else self.lr_min
+
+    def cosine(self, learner: Learner) -> torch.optim.lr_scheduler.CosineAnnealingLR:
+        """Return the cosine from `lr` to `lr_end`, an epoch a step."""
         return torch.optim.lr_scheduler.CosineAnnealingLR(
-            learner.optimizer, T_max=self.epochs, eta_min=self.lr_min
+            learner.optimizer, T_max=self.epochs, eta_min=self.lr_end
         )

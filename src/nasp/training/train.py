@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from lightning_fabric import seed_everything
+from pydantic import Field
 from torch import nn
 
 from nasp.runs.checkpoints import Checkpointer
@@ -17,12 +19,12 @@ from nasp.training.events import Observer, nobody
 from nasp.training.learner import Learner
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
-from nasp.training.recipe import computing_as_set
+from nasp.training.recipe import Descent, computing_as_set
 from nasp.training.stream import Stream, epoch_length
 from nasp.training.task import Batch, Figure, MeasuredTask, Task
 
 
-class Plan(Protocol):
+class Schedule(Protocol):
     """What changes in a training from epoch to epoch; a part of its checkpoints."""
 
     def kept(self) -> nn.Module:
@@ -46,50 +48,39 @@ class Plan(Protocol):
         ...
 
 
-class Training(Protocol):
-    """Settings of a training, of images or of a text: a `Recipe` and what is its own."""
+class TrainConfig(Descent):
+    """Settings of a training; each kind of data has its own class of them: its recipe."""
 
     measured_on: ClassVar[str]
     """The part of the data that a network is measured on after each epoch."""
 
-    @property
-    def epochs(self) -> int:
-        """Epochs in all, at most."""
-        ...
+    minutes: float | None = Field(None, gt=0)
+    """Begin no epoch once each network has trained so long; default no limit."""
+    clock: Clock = "wall"
+    """What counts that time: wall, or cpu, the processor's."""
 
     @property
-    def minutes(self) -> float | None:
-        """The epoch in which so much time of training is over is the last; None: none is."""
-        ...
+    def network_fields(self) -> dict[str, Any]:
+        """What the recipe asks of the network, as fields of its size; nothing."""
+        return {}
 
-    @property
-    def clock(self) -> Clock:
-        """By which that time, and the seconds of each epoch, are counted."""
-        ...
+    def for_hand_made(self) -> TrainConfig:
+        """Return the recipe for a network that is of no search space; the same."""
+        return self
 
-    @property
-    def seed(self) -> int:
-        """Fixes the run."""
-        ...
-
-    @property
-    def checkpoint_minutes(self) -> float:
-        """How often a checkpoint is written within an epoch."""
-        ...
-
+    @abstractmethod
     def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
         """Return what moves the weights."""
-        ...
 
+    @abstractmethod
     def objective(
         self, network: nn.Module, task: Any, auxiliary: tuple[str, nn.Module] | None
     ) -> tuple[nn.Module, Task]:
         """Return what is trained, the network and all beside it, and the task that it trains on."""
-        ...
 
-    def plan(self, learner: Learner, network: nn.Module) -> Plan:
+    @abstractmethod
+    def schedule(self, learner: Learner, network: nn.Module) -> Schedule:
         """Return what changes from epoch to epoch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ def train(
     train_loader: Iterable[Batch],
     test_loader: Iterable[Batch] | None,
     task: MeasuredTask,
-    config: Training,
+    config: TrainConfig,
     auxiliary: tuple[str, nn.Module] | None = None,
     run: RunFolder | None = None,
     observe: Observer = nobody,
@@ -153,7 +144,7 @@ def train(
     trained, objective = config.objective(network, task, auxiliary)
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
-    plan = config.plan(learner, network)
+    schedule = config.schedule(learner, network)
     batches = Stream(train_loader, "The training loader")
     best = Best(task.figure)
     meter = Meter()
@@ -162,7 +153,7 @@ def train(
         {
             "network": trained,
             "learner": learner,
-            "plan": plan,
+            "schedule": schedule,
             "batches": batches,
             "best": best,
             "meter": meter,
@@ -176,12 +167,12 @@ def train(
 
     def end_epoch(_epoch: int) -> EpochReport:
         if test_loader is None:
-            return EpochReport(plan.end_epoch({}))
-        measured = task.evaluate(plan.measurable(), test_loader, learner.fabric.device)
+            return EpochReport(schedule.end_epoch({}))
+        measured = task.evaluate(schedule.measurable(), test_loader, learner.fabric.device)
         if run is not None and best.improved(measured[task.figure.name]):
-            run.save_tensors("best.safetensors", plan.kept().state_dict())
+            run.save_tensors("best.safetensors", schedule.kept().state_dict())
         line = {f"{config.measured_on}_{name}": value for name, value in measured.items()}
-        return EpochReport({**plan.end_epoch(measured), **line})
+        return EpochReport({**schedule.end_epoch(measured), **line})
 
     lines = run_epochs(
         config.epochs,
@@ -196,9 +187,9 @@ def train(
         clock=config.clock,
     )
     if run is not None:
-        run.save_tensors("weights.safetensors", plan.kept().state_dict())
+        run.save_tensors("weights.safetensors", schedule.kept().state_dict())
         lines = run.metrics()
-    return Trained(plan.kept(), lines, task.figure, config.measured_on)
+    return Trained(schedule.kept(), lines, task.figure, config.measured_on)
 
 
 class Best:

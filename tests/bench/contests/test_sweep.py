@@ -17,7 +17,7 @@ from nasp.bench.truth.truth import open_truth
 from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.errors import UsageError
-from nasp.jobs.plans import search_job
+from nasp.jobs.options import search_job
 from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import NetworkConfig, find_space

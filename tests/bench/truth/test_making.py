@@ -12,7 +12,7 @@ import pytest
 from nasp.bench.truth import making as table
 from nasp.bench.truth.making import TableSettings, make_table
 from nasp.cli import main
-from nasp.domains.images.feed import DataConfig, read_images
+from nasp.domains.images.data import ImageConfig, read_images
 from nasp.errors import UsageError
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import find_space
@@ -21,7 +21,7 @@ from nasp.training.events import Measuring, nobody
 
 SPACE = find_space("nasbench201-3")
 TINY = TableSettings(
-    data=DataConfig(name="digits", subset=32, batch_size=16), channels=2, epochs=1, device="cpu"
+    data=ImageConfig(name="digits", subset=32, batch_size=16), channels=2, epochs=1, device="cpu"
 )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nasp.domains.text.corpora import is_text, load_text
+from nasp.domains import domain_of
+from nasp.domains.text.corpora import load_text
 from nasp.domains.text.corpus import corpus_of, read_text
 from nasp.errors import UsageError
 
@@ -108,8 +109,15 @@ def test_known_texts_are_found_or_it_is_said_where_they_are(
 
 
 def test_which_names_are_of_texts() -> None:
-    assert all(map(is_text, ("pydoc", "ptb", "wikitext-2", "text:here")))
-    assert not any(map(is_text, ("digits", "cifar10", "folder:text")))
+    texts = ("pydoc", "ptb", "wikitext-2", "text:here")
+    assert [domain_of(name).name for name in texts] == 4 * ["text"]
+    images = ("digits", "cifar10", "folder:text")
+    assert [domain_of(name).name for name in images] == 3 * ["images"]
+    for name in ("moon", "text", "tabular:here"):
+        with pytest.raises(
+            UsageError, match=f"Unknown data '{name}': choose one of cifar10, .*:DIR"
+        ):
+            domain_of(name)
     with pytest.raises(UsageError, match="Unknown text 'ptbb'"):
         load_text("ptbb")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nasp.domains.text.loader import TextLoader
 from nasp.domains.text.task import LanguageModelling
-from nasp.domains.text.train import AveragingPlan, LanguageTrainConfig, WithActivationPenalties
+from nasp.domains.text.train import Averaging, TextTrainConfig, WithActivationPenalties
 from nasp.errors import UsageError
 from nasp.spaces import LanguageConfig, find_space
 from nasp.spaces.language_model import Dropouts, LanguageModel
@@ -60,12 +60,12 @@ def test_penalties_are_the_papers_means() -> None:
 
 def planned(
     losses: Sequence[float], patience: int
-) -> tuple[AveragingPlan, list[bool], list[dict[str, Tensor]], LanguageModel]:
+) -> tuple[Averaging, list[bool], list[dict[str, Tensor]], LanguageModel]:
     """Return a plan that was told these losses, a training step before each of them."""
     network = model()
-    config = LanguageTrainConfig(device="cpu", lr=1.0, patience=patience, weight_decay=0.0)
+    config = TextTrainConfig(device="cpu", lr=1.0, patience=patience, weight_decay=0.0)
     learner = config.learner(network, TASK, list(network.parameters()))
-    plan = config.plan(learner, network)
+    plan = config.schedule(learner, network)
     averaged, weights = [], []
     batches = iter(loader())
     for loss in losses:
@@ -113,7 +113,7 @@ def test_before_that_it_is_the_network_itself() -> None:
 
 
 def test_a_training_averages_and_keeps_the_average() -> None:
-    config = LanguageTrainConfig(device="cpu", epochs=8, lr=20.0, patience=1, slowness=0)
+    config = TextTrainConfig(device="cpu", epochs=8, lr=20.0, patience=1, slowness=0)
     trained = train(model(), loader(), loader(training=False), TASK, config)
     averaged = [line["averaged"] for line in trained.metrics]
     assert averaged[0] is False
@@ -125,4 +125,4 @@ def test_a_training_averages_and_keeps_the_average() -> None:
 
 def test_there_is_no_auxiliary_head() -> None:
     with pytest.raises(UsageError, match="no auxiliary head"):
-        LanguageTrainConfig().objective(model(), TASK, ("cells.1", nn.Identity()))
+        TextTrainConfig().objective(model(), TASK, ("cells.1", nn.Identity()))

@@ -10,9 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.steps.measure import machine
 from nasp.bilevel.selection.rerank import rerank
-from nasp.domains.images.feed import read_images, selection_loader
-from nasp.domains.images.task import ImageClassification
-from nasp.jobs.jobs import SearchJob, search_images
+from nasp.jobs.search import SearchJob, search_in
 from nasp.spaces import find_space
 from nasp.training.device import make_fabric
 from nasp.training.events import nobody
@@ -68,17 +66,19 @@ def run(request: FidelityRequest) -> FidelitySample:
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     job, config = request.job, request.job.search
-    images = read_images(job.data)
+    data = job.domain.read(job.data, nobody)
+    device = make_fabric(config.device, config.precision).device
     space = find_space(job.space)
     start = time.perf_counter()
-    found = search_images(job, images)
+    found = search_in(data, job)
     searched = time.perf_counter()
-    loader = selection_loader(images, job.data, config.seed)
+    network = found.supernet.network
+    loader = data.search_loaders(network, device, config.seed).selection
     metrics = rerank(
         found.supernet,
         [space.parse(cell) for cell in request.cells],
         SamePass(loader, config.seed, request.batches),
-        ImageClassification(len(images.classes)),
+        data.task(),
         config,
         None,
         nobody,
@@ -87,5 +87,5 @@ def run(request: FidelityRequest) -> FidelitySample:
         shared=[row.get("accuracy") for row in metrics],
         search_seconds=searched - start,
         ranking_seconds=time.perf_counter() - searched,
-        machine=machine(make_fabric(config.device, config.precision).device),
+        machine=machine(device),
     )

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from nasp.bench.contests.budget import Budget
 from nasp.bench.contests.contender import Contender
 from nasp.bench.truth.truth import Truth, open_truth
+from nasp.domains import domain_of
 from nasp.errors import UsageError, validated
-from nasp.jobs.defaults import search_defaults
-from nasp.jobs.jobs import SearchJob
-from nasp.jobs.plans import search_job
+from nasp.jobs.options import search_job
+from nasp.jobs.search import SearchJob
 
 
 class QualitySettings(BaseModel):
@@ -22,7 +22,7 @@ class QualitySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data: dict[str, Any]
-    """Fields of `DataConfig`."""
+    """fields of `ImageConfig`."""
     space: str
     """The table's search space."""
     channels: int = Field(16, ge=1)
@@ -46,13 +46,13 @@ class QualitySettings(BaseModel):
             selection_epochs: of its selection's stand-alone training; 0 leaves its own.
 
         Raises:
-            UsageError: a setting does not fit, or the space is not for images.
+            UsageError: a setting does not fit.
         """
         search = dict(contender.search)
         selection = dict(search.pop("selection", {}))
         if selection_epochs:
             selection["epochs"] = selection_epochs
-        job = search_job(
+        return search_job(
             data=self.data,
             space=self.space,
             size={"channels": self.channels, "cells": self.cells},
@@ -67,9 +67,6 @@ class QualitySettings(BaseModel):
             settings=contender.settings,
             selection=selection,
         )
-        if not isinstance(job, SearchJob):
-            raise UsageError(f"No table knows the cells of space '{self.space}': choose another.")
-        return job
 
     def shared(self) -> dict[str, Any]:
         """Return what another measurement must have too, to stand beside this one."""
@@ -97,7 +94,7 @@ def quality_settings(
         space: see `open_truth`.
         budget: fields of `Budget`; default the epochs of a search on these data.
         network: `channels`, `cells`, `threads` and `device`, where given.
-        feed: fields of `DataConfig` other than its name, where given.
+        feed: fields of `ImageConfig` other than its name, where given.
 
     Raises:
         UsageError: a name or a value does not fit, or nobody says which data.
@@ -109,17 +106,16 @@ def quality_settings(
         raise UsageError(f"The table {truth.name} does not say on which data: give --data NAME.")
     made_with = truth.made_with if name == truth.made_with.get("data") else {}
     sizes = {part: made_with[part] for part in ("channels", "cells") if part in made_with}
-    defaults = search_defaults(name, truth.space)
+    defaults = domain_of(name).search_defaults(name, truth.space)
     if "epochs" not in budget and "seconds" not in budget:
-        budget = {**budget, "epochs": defaults["epochs"]}
+        budget = {**budget, "epochs": defaults.search["epochs"]}
     settings = validated(
         QualitySettings,
         {
-            "data": {"name": name, "batch_size": defaults["batch_size"], **feed},
+            "data": {"name": name, "batch_size": defaults.data["batch_size"], **feed},
             "space": truth.space,
             "budget": validated(Budget, budget, "the budget"),
-            "channels": defaults["channels"],
-            "cells": defaults["cells"],
+            **defaults.size,
             **sizes,
             **network,
         },

@@ -16,13 +16,11 @@ from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bilevel.found import Found
 from nasp.bilevel.selection.trial import Trial
-from nasp.domains.images.feed import read_images, search_loaders, selection_loader
-from nasp.domains.images.image_set import ImageSet
-from nasp.domains.images.task import ImageClassification
-from nasp.jobs.jobs import SearchJob, search_images
+from nasp.domains.images.data import ImageConfig, ImageData
+from nasp.jobs.search import SearchJob, search_in
 from nasp.supernet.derive import derive
 from nasp.training.device import make_fabric
-from nasp.training.events import EpochEnded, Event, Started, Stepped
+from nasp.training.events import EpochEnded, Event, Started, Stepped, nobody
 
 SEARCH = "epoch"
 """The phase of the search itself, as its loop calls it."""
@@ -127,17 +125,20 @@ def run(request: SearchRequest) -> SearchSample:
         torch.set_num_threads(request.threads)
     job = request.job
     device = make_fabric(job.search.device, job.search.precision).device
-    images = read_images(job.data)
-    half = job.data.subset or len(images.train) // 2
+    data = job.domain.read(job.data, nobody)
+    assert isinstance(data, ImageData)
+    half = data.config.subset or len(data.images.train) // 2
     full_batches = half // job.data.batch_size
     full_steps = job.search.epoch_steps or full_batches
     if request.share < 1:
         job = _reduced(job, request.share, half, full_steps)
+    assert isinstance(job.data, ImageConfig)
+    data = ImageData(job.data, data.images)
     batches = (job.data.subset or half) // job.data.batch_size
     watch = Stopwatch(lambda: PeakMemory(device))
-    found = search_images(job, images, observe=watch)
+    found = search_in(data, job, observe=watch)
     if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
-        _train_one(found, job, images, watch)
+        _train_one(found, job, data, watch)
     total = watch.now()
     assert watch.memory is not None
     return SearchSample(
@@ -168,16 +169,17 @@ def _reduced(job: SearchJob, share: float, half: int, steps: int) -> SearchJob:
     return job.model_copy(update={"data": data, "search": search})
 
 
-def _train_one(found: Found, job: SearchJob, images: ImageSet, watch: Stopwatch) -> None:
+def _train_one(found: Found, job: SearchJob, data: ImageData, watch: Stopwatch) -> None:
     """Train the found network for an epoch as a selection would have."""
     network = derive(found.supernet, found.architecture, found.initial_weights)
-    trial = Trial(network, ImageClassification(len(images.classes)), job.search)
-    loader, _ = search_loaders(images, job.data, job.search.seed)
+    trial = Trial(network, data.task(), job.search)
+    device = make_fabric(job.search.device, job.search.precision).device
+    loader, _, selection = data.search_loaders(network, device, job.search.seed)
     watch(Started(0, 1, len(loader), phase=TRAINING))
     for index, batch in enumerate(loader):
         trial.step(batch, index / len(loader))
         watch(Stepped(1, index + 1, {}))
-    trial.measure(selection_loader(images, job.data, job.search.seed))
+    trial.measure(selection)
     watch(EpochEnded(1, {}, 0.0))
 
 

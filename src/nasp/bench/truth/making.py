@@ -21,22 +21,16 @@ from nasp.bench.results import Measurements, Results
 from nasp.bench.seeds import over_seeds
 from nasp.bench.steps.measure import machine
 from nasp.complexity import parameter_count
-from nasp.domains.images.feed import (
-    DataConfig,
-    fast_layout,
-    network_config,
-    read_images,
-    training_loaders,
-)
-from nasp.domains.images.image_set import ImageSet
-from nasp.domains.images.task import ImageClassification, evaluate
-from nasp.domains.images.train import TrainConfig
+from nasp.domains.images.data import ImageConfig, ImageData, read_images
+from nasp.domains.images.networks import sized
+from nasp.domains.images.train import ImageTrainConfig
 from nasp.runs.interruption import Interruption
 from nasp.spaces import find_space
 from nasp.spaces.sampling import all_architectures
 from nasp.supernet.architecture import Architecture
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer
+from nasp.training.layout import fast_layout
 from nasp.training.train import train
 
 BENCH = "table"
@@ -60,7 +54,7 @@ class TableSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    data: DataConfig
+    data: ImageConfig
     """The images; with a subset, each seed draws its own, and all cells of one seed train on the
     same."""
     space: str = SPACE
@@ -126,7 +120,7 @@ def make_table(
 
 
 def train_cell(
-    architecture: Architecture, settings: TableSettings, images: ImageSet, seed: int
+    architecture: Architecture, settings: TableSettings, images: ImageData, seed: int
 ) -> dict[str, float]:
     """Train one cell's network from scratch, and test it on all test images, once, at the end.
 
@@ -135,11 +129,11 @@ def train_cell(
     """
     start = time.perf_counter()
     seed_everything(seed, verbose=False)
-    size = network_config(images, settings.channels, settings.cells)
+    size = sized({**images.shape, "channels": settings.channels, "cells": settings.cells})
     network = fast_layout(find_space(settings.space).network(architecture, size))
-    loader, test_loader = training_loaders(images, settings.data, seed)
-    task = ImageClassification(len(images.classes))
-    recipe = TrainConfig(
+    device = make_fabric(settings.device, "32-true").device
+    loaders, task = images.train_loaders(network, device, seed), images.task()
+    recipe = ImageTrainConfig(
         epochs=settings.epochs,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -148,9 +142,8 @@ def train_cell(
         seed=seed,
         device=settings.device,
     )
-    train(network, loader, None, task, recipe)
-    device = next(network.parameters()).device
-    tested = evaluate(network, test_loader, task, device)
+    train(network, loaders.train, None, task, recipe)
+    tested = task.evaluate(network, loaders.measured, device)
     return {
         "test_accuracy": round(100 * tested["accuracy"], 4),
         "test_loss": round(tested["loss"], 6),

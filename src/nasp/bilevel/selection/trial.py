@@ -36,7 +36,7 @@ class Trial:
 
     def step(self, batch: Batch, done: float) -> Metrics:
         """Train on a batch; `done` is the share of the rung's steps that lie behind."""
-        low, high = self.recipe.lr_min, self.recipe.lr
+        low, high = self.recipe.lr_end, self.recipe.lr
         for group in self.learner.optimizer.param_groups:
             group["lr"] = low + (high - low) * (1 + math.cos(math.pi * done)) / 2
         self.network.train()

@@ -1,1 +1,35 @@
-"""Image classification: sets, loaders, augmentation, recipe, hand-made rival."""
+"""Image classification."""
+
+from __future__ import annotations
+
+from nasp.domains.domain import Domain
+from nasp.domains.images import networks
+from nasp.domains.images.baseline import residual_network
+from nasp.domains.images.data import ImageConfig, known_shape, read_images
+from nasp.domains.images.datasets import IMAGE_SETS
+from nasp.domains.images.defaults import DIGITS, default_space, search_defaults, train_defaults
+from nasp.domains.images.train import ImageTrainConfig
+from nasp.spaces import NetworkConfig
+
+IMAGES = Domain(
+    name="images",
+    data_names=IMAGE_SETS,
+    embedded=DIGITS,
+    data=ImageConfig,
+    supernet=networks.ImageSupernet,
+    train=ImageTrainConfig,
+    network=NetworkConfig,
+    shape=("in_channels", "image_size", "classes"),
+    by_hand="resnet",
+    default_space=default_space,
+    search_defaults=search_defaults,
+    train_defaults=train_defaults,
+    read=read_images,
+    known_shape=known_shape,
+    sized=networks.sized,
+    hand_made=residual_network,
+    example=networks.example,
+    target=networks.target,
+    described=networks.described,
+)
+"""Images of any size, each of one class."""

@@ -49,7 +49,7 @@ def load_images(
     if kind == "folder" and folder:
         return load_folder(Path(folder).expanduser(), image_size, progress)
     if data not in _READERS:
-        raise unknown_name("data", data, [*_READERS, "folder:DIR"])
+        raise unknown_name("data", data, IMAGE_SETS)
     if image_size is not None:
         raise UsageError(f"'{data}' has one image size: leave the image size out.")
     return _READERS[data](root or default_root())
@@ -141,3 +141,5 @@ _READERS: dict[str, Callable[[Path], ImageSet]] = {
     "cifar100": _cifar100,
     "fashion-mnist": _fashion_mnist,
 }
+IMAGE_SETS = (*_READERS, "folder:DIR")
+"""What `load_images` knows by name."""

@@ -14,12 +14,12 @@ from nasp.training.learner import Learner
 
 
 class CosineWithDropPath:
-    """The plan of a training on images: a schedule of the learning rate, and drop-path.
+    """The schedule of a training on images: the learning rate's cosine, and drop-path.
 
     Args:
         learner: trains the network.
         network: kept as it is.
-        schedule: of the learner's learning rate, an epoch a step.
+        cosine: of the learner's learning rate, an epoch a step.
         drop_path: see `DropPathSchedule`.
         epochs: in all.
     """
@@ -28,12 +28,12 @@ class CosineWithDropPath:
         self,
         learner: Learner,
         network: nn.Module,
-        schedule: LRScheduler,
+        cosine: LRScheduler,
         drop_path: float,
         epochs: int,
     ) -> None:
         self._learner, self._network = learner, network
-        self._schedule = schedule
+        self._cosine = cosine
         self._drop_path = DropPathSchedule(network, drop_path, epochs)
 
     def kept(self) -> nn.Module:
@@ -46,18 +46,18 @@ class CosineWithDropPath:
 
     def end_epoch(self, _measured: Mapping[str, float]) -> dict[str, Any]:
         """Go on to the next epoch; return the learning rate of the one that ends."""
-        lr = self._schedule.get_last_lr()[0]
-        self._schedule.step()
+        lr = self._cosine.get_last_lr()[0]
+        self._cosine.step()
         self._drop_path.step()
         return {"lr": lr}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of both schedules."""
-        return {"schedule": self._schedule.state_dict(), "drop_path": self._drop_path.state_dict()}
+        return {"cosine": self._cosine.state_dict(), "drop_path": self._drop_path.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self._schedule.load_state_dict(state["schedule"])
+        self._cosine.load_state_dict(state["cosine"])
         self._drop_path.load_state_dict(state["drop_path"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -10,23 +10,19 @@ from torch import nn
 from nasp.domains.images.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
 from nasp.domains.images.drop_path import CosineWithDropPath
 from nasp.domains.images.task import ImageClassification
-from nasp.runs.clock import Clock
 from nasp.training.learner import Learner
 from nasp.training.recipe import Recipe
 from nasp.training.task import Task
+from nasp.training.train import TrainConfig
 
 
-class TrainConfig(Recipe):
+class ImageTrainConfig(Recipe, TrainConfig):
     """Settings of a training on images; the defaults are the paper's CIFAR-10 evaluation."""
 
     measured_on: ClassVar[str] = "test"
 
     epochs: int = Field(600, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    """Begin no epoch once each network has trained so long; default no limit."""
-    clock: Clock = "wall"
-    """What counts that time: wall, or cpu, the processor's."""
-    lr_min: float = Field(0.0, ge=0)
+    lr_min: float | None = Field(0.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing of the cross entropy."""
     auxiliary: float = Field(0.4, ge=0)
@@ -34,6 +30,15 @@ class TrainConfig(Recipe):
     drop_path: float = Field(0.2, ge=0, lt=1)
     """Probability, at the last epoch, that an edge is dropped for an example; it rises from 0
     linearly."""
+
+    @property
+    def network_fields(self) -> dict[str, Any]:
+        """Edges that can be dropped, where some are to be."""
+        return {"drop_path": self.drop_path > 0}
+
+    def for_hand_made(self) -> ImageTrainConfig:
+        """Return the recipe without what needs cells."""
+        return self.model_copy(update={"drop_path": 0.0, "auxiliary": 0.0})
 
     def objective(
         self,
@@ -47,7 +52,7 @@ class TrainConfig(Recipe):
         with_head = WithAuxiliaryHead(network, *auxiliary)
         return with_head, WithAuxiliaryLoss(task, with_head, self.auxiliary)
 
-    def plan(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
+    def schedule(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
         """Return the learning rate's cosine and the rise of drop-path."""
-        schedule = self.schedule(learner)
-        return CosineWithDropPath(learner, network, schedule, self.drop_path, self.epochs)
+        cosine = self.cosine(learner)
+        return CosineWithDropPath(learner, network, cosine, self.drop_path, self.epochs)

@@ -25,11 +25,8 @@ _SOURCES = {
     ),
 }
 EMBEDDED = "pydoc"
-
-
-def is_text(data: str) -> bool:
-    """Tell whether a name of data, for `load_text`, is that of a text rather than of images."""
-    return data == EMBEDDED or data in _SOURCES or data.startswith("text:")
+TEXTS = (EMBEDDED, *_SOURCES, "text:DIR")
+"""What `load_text` knows by name."""
 
 
 def load_text(data: str, root: Path | None = None, kind: TokenKind = "words") -> Corpus:
@@ -54,7 +51,7 @@ def load_text(data: str, root: Path | None = None, kind: TokenKind = "words") ->
     if data == EMBEDDED:
         return corpus_of(data, _language_reference(kind), kind)
     if data not in _SOURCES:
-        raise unknown_name("text", data, [EMBEDDED, *_SOURCES, "text:DIR"])
+        raise unknown_name("text", data, TEXTS)
     pattern, source = _SOURCES[data]
     place = (root or default_root()) / data
     names = [pattern, "{}.txt"]

@@ -16,26 +16,21 @@ from torch import Tensor, nn
 
 from nasp.domains.text.task import LanguageModelling
 from nasp.errors import UsageError
-from nasp.runs.clock import Clock
 from nasp.spaces.language_model import Dropouts, LanguageModel
 from nasp.training.learner import Learner
-from nasp.training.recipe import Descent
 from nasp.training.task import Batch, Task
+from nasp.training.train import TrainConfig
 
 NEVER = 1e9
 """A step that no training reaches: where torch's ASGD begins to average, before the trigger."""
 
 
-class LanguageTrainConfig(Descent):
+class TextTrainConfig(TrainConfig):
     """Settings of a training on text; the defaults are those of DARTS's evaluation."""
 
     measured_on: ClassVar[str] = "valid"
 
     epochs: int = Field(8000, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    """Begin no epoch once each network has trained so long; default no limit."""
-    clock: Clock = "wall"
-    """What counts that time: wall, or cpu, the processor's."""
     lr: float = Field(20.0, gt=0)
     weight_decay: float = Field(8e-7, ge=0)
     clip: float | None = Field(0.25, gt=0)
@@ -48,6 +43,11 @@ class LanguageTrainConfig(Descent):
     patience: int = Field(5, ge=1)
     """Weights are averaged after an epoch whose validation loss is above the least one of all
     epochs but the last so many."""
+
+    @property
+    def network_fields(self) -> dict[str, Any]:
+        """The probabilities of dropout."""
+        return {"dropouts": self.dropouts}
 
     def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
         """Return what moves the weights: torch's ASGD, which does not average yet."""
@@ -73,9 +73,9 @@ class LanguageTrainConfig(Descent):
         assert isinstance(network, LanguageModel)
         return network, WithActivationPenalties(task, network, self.activation, self.slowness)
 
-    def plan(self, learner: Learner, network: nn.Module) -> AveragingPlan:
+    def schedule(self, learner: Learner, network: nn.Module) -> Averaging:
         """Return what watches the validation loss, and averages."""
-        return AveragingPlan(learner, network, self.patience)
+        return Averaging(learner, network, self.patience)
 
 
 class WithActivationPenalties:
@@ -84,8 +84,8 @@ class WithActivationPenalties:
     Args:
         task: gives the loss.
         network: its output dropout is listened to.
-        activation: see `LanguageTrainConfig`.
-        slowness: see `LanguageTrainConfig`.
+        activation: see `TextTrainConfig`.
+        slowness: see `TextTrainConfig`.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class WithActivationPenalties:
         return self.task.pace(batch)
 
 
-class AveragingPlan:
+class Averaging:
     """Begins to average the weights once the validation loss is no longer falling (NT-ASGD).
 
     The learner's optimiser is an ASGD that does not average yet; what it averages from the
@@ -125,7 +125,7 @@ class AveragingPlan:
     Args:
         learner: trains the network.
         network: its weights go on as they are; the average is put into a copy.
-        patience: see `LanguageTrainConfig`.
+        patience: see `TextTrainConfig`.
     """
 
     def __init__(self, learner: Learner, network: nn.Module, patience: int) -> None:

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.complexity.quantity import find_quantity, read_bound
 from nasp.errors import UsageError, unknown_name, validated
-from nasp.jobs.defaults import train_defaults
-from nasp.jobs.jobs import AnySearchJob, SearchJob, Size
+from nasp.jobs.job import Size
+from nasp.jobs.search import SearchJob
+from nasp.spaces import find_space
+from nasp.spaces.sampling import has_parameters
 
 Judge = Literal["shared", "train", "table"]
 """Where errors come from: shared weights, short trainings, or a table of what is known."""
@@ -65,7 +67,7 @@ class SweepJob(BaseModel):
 
 
 def sweep_job(
-    search: AnySearchJob,
+    search: SearchJob,
     complexities: Sequence[float],
     bounds: Sequence[str],
     seeds: int,
@@ -90,13 +92,13 @@ def sweep_job(
         train_epochs: as in `SweepJob`; default 3.
 
     Raises:
-        UsageError: a search on text; neither weights nor bounds, or both; bounds on different
-            costs; options of another judge.
+        UsageError: candidates that cost alike; neither weights nor bounds, or both; bounds on
+            different costs; options of another judge.
     """
-    if not isinstance(search, SearchJob):
+    if not has_parameters(find_space(search.space)):
         raise UsageError(
             f"The candidates of space '{search.space}' cost alike, so there is nothing to sweep:"
-            " choose a space for images."
+            " choose one whose candidates differ in it, such as darts."
         )
     if bool(complexities) == bool(bounds):
         raise UsageError(
@@ -116,7 +118,7 @@ def sweep_job(
     settings += [Setting(at_most={name: amount}) for name, amount in amounts]
     if len({setting.name for setting in settings}) < len(settings):
         raise UsageError("A sweep has each setting once.")
-    trained = train_defaults(search.data.name, search.space)
+    trained = search.domain.train_defaults(search.data.name, search.space)
     first = search.search.seed
     return validated(
         SweepJob,
@@ -125,7 +127,7 @@ def sweep_job(
             "settings": tuple(settings),
             "seeds": tuple(range(first, first + seeds)),
             "cost": names.pop(),
-            "size": {"channels": trained["channels"], "cells": trained["cells"], **size},
+            "size": {**trained.size, **size},
             "judge": judge,
             "random": RANDOM[judge] if random is None else random,
             "table": table,

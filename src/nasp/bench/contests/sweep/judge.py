@@ -9,15 +9,15 @@ from nasp.bench.contests.sweep.job import Judge, SweepJob
 from nasp.bench.truth.truth import open_truth
 from nasp.bilevel.selection import SelectConfig
 from nasp.bilevel.selection.rerank import rerank
-from nasp.domains.images.feed import read_images, selection_loader
-from nasp.domains.images.task import ImageClassification
 from nasp.errors import NaspError
-from nasp.jobs.job_folders import inner_run
-from nasp.jobs.jobs import run_search_job, run_train_job
-from nasp.jobs.plans import train_job_for
+from nasp.jobs.job import inner_run
+from nasp.jobs.options import train_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.train import run_train_job
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
+from nasp.training.device import make_fabric
 from nasp.training.events import Observer
 from nasp.training.stream import SamePass
 
@@ -63,16 +63,19 @@ def _by_shared_weights(
             "selection": SelectConfig(candidates=1),
         }
     )
-    search = job.search.model_copy(update={"search": impartial, "partial_channels": 1})
+    search = job.search.model_copy(
+        update={"search": impartial, "supernet": job.search.domain.supernet()}
+    )
     run = inner_run(folder, "judge", search)
     found = run_search_job(search, run, observe)
-    images = read_images(job.search.data, observe)
-    loader = selection_loader(images, job.search.data, job.seeds[0])
+    data = job.search.domain.read(job.search.data, observe)
+    network, device = found.supernet.network, make_fabric(common.device, common.precision).device
+    loader = data.search_loaders(network, device, job.seeds[0]).selection
     rows = rerank(
         found.supernet,
         architectures,
         SamePass(loader, job.seeds[0]),
-        ImageClassification(len(images.classes)),
+        data.task(),
         common,
         run.part("errors"),
         observe,
@@ -85,7 +88,7 @@ def _by_training(
     job: SweepJob, architectures: Sequence[Architecture], folder: RunFolder, observe: Observer
 ) -> list[float]:
     common, data = job.search.search, job.search.data
-    fed = data.model_dump(include={"name", "root", "image_size", "workers", "subset"})
+    fed = data.model_dump(include={*data.handed_on, "subset"})
     training = {
         "epochs": job.train_epochs,
         "seed": job.seeds[0],
@@ -93,7 +96,7 @@ def _by_training(
     }
     errors = []
     for architecture in architectures:
-        plan = train_job_for(architecture, fed, job.size.model_dump(), training)
+        plan = train_job(architecture, fed, job.size.model_dump(), training)
         notation = find_space(job.search.space).notation(architecture)
         key = hashlib.blake2b(notation.encode(), digest_size=6).hexdigest()
         run = inner_run(folder, f"trained/{key}", plan)

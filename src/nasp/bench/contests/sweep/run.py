@@ -16,14 +16,12 @@ from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge
-from nasp.domains.images.feed import network_config, read_images
 from nasp.errors import validated
-from nasp.jobs.job_folders import inner_run
-from nasp.jobs.jobs import SearchJob, run_search_job
+from nasp.jobs.job import inner_run
+from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object
 from nasp.spaces import find_space
-from nasp.spaces.target import space_target
 from nasp.strategies.random_search import draw as draw_random
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import Observer, nobody
@@ -106,9 +104,9 @@ def report_of(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _costs(job: SweepJob, folder: RunFolder, observe: Observer) -> tuple[Gauge, CostTable]:
-    images = read_images(job.search.data, observe)
-    config = network_config(images, job.size.channels, job.size.cells)
-    target = space_target(find_space(job.search.space), config)
+    domain = job.search.domain
+    size = domain.sized({**domain.read(job.search.data, observe).shape, **dict(job.size)})
+    target = domain.target(find_space(job.search.space), size, "cpu")
     gauge = Gauge(find_quantity(job.cost), target, Store(folder.costs_path))
     return gauge, gauge.table(job.cost)
 

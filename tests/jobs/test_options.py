@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from nasp.bilevel.search import SearchConfig
-from nasp.domains.images.feed import DataConfig
+from nasp.domains.images.data import ImageConfig
 from nasp.errors import NaspError, UsageError
-from nasp.jobs.defaults import preset_settings
-from nasp.jobs.job_folders import begin
-from nasp.jobs.jobs import SearchJob
-from nasp.jobs.plans import architecture_of, search_job, target_of, train_job_for
+from nasp.jobs.job import begin
+from nasp.jobs.options import preset_settings, search_job, train_job
+from nasp.jobs.search import SearchJob
+from nasp.jobs.targets import found_architecture, target_of
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.strategies import STRATEGIES, NASPConfig
@@ -63,11 +63,11 @@ def test_defaults_go_by_the_data() -> None:
 def test_a_rivals_alphas_step_as_far_as_nasps_and_its_supernet_is_its_own(strategy: str) -> None:
     digits = planned(search={"strategy": strategy})
     assert digits.search.settings["lr"] == 3e-3
-    assert digits.partial_channels == (4 if strategy == "pc-darts" else 1)
+    assert digits.supernet.partial_channels == (4 if strategy == "pc-darts" else 1)
     cifar = planned(data={"name": "cifar10"}, search={"strategy": strategy})
     assert cifar.search.settings == {}
     own = planned(size={"partial_channels": 2}, search={"strategy": strategy}, settings={"lr": 1.0})
-    assert (own.partial_channels, own.search.settings["lr"]) == (2, 1.0)
+    assert (own.supernet.partial_channels, own.search.settings["lr"]) == (2, 1.0)
 
 
 def test_what_was_given_wins() -> None:
@@ -146,12 +146,12 @@ def test_a_run_hands_on_its_data_and_seed(tmp_path: Path) -> None:
     data = {"name": "digits", "subset": 50, "workers": 1, "batch_size": 8, "cutout": 3}
     run = begin(tmp_path / "run", planned(data=data, search={"seed": 9}))
     find_space("nasbench201").parse(CELL).save(run.architecture_path)
-    job = train_job_for(run, {}, {}, {})
+    job = train_job(run, {}, {}, {})
     assert (job.data.name, job.data.workers, job.train.seed) == ("digits", 1, 9)
     # A training uses all images, by its own recipe.
     assert (job.data.subset, job.data.batch_size, job.data.cutout) == (None, 32, 0)
     assert job.architecture == dict(find_space("nasbench201").parse(CELL).edges)
-    other = train_job_for(run, {"subset": 60}, {"channels": 3}, {"seed": 1, "epochs": 2})
+    other = train_job(run, {"subset": 60}, {"channels": 3}, {"seed": 1, "epochs": 2})
     assert (other.data.subset, other.channels, other.train.seed, other.train.epochs) == (
         60,
         3,
@@ -163,9 +163,9 @@ def test_a_run_hands_on_its_data_and_seed(tmp_path: Path) -> None:
 def test_an_unfinished_run_has_nothing_to_train(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", planned())
     with pytest.raises(UsageError, match=f"not finished: go on with 'nasp resume {run.path}'"):
-        train_job_for(run, {}, {}, {})
+        train_job(run, {}, {}, {})
     with pytest.raises(UsageError, match="not finished"):
-        architecture_of(run)
+        found_architecture(run)
 
 
 def test_the_papers_recipe_for_an_architecture() -> None:
@@ -176,11 +176,11 @@ def test_the_papers_recipe_for_an_architecture() -> None:
         + ", ".join(["('max_pool_3x3', 0)", "('skip_connect', 1)"] * 4)
         + "], reduce_concat=[2, 3, 4, 5])"
     )
-    job = train_job_for(found, {"name": "cifar10"}, {}, {})
+    job = train_job(found, {"name": "cifar10"}, {}, {})
     assert (job.channels, job.cells, job.train.epochs, job.data.batch_size) == (36, 20, 600, 96)
     assert (job.train.auxiliary, job.train.drop_path, job.data.cutout) == (0.4, 0.2, 16)
     assert (job.train.lr, job.train.weight_decay, job.train.clip) == (0.025, 3e-4, 5.0)
-    small = train_job_for(target_of(CELL), {"name": "cifar10"}, {}, {})  # type: ignore[arg-type]
+    small = train_job(target_of(CELL), {"name": "cifar10"}, {}, {})  # type: ignore[arg-type]
     assert (small.channels, small.cells, small.train.epochs) == (16, 5, 200)
     assert (small.train.lr, small.data.batch_size) == (0.1, 256)
 
@@ -188,25 +188,25 @@ def test_the_papers_recipe_for_an_architecture() -> None:
 def test_an_architecture_needs_data_and_a_space() -> None:
     found = find_space("nasbench201").parse(CELL)
     with pytest.raises(UsageError, match="--data NAME"):
-        train_job_for(found, {}, {}, {})
+        train_job(found, {}, {}, {})
     with pytest.raises(UsageError, match="space"):
-        train_job_for(Architecture({"1": "a"}), {"name": "digits"}, {}, {})
+        train_job(Architecture({"1": "a"}), {"name": "digits"}, {}, {})
 
 
 def test_rivals() -> None:
     found = find_space("nasbench201").parse(CELL)
     data = {"name": "digits"}
-    job = train_job_for(found, data, {}, {}, ["random:3", "resnet", "random-7"])
+    job = train_job(found, data, {}, {}, ["random:3", "resnet", "random-7"])
     assert job.beside == ("random-1", "random-2", "random-3", "resnet", "random-7")
     for name in ("random", "random:x", "random-", "vgg", "random:-1"):
         with pytest.raises(UsageError, match="Unknown --beside"):
-            train_job_for(found, data, {}, {}, [name])
+            train_job(found, data, {}, {}, [name])
 
 
 def test_jobs_are_plain_json() -> None:
     job = planned(data={"name": "digits", "root": Path("/x")})
     assert SearchJob.model_validate_json(job.model_dump_json()) == job
-    assert DataConfig(name="digits").model_dump(mode="json")["root"] is None
+    assert ImageConfig(name="digits").model_dump(mode="json")["root"] is None
     assert SearchConfig().strategy == "nasp"
 
 

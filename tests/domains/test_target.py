@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nasp.domains.images.networks import target as space_target
 from nasp.spaces import SPACES, NetworkConfig
-from nasp.spaces.target import space_target
 
 SIZE = NetworkConfig(channels=4, cells=3, image_size=8)
 

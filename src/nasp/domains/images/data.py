@@ -1,0 +1,150 @@
+"""Images as a search or a training uses them: which ones, in which batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from nasp.domains.domain import DataConfig, SearchLoaders, TrainLoaders
+from nasp.domains.images.augment import augmentation, plain
+from nasp.domains.images.datasets import load_images
+from nasp.domains.images.image_set import SHAPES, ImageSet
+from nasp.domains.images.loader import Loader
+from nasp.domains.images.splits import halves, split
+from nasp.domains.images.task import ImageClassification
+from nasp.domains.images.train import ImageTrainConfig
+from nasp.training.events import Loading, Observer, nobody
+
+EVALUATION_BATCH = 256
+
+
+class ImageConfig(DataConfig):
+    """Which images, and how they are fed."""
+
+    handed_on: ClassVar[tuple[str, ...]] = (*DataConfig.handed_on, "image_size")
+
+    name: str
+    """digits, cifar10, cifar100, fashion-mnist or folder:DIR."""
+    batch_size: int = Field(64, ge=1)
+    """Images a step."""
+    subset: int | None = Field(None, ge=1)
+    """Use only this many training images (in a search, of each half); default all."""
+    cutout: int = Field(0, ge=0)
+    """Side of the square cut out of each training image; 0 for none."""
+    image_size: int | None = Field(None, ge=4)
+    """Side to which the images of a folder are brought; default 224."""
+    workers: int = Field(2, ge=0)
+    """Processes that read images which do not fit in memory."""
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """An image set that was read; see `nasp.domains.domain.Data`.
+
+    Attributes:
+        config: how it is fed.
+        images: the set.
+    """
+
+    config: ImageConfig
+    images: ImageSet
+
+    @property
+    def shape(self) -> Mapping[str, Any]:
+        """Channels and side of an image, and the number of classes."""
+        return {
+            "in_channels": self.images.in_channels,
+            "image_size": self.images.image_size,
+            "classes": len(self.images.classes),
+        }
+
+    def task(self, config: ImageTrainConfig | None = None) -> ImageClassification:
+        """Return classification, its labels as smooth as a training wants them."""
+        smoothing = 0.0 if config is None else config.label_smoothing
+        return ImageClassification(len(self.images.classes), smoothing)
+
+    def search_loaders(
+        self, network: nn.Module | None, device: torch.device, seed: int
+    ) -> SearchLoaders:
+        """Return loaders of disjoint halves of the training images.
+
+        Those of the selection mix the classes, and what fills no batch is left out.
+        """
+        del network, device
+        images, config = self.images, self.config
+        both = halves(images, seed, config.subset)
+        weights, alphas = (
+            Loader(
+                images.train,
+                augmentation(images, config.cutout),
+                batch_size=config.batch_size,
+                seed=2 * seed + index,
+                indices=half,
+                workers=config.workers,
+            )
+            for index, half in enumerate(both)
+        )
+        order = torch.randperm(len(both[1]), generator=torch.Generator().manual_seed(seed))
+        whole = len(order) // config.batch_size * config.batch_size
+        selection = Loader(
+            images.train,
+            plain(images),
+            batch_size=config.batch_size,
+            indices=both[1][order[:whole]],
+            training=False,
+            workers=config.workers,
+        )
+        return SearchLoaders(weights, alphas, selection)
+
+    def train_loaders(
+        self, network: nn.Module | None, device: torch.device, seed: int
+    ) -> TrainLoaders:
+        """Return the loader of training images, augmented, and that of all test images."""
+        del network, device
+        images, config = self.images, self.config
+        chosen = None
+        if config.subset is not None:
+            chosen = split(images.train.labels, [config.subset], seed)[0]
+        train = Loader(
+            images.train,
+            augmentation(images, config.cutout),
+            batch_size=config.batch_size,
+            seed=seed,
+            indices=chosen,
+            workers=config.workers,
+        )
+        test = Loader(
+            images.test,
+            plain(images),
+            batch_size=EVALUATION_BATCH,
+            training=False,
+            workers=config.workers,
+        )
+        return TrainLoaders(train, test)
+
+    def keep(self, run: Path) -> None:
+        """Write nothing."""
+
+
+def read_images(config: ImageConfig, observe: Observer = nobody) -> ImageData:
+    """Read the image set; `observe` is told how far that is."""
+    images = load_images(
+        config.name,
+        config.root,
+        image_size=config.image_size,
+        progress=lambda done, total: observe(Loading(done, total)),
+    )
+    return ImageData(config, images)
+
+
+def known_shape(config: ImageConfig, run: Path) -> Mapping[str, Any]:
+    """Return the shape of a set that is known by name; nothing for others."""
+    del run
+    known = SHAPES.get(config.name)
+    return {} if known is None else known._asdict()

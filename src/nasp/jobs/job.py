@@ -1,0 +1,124 @@
+"""A search or a training as settings in a file, and the run folder that is made for it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+from nasp.domains import Domain, domain_of
+from nasp.domains.domain import DataConfig
+from nasp.errors import NaspError, validated
+from nasp.runs.folder import RunFolder
+
+
+class Size(BaseModel):
+    """How wide and how deep a network is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    channels: int = Field(ge=1)
+    """Channels of the first cell; of a recurrent one its units."""
+    cells: int = Field(ge=1)
+    """Cells in all; in nasbench201 cells a stage, of three."""
+
+
+class Job(Size):
+    """What a search and a training have in common.
+
+    The name of the data says which kind of data they are, and so of which class the settings are
+    that each kind has for itself.
+    """
+
+    kind: ClassVar[str]
+    """Says in the file which class of jobs it is."""
+    own: ClassVar[tuple[str, ...]] = ("data",)
+    """The fields whose class is the domain's, each by the name that it has in `Domain`."""
+
+    data: SerializeAsAny[DataConfig]
+    space: str
+
+    @property
+    def domain(self) -> Domain:
+        """The kind of its data."""
+        return domain_of(self.data.name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_domain(cls, fields: Any) -> Any:
+        """Read each of the domain's own settings as what they are.
+
+        Raises:
+            UsageError: there are no such data, or a setting does not fit.
+        """
+        given = fields.get("data") if isinstance(fields, Mapping) else None
+        name = given.get("name") if isinstance(given, Mapping) else getattr(given, "name", None)
+        if not isinstance(name, str):
+            return fields
+        domain, read = domain_of(name), dict(fields)
+        for part in cls.own:
+            value = read.get(part, {})
+            if isinstance(value, Mapping):
+                read[part] = validated(getattr(domain, part), value, f"the {_WORDS[part]}")
+        return read
+
+
+_WORDS = {"data": "data", "supernet": "supernet", "train": "training"}
+
+
+def begin(path: str | Path, job: Job) -> RunFolder:
+    """Make a run folder for a job; see `RunFolder.create`."""
+    content = {
+        "kind": job.kind,
+        "job": job.model_dump(mode="json"),
+        "versions": {
+            "nasp": version("nasp"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "git": _git_hash(),
+    }
+    return RunFolder.create(path, content)
+
+
+@contextmanager
+def new_run(path: str | Path, job: Job) -> Iterator[RunFolder]:
+    """Make a run folder for a job, and take it away again where the job cannot even begin."""
+    run = begin(path, job)
+    try:
+        yield run
+    except NaspError:
+        run.discard_unless_under_way()
+        raise
+
+
+def inner_run(outer: RunFolder, name: str, job: Job) -> RunFolder:
+    """Return the run of a job that is a part of another, begun where it was not yet.
+
+    Args:
+        outer: the run that it is a part of, and with which it goes on.
+        name: its path inside the outer's folder.
+        job: what the run is made for.
+    """
+    path = outer.path / name
+    is_new = not (path / "config.json").is_file()
+    run = begin(path, job) if is_new else RunFolder.open(path)
+    run.go_on = outer.go_on
+    return run
+
+
+def _git_hash() -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

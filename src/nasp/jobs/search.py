@@ -1,0 +1,72 @@
+"""A search that fits in a JSON file, and how it is run."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lightning_fabric import seed_everything
+from pydantic import Field, SerializeAsAny
+
+from nasp.bilevel.found import Found
+from nasp.bilevel.search import SearchConfig, run_search
+from nasp.domains.domain import Data, SupernetConfig
+from nasp.jobs.job import Job, Size
+from nasp.runs.folder import RunFolder
+from nasp.spaces import find_space
+from nasp.supernet.supernet import Supernet
+from nasp.training.device import make_fabric
+from nasp.training.events import Observer, nobody
+from nasp.training.layout import fast_layout
+
+
+class SearchJob(Job):
+    """A search in a space that is known by name.
+
+    Attributes:
+        supernet: settings of a supernet for such data.
+        bound_at: the size at which bounds hold; None: they hold for the searched network itself.
+        search: settings of the search.
+    """
+
+    kind: ClassVar[str] = "search"
+    own: ClassVar[tuple[str, ...]] = ("data", "supernet")
+
+    supernet: SerializeAsAny[SupernetConfig] = Field(default_factory=SupernetConfig)
+    bound_at: Size | None = None
+    search: SearchConfig = Field(default_factory=SearchConfig)
+
+
+def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -> Found:
+    """Search, or go on with a search that was stopped."""
+    with run.lock():
+        return search_in(job.domain.read(job.data, observe), job, run, observe)
+
+
+def search_in(
+    data: Data, job: SearchJob, run: RunFolder | None = None, observe: Observer = nobody
+) -> Found:
+    """Search in data that are read already; without a run folder nothing is written."""
+    space, config, domain = find_space(job.space), job.search, job.domain
+    size = {**data.shape, "channels": job.channels, "cells": job.cells}
+    device = make_fabric(config.device, config.precision).device
+    seed_everything(config.seed, verbose=False)
+    network = fast_layout(space.supernet(domain.sized({**size, **dict(job.supernet)})))
+    loaders = data.search_loaders(network, device, config.seed)
+    # Not before the data are known to be enough: what cannot begin leaves no folder.
+    if run is not None:
+        data.keep(run.path)
+    bounded = None
+    if job.bound_at is not None:
+        final = domain.sized({**size, **dict(job.bound_at)})
+        bounded = lambda device: domain.target(space, final, device)  # noqa: E731
+    return run_search(
+        Supernet(network, space.name),
+        loaders.weights,
+        loaders.alphas,
+        data.task(),
+        config,
+        run,
+        observe,
+        loaders.selection,
+        bounded,
+    )

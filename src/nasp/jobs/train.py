@@ -1,0 +1,173 @@
+"""A training that fits in a JSON file, and how it is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, ClassVar
+
+from lightning_fabric import seed_everything
+from pydantic import SerializeAsAny
+from torch import nn
+
+from nasp.complexity import parameter_count
+from nasp.domains.domain import Batches, Data
+from nasp.errors import UsageError
+from nasp.jobs.job import Job, inner_run
+from nasp.runs.files import write_text_atomic
+from nasp.runs.folder import RunFolder, json_object, load_tensors
+from nasp.spaces import find_space
+from nasp.spaces.sampling import random_architecture
+from nasp.supernet.architecture import Architecture
+from nasp.training.device import make_fabric
+from nasp.training.events import Observer, nobody
+from nasp.training.layout import fast_layout
+from nasp.training.train import TrainConfig, Trained, train
+
+
+class TrainJob(Job):
+    """The training of an architecture, and of others beside it under the same budget.
+
+    Attributes:
+        architecture: edge -> candidate; None trains a hand-made network.
+        parameters: of the hand-made network, about; read where `architecture` is None.
+        train: settings of the training.
+        beside: names of what is trained beside: ``random-1`` (a random architecture of the
+            space, its number is its seed), and the domain's hand-made network by its name.
+    """
+
+    kind: ClassVar[str] = "train"
+    own: ClassVar[tuple[str, ...]] = ("data", "train")
+
+    architecture: dict[str, str | None] | None
+    parameters: int | None = None
+    train: SerializeAsAny[TrainConfig]
+    beside: tuple[str, ...] = ()
+
+    def size(self, shape: Mapping[str, Any]) -> Any:
+        """Return the size of its network for data of a shape; see `Domain.sized`."""
+        own = {"channels": self.channels, "cells": self.cells, **self.train.network_fields}
+        return self.domain.sized({**shape, **own})
+
+    def network(self, size: Any) -> nn.Module:
+        """Return what it trains, with fresh weights."""
+        if self.architecture is None:
+            return self.domain.hand_made(size, self.parameters or 1)
+        space = find_space(self.space)
+        return space.network(Architecture(self.architecture, space.name), size)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one network of a training reached.
+
+    Attributes:
+        name: ``found``, or that of a rival.
+        parameters: of the network.
+        trained: the training.
+        epoch_seconds: of the steps of each epoch.
+        test: figures on the test part, where they were left for the end.
+        speed: how much of what it read in a second, by name, where that is told.
+    """
+
+    name: str
+    parameters: int
+    trained: Trained
+    epoch_seconds: tuple[float, ...]
+    test: dict[str, float] | None = None
+    speed: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return sum(self.epoch_seconds)
+
+
+def at_equal_time(results: Sequence[Result]) -> tuple[float, list[float | None]]:
+    """Return how long the shortest training took, and what each network had reached by then.
+
+    That is its figure after the last epoch that was over; None where not one was.
+    """
+    shortest = min(result.seconds for result in results)
+    figures = []
+    for result in results:
+        trained = result.trained
+        name = f"{trained.measured_on}_{trained.figure.name}"
+        over = sum(end <= shortest * (1 + 1e-9) for end in accumulate(result.epoch_seconds))
+        figures.append(float(trained.metrics[over - 1][name]) if over else None)
+    return shortest, figures
+
+
+def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:
+    """Train the architecture and all beside it; finished ones are not trained again."""
+    with run.lock():
+        data = job.domain.read(job.data, observe)
+        results = [_train_one(job, "found", run, data, observe)]
+        for name in job.beside:
+            rival = _rival(job, name, results[0].parameters)
+            folder = inner_run(run, f"beside/{name}", rival)
+            results.append(_train_one(rival, name, folder, data, observe))
+    return results
+
+
+def _train_one(job: TrainJob, name: str, run: RunFolder, data: Data, observe: Observer) -> Result:
+    config, size = job.train, job.size(data.shape)
+    device = make_fabric(config.device, config.precision).device
+    seed_everything(config.seed, verbose=False)
+    network, auxiliary = fast_layout(job.network(size)), None
+    if job.architecture is not None:
+        auxiliary = find_space(job.space).auxiliary_head(size)
+    loaders = data.train_loaders(network, device, config.seed)
+    data.keep(run.path)
+    trained = train(
+        network,
+        loaders.train,
+        loaders.measured,
+        data.task(config),
+        config,
+        auxiliary,
+        run,
+        observe,
+    )
+    test = None
+    if loaders.test is not None:
+        test = _tested(job.network(size), trained, loaders.test, data, job, run)
+    seconds = tuple(float(line["seconds"]) for line in run.timing())
+    passes = len(seconds) / max(sum(seconds), 1e-9)
+    speed = {what: passes * count for what, count in loaders.counted.items()}
+    return Result(name, parameter_count(network), trained, seconds, test, speed)
+
+
+def _tested(
+    network: nn.Module,
+    trained: Trained,
+    loader: Batches,
+    data: Data,
+    job: TrainJob,
+    run: RunFolder,
+) -> dict[str, float]:
+    """Return the figures of the best epoch's network on the test part; written down once."""
+    path = run.path / "test.json"
+    if path.is_file():
+        return json_object(path)
+    network.load_state_dict(load_tensors(run.path / "best.safetensors"))
+    fabric = make_fabric(job.train.device, job.train.precision)
+    figures = data.task(job.train).evaluate(fabric.setup_module(network), loader, fabric.device)
+    figures["epoch"] = trained.best["epoch"]
+    write_text_atomic(path, json.dumps(figures) + "\n")
+    return figures
+
+
+def _rival(job: TrainJob, name: str, parameters: int) -> TrainJob:
+    kind, _, number = name.partition("-")
+    own: dict[str, Any]
+    if kind == "random" and number.isdigit():
+        own = {"architecture": dict(random_architecture(find_space(job.space), int(number)).edges)}
+    elif name == job.domain.by_hand:
+        recipe = job.train.for_hand_made()
+        own = {"architecture": None, "parameters": parameters, "train": recipe}
+    else:
+        raise UsageError(f"Unknown rival '{name}': give random-N or {job.domain.by_hand}.")
+    return job.model_copy(update={"beside": (), **own})
