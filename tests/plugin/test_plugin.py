@@ -1,0 +1,90 @@
+"""A strategy and a space of another distribution: its own tests, and the installed command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TOY = Path(__file__).parent / "toy"
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return an environment in which the toy is installed as `pip install -e` would do it."""
+    project: dict[str, Any] = tomllib.loads((TOY / "pyproject.toml").read_text("utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    site = tmp_path_factory.mktemp("site")
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    points = [
+        f"[{group}]\n" + "".join(f"{point} = {value}\n" for point, value in of_group.items())
+        for group, of_group in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(points))
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(site), str(TOY), *([before] if before else [])])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def nasp(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    command = [Path(sys.executable).with_name("nasp"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.slow
+def test_its_own_tests_pass(toy: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA"]
+    done = subprocess.run(command, capture_output=True, text=True, env=toy, cwd=TOY, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    for test in ("TestStrategy::test_same_seed", "TestSpace::test_derived_networks"):
+        assert f"PASSED tests/test_toy.py::{test}" in done.stdout
+
+
+@pytest.mark.slow
+def test_it_searches_trains_and_leaves(toy: dict[str, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked = ["--space", "toy", "--strategy", "toy", "--set", "lr=0.5", "--channels", 4]
+    done = nasp(toy, "search", *asked, "--epochs", 2, "--subset", 60, "--no-train", "--out", run)
+    assert done.returncode == 0, done.stderr
+    job = json.loads((run / "config.json").read_text())["job"]
+    assert job["space"] == job["search"]["strategy"] == "toy"
+    shown = nasp(toy, "show", run, "--json")
+    assert shown.returncode == 0, shown.stderr
+    notation = json.loads(shown.stdout)["architecture"]["notation"]
+    assert notation.startswith("toy(")
+    assert nasp(toy, "show", notation, "--json").returncode == 0
+    resumed = nasp(toy, "resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    small = ["--epochs", 1, "--channels", 4, "--subset", 60]
+    trained = nasp(toy, "train", run, *small, "--out", tmp_path / "trained")
+    assert trained.returncode == 0, trained.stderr
+    left = nasp(toy, "export", tmp_path / "trained", "--out", tmp_path / "net.py")
+    assert left.returncode == 0, left.stderr
+    assert "ToyCell" in (tmp_path / "net.py").read_text()
+
+
+def test_unknown_names_are_told_the_toys(toy: dict[str, str], tmp_path: Path) -> None:
+    for option in ("--strategy", "--space"):
+        done = nasp(toy, "search", option, "tyo", "--out", tmp_path / "run")
+        assert done.returncode == 2
+        assert "Did you mean 'toy'?" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_where_it_is_not_installed_its_name_is_unknown(tmp_path: Path) -> None:
+    done = nasp(dict(os.environ), "search", "--strategy", "toy", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "Unknown strategy 'toy'" in done.stderr

@@ -1,0 +1,1 @@
+"""A plug-in of nasp: one strategy and one search space."""
