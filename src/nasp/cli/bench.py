@@ -127,12 +127,32 @@ def _show_cost(report: Mapping[str, Any]) -> None:
             number(row["ratio_to_floor"], ".2f"),
             f"{row['peak_bytes'] / 1e6:.0f}",
             number(row["memory_ratio_to_floor"], ".2f"),
-            f"{row['flops'] / 1e9:.3g}",
+            _billions(row["flops"]),
         ]
         for row in report["rows"]
     ]
     print_table(("row", *columns), rows)
+    works = [
+        [row["name"], step, *_work(row[f"{step}_seconds"], row[f"{step}_work"])]
+        for row in report["rows"]
+        for step in ("arch", "weight")
+        if row[f"{step}_work"] is not None
+    ]
+    if works:
+        columns = ("ms", "busy ms", "kernels", "graphs", "waits", "to host", "to device", "peak MB")
+        print_table(("row", "step", *columns), works)
     _show_machine(report)
+
+
+def _work(seconds: Mapping[str, float], work: Mapping[str, Any]) -> list[str]:
+    """Return what a step asked of a GPU, beside its milliseconds."""
+    counts = ("kernels", "graphs", "synchronisations", "copies_to_host", "copies_to_device")
+    return [
+        f"{1e3 * seconds['median']:.1f}",
+        f"{1e3 * work['busy_seconds']:.1f}",
+        *(f"{work[name]:,}" for name in counts),
+        f"{work['peak_bytes'] / 1e6:.0f}",
+    ]
 
 
 def _show_scale(report: Mapping[str, Any]) -> None:
@@ -143,7 +163,7 @@ def _show_scale(report: Mapping[str, Any]) -> None:
             f"{point['arch_seconds']['median']:.3f}",
             f"{point['weight_seconds']['median']:.3f}",
             f"{point['peak_bytes'] / 1e6:.0f}",
-            f"{point['flops'] / 1e9:.3g}",
+            _billions(point["flops"]),
         ]
         for point in report["points"]
     ]
@@ -169,3 +189,7 @@ def _setting(report: Mapping[str, Any]) -> str:
         f"{settings['space']}, C={settings['channels']}, {settings['cells']} cells,"
         f" batch {settings['batch']}, {settings['dtype']}"
     )
+
+
+def _billions(value: float | None) -> str:
+    return "" if value is None else f"{value / 1e9:.3g}"

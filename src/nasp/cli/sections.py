@@ -43,7 +43,8 @@ def _contest() -> Classes:
 
 DATA_FLAGS = {"name": "data", "root": "data-dir"}
 
-MEASURED = Section("settings", _measured, but=["path_candidates"])
+REPEATABLE = {"deterministic": "deterministic/fast"}
+MEASURED = Section("settings", _measured, but=["path_candidates"], flags=REPEATABLE)
 ROUNDS = Section("repetition", _repetition)
 
 TABLE_DATA = Section(

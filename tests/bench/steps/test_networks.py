@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nasp.bench.steps.networks import make_supernet, random_path
-from nasp.bench.steps.rows import FLOOR, make_iteration, row_names
+from nasp.bench.steps.rows import FLOOR, FLOOR_CAPTURED, make_iteration, row_names, rows_of
 from nasp.bench.steps.settings import BenchSettings
 from nasp.errors import UsageError
 from nasp.strategies import STRATEGIES
@@ -15,7 +15,7 @@ from nasp.supernet.supernet import Supernet
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
 TEXT = BenchSettings(space="recurrent", channels=4, cells=1, batch=2, bptt=3, vocabulary=5)
-CELLS = BenchSettings(channels=4, cells=2, batch=2, image_size=8)
+CELLS = BenchSettings(channels=4, cells=2, batch=2, image_size=8, device="cpu")
 BY_SIZE = ["nor_conv_3x3", "nor_conv_1x1", "none", "skip_connect", "avg_pool_3x3"]
 
 
@@ -84,14 +84,14 @@ def test_alphas_lead_to_the_path() -> None:
 
 
 def test_every_strategy_is_a_row() -> None:
-    assert row_names()[:4] == [FLOOR, "nasp", "nasp-unfused", "nasp-plain"]
+    assert row_names()[:5] == [FLOOR, FLOOR_CAPTURED, "nasp", "nasp-unfused", "nasp-plain"]
     iterative = {name for name, registration in STRATEGIES.items() if registration.iterative}
     assert iterative <= set(row_names())
     assert not (set(STRATEGIES) - iterative) & set(row_names())
 
 
 @pytest.mark.parametrize("settings", [TINY, TEXT], ids=["images", "text"])
-@pytest.mark.parametrize("row", row_names())
+@pytest.mark.parametrize("row", rows_of(CELLS))
 def test_every_row_runs_the_same_path(row: str, settings: BenchSettings) -> None:
     iteration = make_iteration(row, settings)
     supernet = make_supernet(settings)

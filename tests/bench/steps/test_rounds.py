@@ -42,7 +42,7 @@ class Machine:
             peak_bytes=count,
             idle_bytes=7,
             peak_source="VmHWM",
-            flops=5 if request.flops else None,
+            flops=5 if request.counts else None,
             architecture={},
             machine={"cpu": self.name},
         )
@@ -64,7 +64,7 @@ def cost(
 def test_rows_take_turns_and_their_samples_are_put_together(machine: Machine) -> None:
     said: list[Measuring] = []
     rows = {row["name"]: row for row in cost(observe=said.append).report()["rows"]}
-    assert [(r.row, r.repeats, r.flops) for r in machine.asked] == [
+    assert [(r.row, r.repeats, r.counts) for r in machine.asked] == [
         ("floor", 3, True), ("nasp", 3, True), ("floor", 2, False),
         ("nasp", 2, False), ("floor", 2, False), ("nasp", 2, False),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from nasp.bench.steps.rounds import (
     measure_in_rounds,
     samples_by_name,
 )
-from nasp.bench.steps.rows import FLOOR, row_names
+from nasp.bench.steps.rows import FLOOR, rows_of
 from nasp.bench.steps.settings import BenchSettings
 from nasp.training.events import Observer
 
@@ -50,7 +50,7 @@ def measure_cost(
     """
     shared = {**settings.model_dump(), **repetition.model_dump()}
     results = Results(path, "cost", shared, _summary, one_machine=True)
-    measured = {row: MeasuredRow(row, settings) for row in rows or row_names()}
+    measured = {row: MeasuredRow(row, settings) for row in rows or rows_of(settings)}
     measure_in_rounds(measured, repetition, results, observe)
     return results
 

@@ -14,10 +14,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from nasp.bench.steps.gpu_work import GpuWork, gpu_work
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bench.steps.rows import Iteration, make_iteration
 from nasp.bench.steps.settings import BenchSettings
 from nasp.runs.clock import timed
+from nasp.training.device import computing
 
 
 class Request(BaseModel):
@@ -28,7 +30,8 @@ class Request(BaseModel):
         settings: network, batch, device.
         warmup: iterations that are run first and not timed.
         repeats: iterations that are timed.
-        flops: also count the FLOPs of one more iteration, at the end.
+        counts: also count what one more iteration does, at the end: its FLOPs or, on a CUDA
+            device, its kernels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +40,7 @@ class Request(BaseModel):
     settings: BenchSettings
     warmup: int = Field(2, ge=1)
     repeats: int = Field(5, ge=1)
-    flops: bool = True
+    counts: bool = True
 
 
 class Sample(BaseModel):
@@ -47,11 +50,15 @@ class Sample(BaseModel):
         arch_seconds: of each timed A step.
         weight_seconds: of each timed w step.
         peak_bytes: the most memory of all iterations, above `idle_bytes`.
+        held_bytes: what was held after the last of them, above it: gradients, buffers.
         idle_bytes: held with the network and the data built and torch's kernels loaded, before
             the first iteration.
         peak_source: how the two were had, see `PeakMemory`.
         flops: of one iteration by torch's FlopCounter (convolutions and matrix products, two
-            a multiply-add); None where they were not asked for.
+            a multiply-add); None where they were not asked for, and on a CUDA device, where a
+            captured graph hides them.
+        arch_work: what one more A step asked of a CUDA device.
+        weight_work: what one more w step did.
         architecture: the path that the row was given.
         machine: what it ran on.
     """
@@ -61,9 +68,12 @@ class Sample(BaseModel):
     arch_seconds: list[float]
     weight_seconds: list[float]
     peak_bytes: int
+    held_bytes: int = 0
     idle_bytes: int
     peak_source: str
     flops: int | None
+    arch_work: GpuWork | None = None
+    weight_work: GpuWork | None = None
     architecture: dict[str, str | None]
     machine: dict[str, Any]
 
@@ -76,7 +86,11 @@ def measure(request: Request) -> Sample:
     """
     if request.settings.threads is not None:
         torch.set_num_threads(request.settings.threads)
-    iteration = make_iteration(request.row, request.settings)
+    with computing(request.settings.device, request.settings.deterministic):
+        return _measured(request, make_iteration(request.row, request.settings))
+
+
+def _measured(request: Request, iteration: Iteration) -> Sample:
     _load_kernels(iteration.device)
     memory = PeakMemory(iteration.device)
     for _ in range(request.warmup):
@@ -86,17 +100,22 @@ def measure(request: Request) -> Sample:
     for _ in range(request.repeats):
         arch_seconds.append(timed(iteration.arch_step, iteration.device))
         weight_seconds.append(timed(iteration.weight_step, iteration.device))
-    peak = memory.above_idle()
+    peak, held = memory.above_idle(), memory.held()
+    device = iteration.device
+    is_cuda = device.type == "cuda"
     return Sample(
         arch_seconds=arch_seconds,
         weight_seconds=weight_seconds,
         peak_bytes=peak,
+        held_bytes=held,
         idle_bytes=memory.idle,
         peak_source=memory.source,
-        # Last, in a pass of its own: counting slows it and needs memory.
-        flops=_iteration_flops(iteration) if request.flops else None,
+        # Last, in passes of their own: counting slows them and needs memory.
+        flops=_iteration_flops(iteration) if request.counts and not is_cuda else None,
+        arch_work=gpu_work(iteration.arch_step, device) if request.counts else None,
+        weight_work=gpu_work(iteration.weight_step, device) if request.counts else None,
         architecture=dict(iteration.architecture),
-        machine=machine(iteration.device),
+        machine=machine(device),
     )
 
 

@@ -51,6 +51,14 @@ class PeakMemory:
             peak = (_status("VmHWM") if self.source == "VmHWM" else None) or _highest()
         return max(0, peak - self.idle)
 
+    def held(self) -> int:
+        """Return what is held now, in bytes above what was held at the start."""
+        if self.device.type == "cuda":
+            now = torch.cuda.memory_allocated(self.device)
+        else:
+            now = _status("VmRSS") or _highest()
+        return max(0, now - self.idle)
+
 
 def _return_free_memory() -> None:
     # Freed pages that malloc keeps would be counted as idle and then be used again unseen.

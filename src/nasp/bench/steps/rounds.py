@@ -43,7 +43,7 @@ class Repetition(BaseModel):
                 warmup=self.warmup,
                 # The timed iterations are dealt out evenly, the first rounds take the rest.
                 repeats=self.repeats // rounds + (number < self.repeats % rounds),
-                flops=number == 0,
+                counts=number == 0,
             )
             for number in range(rounds)
             for name, measured in rows.items()
@@ -74,8 +74,8 @@ def measure_in_rounds(
         Interrupted: Ctrl-C or SIGTERM; what was measured is kept.
     """
     # All of them, before an hour is spent on the first.
-    for row in {measured.row: None for measured in rows.values()}:
-        check_row(row)
+    for measured in rows.values():
+        check_row(measured.row, measured.settings)
     for settings in {measured.settings: None for measured in rows.values()}:
         check_settings(settings)
     requests = repetition.requests(rows)
@@ -124,6 +124,9 @@ def figures(sample: Sample) -> dict[str, Any]:
         "weight_seconds": spread(sample.weight_seconds),
         "samples": samples,
         "idle_bytes": sample.idle_bytes,
+        "held_bytes": sample.held_bytes,
+        "arch_work": sample.arch_work and sample.arch_work.model_dump(),
+        "weight_work": sample.weight_work and sample.weight_work.model_dump(),
         "peak_source": sample.peak_source,
     }
 

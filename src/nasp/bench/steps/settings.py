@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nasp.training.device import DeviceName
+
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "64-true"}
 """Lightning Fabric's names; bfloat16 is autocast, the weights stay float32."""
 
@@ -35,8 +37,11 @@ class BenchSettings(BaseModel):
     path_candidates: int | None = Field(None, ge=1)
     """The path is drawn from the first so many of them, so that series over `candidates` run one
     and the same path; None: from all."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto (a CUDA device if there is one), cpu or cuda."""
+    device: DeviceName = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    deterministic: bool = True
+    """On a CUDA device, take only algorithms that repeat themselves, as a search does by default;
+    False takes the fastest."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """float32, bfloat16 (autocast) or float64."""
     threads: int | None = Field(None, ge=1)
