@@ -8,13 +8,16 @@ PYTEST_ARGS ?= -n 2
 # One thread a test process: two of them share two cores, and figures do not depend on the machine.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
+# Where make bench-cuda writes; what is there already is not measured again.
+BENCH ?= runs/bench-cuda
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test test-cuda lint format clean
+.PHONY: help install demo test test-cuda bench-cuda lint format clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s%s\n", $$1, $$2}'
 
 install: $(VENV)/.installed  ## install the command: .venv/bin/nasp
 	@echo "Installed: $(BIN)/nasp"
@@ -27,6 +30,16 @@ test: $(VENV)/.installed-dev  ## run every test, the slow ones too
 
 test-cuda: $(VENV)/.installed-dev  ## run what needs a GPU; where there is none, say so
 	$(BIN)/pytest -m cuda -rs -n 4
+
+# Rivals as their authors run them; seven minutes on one H100 or H200.
+COST := $(BIN)/nasp bench cost --device cuda --batch 64 --rounds 1
+bench-cuda: $(VENV)/.installed  ## measure all that the documentation says of a GPU, into $(BENCH)
+	mkdir -p $(BENCH)
+	-$(COST) --rows floor,floor-captured,nasp,darts,darts-second-order,gdas --json $(BENCH)/cost-darts.json
+	-$(COST) --rows floor,nasp --fast --json $(BENCH)/cost-darts-fast.json
+	-$(COST) --rows floor,nasp --dtype bfloat16 --json $(BENCH)/cost-darts-bfloat16.json
+	-$(COST) --rows floor,nasp --space nasbench201 --cells 5 --json $(BENCH)/cost-nasbench201.json
+	-$(BIN)/nasp bench epoch --device cuda --json $(BENCH)/epoch-darts.json
 
 lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(BIN)/ruff check .

@@ -192,3 +192,32 @@ def test_mistakes_end_in_one_sentence(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert message in said[0]
+
+
+def test_a_gpus_work_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    from nasp.cli.bench import _show_cost
+
+    work = {
+        "kernels": 12_004,
+        "graphs": 1,
+        "busy_seconds": 0.0431,
+        "synchronisations": 2,
+        "copies_to_host": 3,
+        "copies_to_device": 4,
+        "peak_bytes": 750e6,
+    }
+    spread = {"median": 0.0407, "min": 0.04, "max": 0.05}
+    row = {
+        "name": "nasp",
+        **dict.fromkeys(("seconds", "arch_seconds", "weight_seconds"), spread),
+        **dict.fromkeys(("ratio_to_nasp", "ratio_to_floor", "memory_ratio_to_floor"), 1.0),
+        "peak_bytes": 950e6,
+        "flops": None,
+        "arch_work": work,
+        "weight_work": None,
+    }
+    _show_cost({"rows": [row], "machine": None, "settings": {}})
+    said = capsys.readouterr().out
+    line = next(line for line in said.splitlines() if "arch" in line)
+    assert line.split() == ["nasp", "arch", "40.7", "43.1", "12,004", "1", "2", "3", "4", "750"]
+    assert "weight" not in said

@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from nasp.cli.bench import cost, scale
+from nasp.cli.bench_epoch import epoch
 from nasp.cli.bench_fidelity import fidelity
 from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
@@ -41,7 +42,7 @@ bench = typer.Typer(
     rich_markup_mode="rich",
     help="Measure what a search costs, beside its rivals, on this machine.",
 )
-for each in (cost, scale, quality, fidelity, table):
+for each in (cost, scale, epoch, quality, fidelity, table):
     each.add_to(bench)
 app.add_typer(bench)
 app.callback()(print_version)

@@ -17,6 +17,12 @@ def _repetition() -> Classes:
     return {"": Repetition}
 
 
+def _epoch() -> Classes:
+    from nasp.bench.steps.epoch import EpochSettings
+
+    return {"": EpochSettings}
+
+
 def _images() -> Classes:
     from nasp.domains.images.data import ImageConfig
 
@@ -45,6 +51,7 @@ DATA_FLAGS = {"name": "data", "root": "data-dir"}
 
 REPEATABLE = {"deterministic": "deterministic/fast"}
 MEASURED = Section("settings", _measured, but=["path_candidates"], flags=REPEATABLE)
+EPOCH = Section("settings", _epoch, flags=REPEATABLE)
 ROUNDS = Section("repetition", _repetition)
 
 TABLE_DATA = Section(

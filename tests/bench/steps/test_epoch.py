@@ -1,0 +1,81 @@
+"""Whole epochs of the real search, on CIFAR-10 or on random bytes of its shape."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nasp.bench.steps import epoch
+from nasp.bench.steps.epoch import EpochRequest, EpochSettings, measure_epochs, run_epochs_of
+from nasp.domains.images.image_set import LabelledImages
+from nasp.errors import UsageError
+from nasp.training.events import nobody
+
+TINY = EpochSettings(
+    space="nasbench201-3", channels=4, cells=1, batch_size=4, steps=2, device="cpu"
+)
+
+
+@pytest.fixture(autouse=True)
+def _few_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = epoch.random_images(0, 40)
+    monkeypatch.setattr(epoch, "random_images", lambda seed: images)
+    monkeypatch.setenv("NASP_DATA", str(tmp_path / "empty"))
+
+
+def in_this_process(function: object, request: EpochRequest, *_: object) -> epoch.EpochSample:
+    assert function is run_epochs_of
+    return run_epochs_of(request)
+
+
+@pytest.mark.parametrize("strategy", ["nasp", "darts"])
+def test_epochs_are_measured(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch, "in_fresh_process", in_this_process)
+    path = tmp_path / "epoch.json"
+    results = measure_epochs(TINY, [strategy], path, nobody)
+    results.raise_failures()
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["name"] == strategy
+    assert len(row["epoch_seconds"]) == 2
+    assert row["seconds"] == row["epoch_seconds"][-1] > 0
+    assert row["data"] == "random"
+    assert row["peak_bytes"] >= 0
+
+
+def test_random_images_have_the_shape_of_cifar10() -> None:
+    images = epoch.random_images(0)
+    assert (images.in_channels, images.image_size, len(images.classes)) == (3, 32, 10)
+    assert isinstance(images.train.images, torch.Tensor)
+    assert images.train.images.shape == (40, 3, 32, 32)
+    assert isinstance(images.train, LabelledImages)
+
+
+def test_an_epoch_of_half_of_cifar10_has_390_steps() -> None:
+    assert epoch.IMAGES // 2 // EpochSettings().batch_size == EpochSettings().steps
+
+
+def test_cifar10_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / epoch.FILES).mkdir()
+    asked: list[Path] = []
+
+    def load(name: str, root: Path) -> object:
+        asked.append(root)
+        return epoch.random_images(0)
+
+    monkeypatch.setattr(epoch, "load_images", load)
+    run_epochs_of(
+        EpochRequest(strategy="nasp", settings=TINY.model_copy(update={"data_dir": tmp_path}))
+    )
+    assert asked == [tmp_path]
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Unknown strategy 'magic'"):
+        measure_epochs(TINY, ["magic"], None, nobody)
+    with pytest.raises(UsageError, match="There is no device 'cuda'"):
+        measure_epochs(TINY.model_copy(update={"device": "cuda"}), ["nasp"], None, nobody)
