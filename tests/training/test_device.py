@@ -100,7 +100,8 @@ def test_a_gpu_repeats_itself_and_all_is_put_back(two_gpus: list[int]) -> None:
 def test_fast(two_gpus: list[int]) -> None:
     with computing("cuda", deterministic=False):
         assert settings() == (0, True, False, True, True, "highest")
-        assert CUBLAS_WORKSPACE not in os.environ
+        # A later search in this process may have to repeat itself.
+        assert os.environ[CUBLAS_WORKSPACE] == ":4096:8"
     assert settings() == NEW
 
 

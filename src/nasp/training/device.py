@@ -86,6 +86,8 @@ def computing(device: str, deterministic: bool) -> Iterator[None]:
     if found.type != "cuda":
         yield
         return
+    # Also where it is not needed: a later search in this process may need it.
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
     with torch.cuda.device(found), _algorithms(deterministic):
         yield
 
@@ -97,7 +99,6 @@ def _algorithms(deterministic: bool) -> Iterator[None]:
     mode = torch.get_deterministic_debug_mode()
     before = cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory
     if deterministic:
-        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
         torch.set_deterministic_debug_mode("error")
         # Else torch writes over every fresh tensor, a kernel each: nothing here reads one unset.
         filling.fill_uninitialized_memory = False

@@ -16,18 +16,17 @@ from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
 from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
-from nasp.bilevel.search import SearchConfig
+from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.domains.images.datasets import default_root, load_images
-from nasp.domains.images.feed import DataConfig
 from nasp.domains.images.image_set import (
     SHAPES,
     ImageSet,
     LabelledImages,
     channel_statistics,
 )
-from nasp.errors import validated
-from nasp.jobs.job_folders import begin
-from nasp.jobs.jobs import SearchJob, search_images
+from nasp.jobs.job import begin
+from nasp.jobs.options import search_job
+from nasp.jobs.search import SearchJob, search_in
 from nasp.runs.interruption import Interruption
 from nasp.strategies import find_strategy, strategy_config
 from nasp.training.device import DeviceName, find_device
@@ -167,12 +166,14 @@ def run_epochs_of(request: EpochRequest) -> EpochSample:
     images = _images(settings)
     loading_seconds = time.perf_counter() - start
     job = _job(request)
+    assert isinstance(job.data, ImageConfig)
+    data = ImageData(job.data, images)
     device = find_device(settings.device)
     memory, epochs = PeakMemory(device), Epochs()
     with TemporaryDirectory() as folder:
         run = begin(Path(folder) / "run", job)
         with run.lock():
-            search_images(job, images, run, epochs)
+            search_in(data, job, run, epochs)
     return EpochSample(
         seconds=epochs.seconds,
         loading_seconds=loading_seconds,
@@ -205,28 +206,17 @@ def _job(request: EpochRequest) -> SearchJob:
     registration = find_strategy(request.strategy)
     # Every step of the epoch is whole: nothing rests, nothing only warms up.
     whole = {"rest": 0.0, "warmup_epochs": 0}
-    search = SearchConfig(
-        strategy=request.strategy,
-        settings={n: v for n, v in whole.items() if n in registration.config.model_fields},
-        epochs=settings.epochs,
-        epoch_steps=settings.steps,
-        device=settings.device,
-        deterministic=settings.deterministic,
-        precision=settings.precision,
-        seed=settings.seed,
-    )
-    data = DataConfig(name=DATA, batch_size=settings.batch_size, cutout=settings.cutout)
-    return validated(
-        SearchJob,
-        {
-            "data": data,
-            "space": settings.space,
-            "channels": settings.channels,
-            "cells": settings.cells,
-            "partial_channels": registration.partial_channels,
-            "search": search,
+    return search_job(
+        data={"name": DATA, "batch_size": settings.batch_size, "cutout": settings.cutout},
+        space=settings.space,
+        size={"channels": settings.channels, "cells": settings.cells},
+        search={
+            "strategy": request.strategy,
+            "epochs": settings.epochs,
+            "epoch_steps": settings.steps,
+            **settings.model_dump(include={"device", "deterministic", "precision", "seed"}),
         },
-        "the search",
+        settings={n: v for n, v in whole.items() if n in registration.config.model_fields},
     )
 
 
