@@ -23,7 +23,6 @@ def measure_missing(
     measure: Measure,
     results: Results,
     observe: Observer,
-    alike: Callable[[str], str] = lambda key: key,
     is_lost: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Measure all that the results lack.
@@ -34,7 +33,6 @@ def measure_missing(
             `Interrupted` that it raises ends the loop.
         results: get each measurement, or why it failed; the others then go on.
         observe: told before each measurement.
-        alike: the name of those that take about as long as this one.
         is_lost: whether a measurement has become impossible, by a failure of another.
 
     Raises:
@@ -43,7 +41,7 @@ def measure_missing(
     """
     with interruptible() as interruption:
         while missing := [key for key in results.missing(keys) if not is_lost(key)]:
-            key, left = missing[0], seconds_left(missing, results.measurements, alike)
+            key, left = missing[0], seconds_left(missing, results.measurements)
             observe(Measuring(key, len(keys) - len(missing), len(keys), left))
             start = time.monotonic()
             try:
@@ -58,16 +56,21 @@ def measure_missing(
             results.add(key, {**value, "wall_seconds": time.monotonic() - start})
 
 
-def seconds_left(
-    missing: Sequence[str], measurements: Measurements, alike: Callable[[str], str]
-) -> float | None:
-    """Estimate from what measurements that are alike, or else all, have taken."""
+def seconds_left(missing: Sequence[str], measurements: Measurements) -> float | None:
+    """Estimate from what measurements that are alike, or else all, have taken.
+
+    Alike are those whose keys differ after their last comma alone: ``"nasp, seed 3"``.
+    """
     taken: dict[str, list[float]] = {}
     for key, value in measurements.items():
         if "wall_seconds" in value:  # files of before lack it
-            taken.setdefault(alike(key), []).append(value["wall_seconds"])
+            taken.setdefault(_alike(key), []).append(value["wall_seconds"])
     if not taken:
         return None
     means = {name: statistics.fmean(seconds) for name, seconds in taken.items()}
     overall = statistics.fmean(means.values())
-    return sum(means.get(alike(key), overall) for key in missing)
+    return sum(means.get(_alike(key), overall) for key in missing)
+
+
+def _alike(key: str) -> str:
+    return key.rpartition(", ")[0] or key

@@ -16,6 +16,9 @@ from typing import Any
 from nasp.errors import NaspError, UsageError
 from nasp.runs.files import write_text_atomic
 
+FORMAT = 2
+"""Of measurements; rises when a command reads other entries of them than before."""
+
 Measurements = Mapping[str, Any]
 Summarise = Callable[[Measurements], Mapping[str, Any]]
 
@@ -24,8 +27,8 @@ class Results:
     """Measurements by key, kept in a JSON file.
 
     The file is an object: what `summarise` makes of the measurements, then ``bench``,
-    ``settings``, ``failed`` (a list of what could not be measured and why; empty where all could)
-    and ``measurements``.
+    ``settings``, ``failed`` (a list of what could not be measured and why; empty where all could),
+    ``format`` and ``measurements``.
 
     Args:
         path: the file; taken up where it exists. None: nothing is written.
@@ -122,7 +125,7 @@ class Results:
 
     def _write(self) -> None:
         if self.path is not None:
-            whole = {**self.report(), "measurements": self.measurements}
+            whole = {**self.report(), "format": FORMAT, "measurements": self.measurements}
             write_text_atomic(self.path, json.dumps(whole, indent=2) + "\n")
 
     def _kept(self, path: Path) -> dict[str, Any]:
@@ -135,6 +138,8 @@ class Results:
         kept = content.get("measurements") if isinstance(content, dict) else None
         if not isinstance(kept, dict) or content.get("bench") != self.bench:
             raise UsageError(f"{path} holds no results of this command: give another file.")
+        if content.get("format") != FORMAT:
+            raise UsageError(f"{path} was written by another version of nasp: give another file.")
         settings = content.get("settings")
         if settings != self.settings:
             raise UsageError(

@@ -49,13 +49,9 @@ def fidelity(
     from nasp.cli.watch import Watch
 
     check_plot(plot)
-    who = Contestants(**given["contestants"])
-    contenders = who.contenders(DEFAULT_STRATEGIES)
-    settings, truth = who.settings(given)
+    contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES)
     with Watch() as watch:
-        results = measure_fidelity(
-            settings, contenders, who.all_seeds(), samples, batches, truth, json_file, watch
-        )
+        results = measure_fidelity(contest, samples, batches, json_file, watch)
     report = results.report()
     if plot is not None and report["rows"]:
         from nasp.bench.contests.plots import draw_fidelity
@@ -68,7 +64,7 @@ def fidelity(
 def _show(report: Mapping[str, Any]) -> None:
     size = report["parameters"]
     columns = (
-        "contender",
+        "contestant",
         "seeds",
         "τ",
         "worst",

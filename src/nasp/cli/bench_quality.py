@@ -15,10 +15,10 @@ from nasp.cli.sections import BUDGET, CONTEST, CONTEST_DATA
 EXAMPLES = """
   nasp bench quality                              the embedded table: minutes
 
-  nasp bench quality --strategies nasp,darts --contender "bold=nasp settings.lr=0.01" --seeds 5
+  nasp bench quality --strategies nasp,darts --contestant "bold=nasp settings.lr=0.01" --seeds 5
 
   nasp bench quality --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
-  --strategies nasp,darts --contender "control=random select=train" --seconds 600 --seeds 5
+  --strategies nasp,darts --contestant "control=random select=train" --seconds 600 --seeds 5
   --json quality.json --plot quality.png
 """
 
@@ -27,7 +27,7 @@ EXAMPLES = """
 def quality(
     given: Given,
     reference: Annotated[
-        str, typer.Option(help="The contender that all others are compared with, seed by seed.")
+        str, typer.Option(help="The contestant that all others are compared with, seed by seed.")
     ] = "nasp",
     json_file: o.KeptFile = None,
     plot: Annotated[
@@ -37,7 +37,7 @@ def quality(
     """Compare what strategies find, in a space whose every cell's accuracy is known.
 
     All start from the same weights, halves and batches for a seed, with the same budget. The file
-    of --json may grow: call again with more seeds or other contenders.
+    of --json may grow: call again with more seeds or other contestants.
     """
     from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
     from nasp.bench.plots import check_plot
@@ -45,17 +45,14 @@ def quality(
     from nasp.cli.watch import Watch
 
     check_plot(plot)
-    who = Contestants(**given["contestants"])
-    contenders = who.contenders(DEFAULT_STRATEGIES)
-    settings, truth = who.settings(given)
+    contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES)
     with Watch() as watch:
-        results = measure_quality(
-            settings, contenders, who.all_seeds(), truth, reference, json_file, watch
-        )
+        results = measure_quality(contest, reference, json_file, watch)
     report = results.report()
     if plot is not None and report["rows"]:
         from nasp.bench.contests.plots import draw_quality
 
-        draw_quality(report, settings.budget.clock, plot, [each.label for each in contenders])
+        labels = [contestant.label for contestant in contest.contestants]
+        draw_quality(report, contest.settings.budget.clock, plot, labels)
     show_quality(report)
     results.raise_failures()

@@ -1,4 +1,4 @@
-"""What the commands have in common which let several contenders search."""
+"""What the commands have in common which let several contestants search."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from nasp.cli import options as o
 from nasp.cli.fields import Given, Section
 
 if TYPE_CHECKING:
-    from nasp.bench.contests.contender import Contender
-    from nasp.bench.contests.quality_settings import QualitySettings
-    from nasp.bench.truth.truth import Truth
+    from nasp.bench.contests.contest import Contest
 
 
 class Contestants(BaseModel):
@@ -22,8 +20,8 @@ class Contestants(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     strategies: str | None = None
-    """Comma-separated, with their default settings; see --contender."""
-    contender: list[str] = []
+    """Comma-separated, with their default settings; see --contestant."""
+    contestant: list[str] = []
     """'LABEL=STRATEGY key=value ...': a variant: keys are settings of a search (select=train,
     selection.epochs=8) or of the strategy (settings.lr=0.01, exploration=0.2); repeatable."""
     table: str | None = None
@@ -32,30 +30,26 @@ class Contestants(BaseModel):
     space: str | None = None
     """The space of a table in CSV; default nasbench201."""
     seeds: int = Field(3, ge=1)
-    """Searches of each contender."""
+    """Searches of each contestant."""
     first_seed: int = Field(0, ge=0)
     """The seeds count from here."""
 
-    def contenders(self, default: Sequence[str]) -> list[Contender]:
-        """Return who was named, or else these strategies."""
-        from nasp.bench.contests.contender import contenders_of
+    def contest(self, given: Given, default: Sequence[str]) -> Contest:
+        """Return the contest of those who were named, or else of these strategies."""
+        from nasp.bench.contests.contest import Contest
+        from nasp.bench.contests.contestant import contestants_of
+        from nasp.bench.contests.settings import contest_settings
 
-        is_named = self.strategies is not None or self.contender
-        return contenders_of(o.names(self.strategies) if is_named else default, self.contender)
-
-    def all_seeds(self) -> range:
-        """Return the seeds of each contender's searches."""
-        return range(self.first_seed, self.first_seed + self.seeds)
-
-    def settings(self, given: Given) -> tuple[QualitySettings, Truth]:
-        """Return what all contenders have alike, and the table."""
-        from nasp.bench.contests.quality_settings import quality_settings
-
+        is_named = self.strategies is not None or self.contestant
+        names = o.names(self.strategies) if is_named else default
+        contestants = contestants_of(names, self.contestant)
         data = dict(given["data"])
         name = data.pop("name", None)
-        return quality_settings(
+        settings, truth = contest_settings(
             self.table, name, self.space, given["budget"], given["contest"], data
         )
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return Contest(settings, contestants, seeds, truth)
 
 
 CONTESTANTS = Section("contestants", lambda: {"": Contestants})

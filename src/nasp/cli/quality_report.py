@@ -17,7 +17,7 @@ def show_quality(report: Mapping[str, Any]) -> None:
     table, settings = report["table"], report["settings"]
     rows = sorted(report["rows"], key=lambda row: -row["table_accuracy"]["mean"])
     clock = settings["budget"]["clock"]
-    columns = ("contender", "accuracy", "worst", "best", "regret", "percentile", "free")
+    columns = ("contestant", "accuracy", "worst", "best", "regret", "percentile", "free")
     more = ("last epoch", "epochs", "s" if clock == "wall" else "cpu s", "MB")
     print_table((*columns, *more), [_cells(row, clock) for row in rows])
     typer.echo(

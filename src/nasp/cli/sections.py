@@ -36,15 +36,15 @@ def _cells_of_a_table() -> Classes:
 
 
 def _budget() -> Classes:
-    from nasp.bench.contests.budget import Budget
+    from nasp.bench.contests.settings import Budget
 
     return {"": Budget}
 
 
 def _contest() -> Classes:
-    from nasp.bench.contests.quality_settings import QualitySettings
+    from nasp.bench.contests.settings import ContestSettings
 
-    return {"": QualitySettings}
+    return {"": ContestSettings}
 
 
 DATA_FLAGS = {"name": "data", "root": "data-dir"}

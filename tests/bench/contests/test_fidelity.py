@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasp.bench.contests import fidelity
-from nasp.bench.contests.budget import Budget
-from nasp.bench.contests.contender import contenders_of
+from nasp.bench.contests import contest
+from nasp.bench.contests.contest import Contest
+from nasp.bench.contests.contestant import contestants_of
 from nasp.bench.contests.fidelity import (
     agreement,
     drawn_cells,
@@ -23,9 +23,15 @@ from nasp.bench.contests.fidelity import (
     measure_fidelity,
     parameters,
 )
-from nasp.bench.contests.fidelity_run import FidelityRequest, FidelitySample, run
 from nasp.bench.contests.plots import draw_fidelity, fidelity_cells
-from nasp.bench.contests.quality_settings import QualitySettings
+from nasp.bench.contests.search import (
+    Phase,
+    SearchRequest,
+    SearchSample,
+    Seconds,
+    run_search,
+)
+from nasp.bench.contests.settings import Budget, ContestSettings
 from nasp.bench.truth.truth import embedded
 from nasp.cli import main
 from nasp.cli.bench_fidelity import _chance
@@ -33,7 +39,7 @@ from nasp.errors import UsageError
 from nasp.training.events import nobody
 
 TRUTH = embedded("digits")
-TINY = QualitySettings(
+TINY = ContestSettings(
     data={"name": "digits", "subset": 48, "batch_size": 16},
     space="nasbench201-3",
     channels=2,
@@ -108,21 +114,20 @@ def test_cells_are_drawn_once_for_all() -> None:
 
 
 def test_a_supernet_is_asked() -> None:
-    (contender,) = contenders_of(["random-sharing"], [])
-    request = FidelityRequest(
-        job=TINY.job(contender, 0, 2, 0), cells=drawn_cells(TRUTH, 10), threads=1
-    )
-    found, again = run(request), run(request)
+    (contestant,) = contestants_of(["random-sharing"], [])
+    cells = tuple(drawn_cells(TRUTH, 10))
+    request = SearchRequest(job=TINY.job(contestant, 0, 2), cells=cells)
+    found, again = run_search(request), run_search(request)
     assert found.shared == again.shared
     assert len(found.shared) == 10
     assert len(set(found.shared)) > 2
     assert all(accuracy is not None and 0 <= accuracy <= 1 for accuracy in found.shared)
-    on_one_batch = run(request.model_copy(update={"batches": 1}))
+    on_one_batch = run_search(request.model_copy(update={"batches": 1}))
     assert all_of_sixteen(on_one_batch)
     assert not all_of_sixteen(found)
 
 
-def all_of_sixteen(sample: FidelitySample) -> bool:
+def all_of_sixteen(sample: SearchSample) -> bool:
     """Tell whether each accuracy can be that of 16 images, the size of a batch."""
     return all(accuracy is not None and 16 * accuracy % 1 == 0 for accuracy in sample.shared)
 
@@ -133,15 +138,27 @@ class Process:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, str]] = []
 
-    def __call__(self, request: FidelityRequest, interruption: object) -> FidelitySample:
+    def __call__(self, function: object, request: SearchRequest, *_: object) -> SearchSample:
+        assert function is run_search
         search = request.job.search
         assert request.batches == 7
         self.asked.append((search.strategy, search.seed, search.select))
         sign = 1 if search.strategy == "nasp" else -1
-        return FidelitySample(
+        two, three = Seconds(wall=2.0, cpu=1.0), Seconds(wall=3.0, cpu=1.5)
+        return SearchSample(
+            architecture={},
+            derived=[],
+            total=two,
+            phases=[Phase(name="re-ranking", begun=two, ends=[three])],
+            steps_per_epoch=4,
+            full_steps_per_epoch=4,
+            batches=4,
+            full_batches=4,
+            peak_bytes=7,
+            idle_bytes=5,
+            peak_source="VmHWM",
+            selection=None,
             shared=[0.5 + sign * TRUTH.accuracies[cell] / 200 for cell in request.cells],
-            search_seconds=2.0,
-            ranking_seconds=1.0,
             machine={"cpu": "here"},
         )
 
@@ -149,9 +166,9 @@ class Process:
 def measured(
     monkeypatch: pytest.MonkeyPatch, process: Process, path: Path | None, *texts: str
 ) -> dict[str, Any]:
-    monkeypatch.setattr(fidelity, "_in_process", process)
-    found = contenders_of([], texts)
-    return measure_fidelity(TINY, found, range(2), 30, 7, TRUTH, path, nobody).report()
+    monkeypatch.setattr(contest, "in_fresh_process", process)
+    among = Contest(TINY, contestants_of([], texts), range(2), TRUTH)
+    return measure_fidelity(among, 30, 7, path, nobody).report()
 
 
 def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -165,6 +182,7 @@ def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (good["name"], good["strategy"], good["seeds"]) == ("a", "nasp", [0, 1])
     assert (good["kendall"]["mean"], bad["kendall"]["mean"]) == pytest.approx((1.0, -1.0))
     assert good["picked"]["mean"] == max(report["truth"])
+    assert (good["seconds"], good["ranking_seconds"]) == (2.0, 1.0)
     assert len(report["cells"]) == 30
     assert 0 < report["parameters"]["kendall"] < 1
     again = Process()

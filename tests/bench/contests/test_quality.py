@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
-from nasp.bench.contests import quality
-from nasp.bench.contests.budget import Budget, Cost, cost_of
-from nasp.bench.contests.contender import contenders_of
+from nasp.bench.contests import contest
+from nasp.bench.contests.calibration import Cost, cost_of
+from nasp.bench.contests.contest import Contest
+from nasp.bench.contests.contestant import contestants_of
 from nasp.bench.contests.plots import draw_quality, quality_bands
 from nasp.bench.contests.quality import measure_quality
 from nasp.bench.contests.quality_rows import comparisons, parameterless
-from nasp.bench.contests.quality_settings import QualitySettings, quality_settings
-from nasp.bench.contests.searching import (
+from nasp.bench.contests.search import (
     Phase,
     SearchRequest,
     SearchSample,
     Seconds,
     Stopwatch,
-    run,
+    run_search,
 )
+from nasp.bench.contests.settings import Budget, ContestSettings, contest_settings
 from nasp.bench.truth.truth import embedded
 from nasp.bilevel.search import SearchConfig
 from nasp.bilevel.selection import SelectConfig
@@ -38,7 +39,7 @@ TRUTH = embedded("digits")
 SPACE = find_space("nasbench201-3")
 GOOD = SPACE.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|")
 DEAD = SPACE.parse("|none~0|+|none~0|none~1|")
-TINY = QualitySettings(
+TINY = ContestSettings(
     data={"name": "digits", "subset": 48, "batch_size": 16},
     space="nasbench201-3",
     channels=2,
@@ -90,7 +91,8 @@ class Process:
         self.asked: list[tuple[str, int, int, float]] = []
         self.stop_at, self.fail = stop_at, fail
 
-    def __call__(self, request: SearchRequest, interruption: object) -> SearchSample:
+    def __call__(self, function: object, request: SearchRequest, *_: object) -> SearchSample:
+        assert function is run_search
         search = request.job.search
         if search.strategy == self.stop_at:
             raise Interrupted
@@ -103,15 +105,16 @@ class Process:
 def measured(
     monkeypatch: pytest.MonkeyPatch,
     process: Process,
-    contenders: str,
+    contestants: str,
     path: Path | None = None,
     seeds: int = 2,
-    settings: QualitySettings = TINY,
+    settings: ContestSettings = TINY,
 ) -> dict[str, Any]:
-    monkeypatch.setattr(quality, "_in_process", process)
-    names = contenders.split(",")
-    found = contenders_of([n for n in names if "=" not in n], [n for n in names if "=" in n])
-    return measure_quality(settings, found, range(seeds), TRUTH, "nasp", path, nobody).report()
+    monkeypatch.setattr(contest, "in_fresh_process", process)
+    names = contestants.split(",")
+    found = contestants_of([n for n in names if "=" not in n], [n for n in names if "=" in n])
+    among = Contest(settings, found, range(seeds), TRUTH)
+    return measure_quality(among, "nasp", path, nobody).report()
 
 
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,12 +235,12 @@ def test_a_stopwatch_starts_with_the_first_loop() -> None:
 
 
 def test_a_search_in_this_process() -> None:
-    (contender,) = contenders_of(
+    (contestant,) = contestants_of(
         [], ["t=nasp start=random descent=false select=train selection.epochs=2"]
     )
-    job = TINY.job(contender, seed=3, epochs=2, selection_epochs=0)
-    found = run(SearchRequest(job=job, threads=1))
-    again = run(SearchRequest(job=job, threads=1))
+    job = TINY.job(contestant, seed=3, epochs=2, selection_epochs=0)
+    found = run_search(SearchRequest(job=job))
+    again = run_search(SearchRequest(job=job))
     assert found.architecture == again.architecture
     assert found.derived == again.derived
     assert len(found.derived) == 2
@@ -252,10 +255,10 @@ def test_a_search_in_this_process() -> None:
 
 
 def test_a_share_of_the_data() -> None:
-    (contender,) = contenders_of([], ["t=nasp select=train"])
+    (contestant,) = contestants_of([], ["t=nasp select=train"])
     settings = TINY.model_copy(update={"data": {"name": "digits", "batch_size": 16}})
-    job = settings.job(contender, seed=0, epochs=1, selection_epochs=0)
-    found = run(SearchRequest(job=job, share=1 / 8, threads=1))
+    job = settings.job(contestant, seed=0, epochs=1, selection_epochs=0)
+    found = run_search(SearchRequest(job=job, share=1 / 8))
     # Halves of 719 images; an eighth is 90, five whole batches.
     assert (found.steps_per_epoch, found.full_steps_per_epoch) == (5, 44)
     assert (found.batches, found.full_batches) == (5, 44)
@@ -264,12 +267,12 @@ def test_a_share_of_the_data() -> None:
 
 
 def test_epochs_of_so_many_steps() -> None:
-    (contender,) = contenders_of(["nasp"], [])
+    (contestant,) = contestants_of(["nasp"], [])
     budget = Budget(epochs=2, epoch_steps=5)
-    job = TINY.model_copy(update={"budget": budget}).job(contender, 0, 2, 0)
-    found = run(SearchRequest(job=job, threads=1))
+    job = TINY.model_copy(update={"budget": budget}).job(contestant, 0, 2, 0)
+    found = run_search(SearchRequest(job=job))
     assert (found.steps_per_epoch, found.full_batches, len(found.derived)) == (5, 3, 2)
-    part = run(SearchRequest(job=job, share=0.8, threads=1))
+    part = run_search(SearchRequest(job=job, share=0.8))
     assert (part.steps_per_epoch, part.full_steps_per_epoch) == (4, 5)
     assert "epoch_steps" not in TINY.shared()["budget"], "files of before have none"
 
@@ -285,21 +288,21 @@ def test_comparisons_need_the_reference() -> None:
 
 
 def test_settings_come_from_the_table_where_nobody_says_otherwise(tmp_path: Path) -> None:
-    settings, truth = quality_settings(None, None, None, {}, {}, {})
+    settings, truth = contest_settings(None, None, None, {}, {}, {})
     assert truth.name == "embedded digits"
     assert (settings.data["name"], settings.space) == ("digits", "nasbench201-3")
     assert (settings.channels, settings.cells) == (4, 1)
     assert settings.budget.epochs == 15
-    settings, _ = quality_settings(None, None, None, {"seconds": 9.0}, {"channels": 8}, {})
+    settings, _ = contest_settings(None, None, None, {"seconds": 9.0}, {"channels": 8}, {})
     assert (settings.budget, settings.channels) == (Budget(seconds=9.0), 8)
     path = tmp_path / "table.csv"
     path.write_text("arch,test_accuracy\n|none~0|+|none~0|none~1|,10\n")
     with pytest.raises(UsageError, match=r"table\.csv does not say on which data: give --data"):
-        quality_settings(str(path), None, "nasbench201-3", {}, {}, {})
+        contest_settings(str(path), None, "nasbench201-3", {}, {}, {})
     with pytest.raises(UsageError, match="either epochs or seconds"):
-        quality_settings(None, None, None, {"seconds": 9.0, "epochs": 3}, {}, {})
+        contest_settings(None, None, None, {"seconds": 9.0, "epochs": 3}, {}, {})
     with pytest.raises(UsageError, match="'clock' of the budget"):
-        quality_settings(None, None, None, {"epochs": 3, "clock": "sun"}, {}, {})
+        contest_settings(None, None, None, {"epochs": 3, "clock": "sun"}, {}, {})
 
 
 def test_bands_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -321,7 +324,7 @@ def test_the_command(
     path = tmp_path / "quality.json"
     arguments = (
         "nasp bench quality --strategies nasp --seeds 1 --epochs 1 --subset 48 --batch-size 16"
-        f" --channels 2 --threads 1 --json {path} --plot {tmp_path / 'q.png'} --contender"
+        f" --channels 2 --threads 1 --json {path} --plot {tmp_path / 'q.png'} --contestant"
     )
     monkeypatch.setattr(sys, "argv", [*arguments.split(), "control=random select=train"])
     with pytest.raises(SystemExit) as exit_:
@@ -345,7 +348,7 @@ def test_the_command(
         (["--epochs", "2", "--seconds", "3"], "either epochs or seconds"),
         (["--data", "cifar10"], "no embedded table for 'cifar10'"),
         (["--plot", "q.gif"], "end it in"),
-        (["--contender", "x=random select=rerank"], "random"),
+        (["--contestant", "x=random select=rerank"], "random"),
     ],
 )
 def test_mistakes_end_in_one_sentence(

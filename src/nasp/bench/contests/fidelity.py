@@ -7,19 +7,17 @@ they reach when trained alone, over cells drawn uniformly from the table.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from scipy import stats
 
-from nasp.bench.contests.contender import Contender, check_same
-from nasp.bench.contests.fidelity_run import FidelityRequest, FidelitySample, run
-from nasp.bench.contests.quality_settings import QualitySettings
+from nasp.bench.contests.contest import Contest, by_label
+from nasp.bench.contests.search import SearchRequest
 from nasp.bench.harness import measure_missing
-from nasp.bench.process import in_fresh_process
-from nasp.bench.results import Measurements, Results
+from nasp.bench.results import Measurements, Results, machines
 from nasp.bench.seeds import over_seeds
 from nasp.bench.truth.truth import Truth
 from nasp.complexity import parameter_counts
@@ -33,7 +31,6 @@ from nasp.training.events import Observer
 
 DEFAULT_STRATEGIES = ("nasp", "random-sharing")
 """The method, and the supernet that every cell had an equal part in."""
-SEED = ", seed "
 
 
 class Agreement(NamedTuple):
@@ -53,24 +50,14 @@ class Agreement(NamedTuple):
 
 
 def measure_fidelity(
-    settings: QualitySettings,
-    contenders: Sequence[Contender],
-    seeds: Sequence[int],
-    samples: int,
-    batches: int | None,
-    truth: Truth,
-    path: Path | None,
-    observe: Observer,
+    contest: Contest, samples: int, batches: int | None, path: Path | None, observe: Observer
 ) -> Results:
-    """Search with every contender and seed, and rank cells with the weights that it leaves.
+    """Search with every contestant and seed, and rank cells with the weights that it leaves.
 
     Args:
-        settings: what they have alike; the budget is in epochs.
-        contenders: of strategies that train a supernet.
-        seeds: one search each.
+        contest: who, where, how often; of strategies that train a supernet, the budget in epochs.
         samples: cells, drawn uniformly, the same for all; all of a space that has fewer.
         batches: of the alphas' half, on which each cell is measured; None for all.
-        truth: the table.
         path: the results' file, which is taken up where it exists; its other rows stay.
         observe: told before each search.
 
@@ -79,45 +66,39 @@ def measure_fidelity(
         with the table, which costs no search), ``cells``, ``truth``, ``settings``, ``failed``.
 
     Raises:
-        UsageError: a setting does not fit, or the file has other settings.
+        UsageError: a strategy that trains no supernet; see also `Contest.results`.
         NaspError: the file cannot be written.
         Interrupted: Ctrl-C or SIGTERM; finished searches are kept.
     """
-    cells = drawn_cells(truth, samples)
-    by_label = {contender.label: contender for contender in contenders}
-    for contender in contenders:
-        if not find_strategy(contender.strategy).iterative:
+    settings, truth = contest.settings, contest.truth
+    for contestant in contest.contestants:
+        if not find_strategy(contestant.strategy).iterative:
             raise UsageError(
-                f"Strategy '{contender.strategy}' trains no supernet that could rank cells:"
+                f"Strategy '{contestant.strategy}' trains no supernet that could rank cells:"
                 " leave it out."
             )
-        settings.job(contender, 0, 1, 0)
-    shared = {**settings.shared(), "table": truth.digest, "samples": len(cells), "batches": batches}
-    by_size = agreement(
-        parameters(settings.space, cells), [truth.accuracies[cell] for cell in cells]
+    cells = drawn_cells(truth, samples)
+    accuracies = [truth.accuracies[cell] for cell in cells]
+    by_size = agreement(parameters(settings.space, cells), accuracies)
+    results = contest.results(
+        "fidelity",
+        {"samples": len(cells), "batches": batches},
+        lambda found: _summary(found, cells, truth, by_size),
+        path,
     )
-    results = Results(
-        path, "fidelity", shared, lambda found: _summary(found, cells, truth, by_size)
-    )
-    check_same(results, contenders)
+    searches = contest.searches()
 
     def measure(key: str, interruption: Interruption) -> dict[str, Any]:
-        label, _, seed = key.rpartition(SEED)
-        job = settings.job(by_label[label], int(seed), settings.budget.epochs or 1, 0)
+        contestant, seed = searches[key]
+        job = settings.job(contestant, seed, settings.budget.epochs or 1)
         # The supernet as the search leaves it; who wins a selection is not asked.
         search = job.search.model_copy(update={"select": "none"})
-        request = FidelityRequest(
-            job=job.model_copy(update={"search": search}),
-            cells=cells,
-            batches=batches,
-            threads=settings.threads,
-        )
-        sample = _in_process(request, interruption)
-        contender = by_label[label].model_dump(mode="json")
-        return {"contender": contender, "sample": sample.model_dump(mode="json")}
+        job = job.model_copy(update={"search": search})
+        ranked = SearchRequest(job=job, cells=tuple(cells), batches=batches)
+        sample = contest.search(ranked, interruption).model_dump(mode="json")
+        return {"contestant": contestant.model_dump(mode="json"), "sample": sample}
 
-    keys = [f"{contender.label}{SEED}{seed}" for seed in seeds for contender in contenders]
-    measure_missing(keys, measure, results, observe, alike=lambda key: key.rpartition(SEED)[0])
+    measure_missing(list(searches), measure, results, observe)
     return results
 
 
@@ -169,41 +150,36 @@ def _summary(
     found: Measurements, cells: Sequence[str], truth: Truth, by_size: Agreement
 ) -> dict[str, Any]:
     table = [truth.accuracies[cell] for cell in cells]
-    by_label: dict[str, dict[int, Any]] = {}
-    for key, value in found.items():
-        label, _, seed = key.rpartition(SEED)
-        by_label.setdefault(label, {})[int(seed)] = value
     rows = []
-    for label, searches in by_label.items():
-        seeds = sorted(searches)
-        samples = [searches[seed]["sample"] for seed in seeds]
+    for label, searches in by_label(found).items():
+        samples = [search["sample"] for search in searches.values()]
         agreements = [agreement(sample["shared"], table) for sample in samples]
+        contestant = next(iter(searches.values()))["contestant"]
         rows.append(
             {
                 "name": label,
-                **{k: v for k, v in searches[seeds[0]]["contender"].items() if k != "label"},
-                "seeds": seeds,
+                **{k: v for k, v in contestant.items() if k != "label"},
+                "seeds": list(searches),
                 **{
                     name: over_seeds([getattr(found, name) for found in agreements])
                     for name in ("kendall", "kendall_upper", "picked")
                 },
                 "p": [found.p for found in agreements],
-                "seconds": statistics.fmean(sample["search_seconds"] for sample in samples),
-                "ranking_seconds": statistics.fmean(s["ranking_seconds"] for s in samples),
+                "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),
+                "ranking_seconds": statistics.fmean(_ranking_seconds(s) for s in samples),
                 "shared": [sample["shared"] for sample in samples],
             }
         )
-    first = next(iter(found.values()), None)
     return {
         "rows": rows,
         "parameters": by_size._asdict(),
         "cells": list(cells),
         "truth": table,
         "table": {"name": truth.name, "cells": len(truth.accuracies), "best": truth.best},
-        "machine": first and first["sample"]["machine"],
+        "machine": next(iter(machines(found)), None),
     }
 
 
-def _in_process(request: FidelityRequest, interruption: Interruption) -> FidelitySample:
-    advice = "the same command tries it again"
-    return in_fresh_process(run, request, interruption, advice, request.threads)
+def _ranking_seconds(sample: Mapping[str, Any]) -> float:
+    ranking = sample["phases"][-1]
+    return float(ranking["ends"][-1]["wall"] - ranking["begun"]["wall"])

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasp.bench.results import Measurements
+from nasp.bench.contests.contest import by_label
+from nasp.bench.results import Measurements, machines
 from nasp.bench.seeds import compare, over_seeds
 from nasp.bench.truth.truth import Truth
 from nasp.complexity import parameter_counts
@@ -30,25 +31,17 @@ def summary(found: Measurements, truth: Truth, reference: str | None) -> Row:
         truth: the table.
         reference: label of the one that all others are compared with, where it takes part.
     """
-    searches: dict[str, dict[int, Any]] = {}
-    calibration: dict[str, Any] = {}
-    for key, value in found.items():
-        label = value["contender"]["label"]
-        if "sample" in value:
-            searches.setdefault(label, {})[int(key.rpartition(" ")[2])] = value
-        else:
-            calibration[label] = {k: v for k, v in value.items() if k != "contender"}
     free = parameterless(truth.space)
-    rows = [_row(label, seeds, truth, free) for label, seeds in searches.items()]
-    machines: list[Any] = []
-    for seeds in searches.values():
-        for value in seeds.values():
-            if value["sample"]["machine"] not in machines:
-                machines.append(value["sample"]["machine"])
+    rows = [_row(label, seeds, truth, free) for label, seeds in by_label(found).items()]
+    ran_on = machines(found)
     return {
         "rows": rows,
         "comparisons": comparisons(rows, reference),
-        "calibration": calibration,
+        "calibration": {
+            value["contestant"]["label"]: {k: v for k, v in value.items() if k != "contestant"}
+            for value in found.values()
+            if "sample" not in value
+        },
         "table": {
             "name": truth.name,
             "cells": len(truth.accuracies),
@@ -56,7 +49,7 @@ def summary(found: Measurements, truth: Truth, reference: str | None) -> Row:
             "median": statistics.median(truth.accuracies.values()),
             "made_with": dict(truth.made_with),
         },
-        "machine": machines[0] if len(machines) == 1 else machines or None,
+        "machine": ran_on[0] if len(ran_on) == 1 else ran_on or None,
     }
 
 
@@ -92,17 +85,14 @@ def parameterless(space: str) -> frozenset[tuple[str, str]]:
 def _row(
     label: str, searches: Mapping[int, Any], truth: Truth, free: frozenset[tuple[str, str]]
 ) -> Row:
-    seeds = sorted(searches)
-    samples = [searches[seed]["sample"] for seed in seeds]
+    samples = [search["sample"] for search in searches.values()]
     cells = [Architecture(sample["architecture"], truth.space) for sample in samples]
     accuracies = [truth.accuracy(cell) for cell in cells]
-    first = searches[seeds[0]]
+    first = next(iter(searches.values()))
     return {
         "name": label,
-        "strategy": first["contender"]["strategy"],
-        "search": first["contender"]["search"],
-        "settings": first["contender"]["settings"],
-        "seeds": seeds,
+        **{k: v for k, v in first["contestant"].items() if k != "label"},
+        "seeds": list(searches),
         "table_accuracy": over_seeds(accuracies),
         "regret": statistics.fmean(truth.best - accuracy for accuracy in accuracies),
         "percentile": statistics.fmean(truth.percentile(accuracy) for accuracy in accuracies),

@@ -90,7 +90,6 @@ def measure_in_rounds(
         measure_one,
         results,
         observe,
-        alike=_name,
         is_lost=lambda key: _name(key) in map(_name, results.failed),
     )
 

@@ -115,7 +115,7 @@ def make_table(
         name, seed = key.rsplit(" ", 1)
         return train_cell(cells[name], settings, images, int(seed))
 
-    measure_missing(wanted, measure, results, observe, alike=lambda _: "cell")
+    measure_missing(wanted, measure, results, observe)
     return results
 
 

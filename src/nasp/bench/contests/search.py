@@ -9,18 +9,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bilevel.found import Found
+from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.trial import Trial
+from nasp.domains.domain import SearchLoaders
 from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.jobs.search import SearchJob, search_in
+from nasp.spaces import find_space
 from nasp.supernet.derive import derive
 from nasp.training.device import make_fabric
 from nasp.training.events import EpochEnded, Event, Started, Stepped, nobody
+from nasp.training.stream import SamePass
 
 SEARCH = "epoch"
 """The phase of the search itself, as its loop calls it."""
@@ -38,14 +41,16 @@ class SearchRequest(BaseModel):
         share: of the data of each half that is used, and of the steps of an epoch, above 0, at
             most 1. Below 1 it is a calibration, in which a selection by training takes part
             though the search came by a single architecture.
-        threads: of torch; None leaves them to it.
+        cells: notations of cells that are measured at the end with the weights of the supernet.
+        batches: of the alphas' half, on which each cell is measured; None for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: SearchJob
     share: float = Field(1.0, gt=0, le=1)
-    threads: int | None = Field(None, ge=1)
+    cells: tuple[str, ...] = ()
+    batches: int | None = Field(None, ge=1)
 
 
 class Seconds(BaseModel):
@@ -84,8 +89,8 @@ class SearchSample(BaseModel):
     Attributes:
         architecture: the result.
         derived: the architecture at the end of each epoch.
-        total: seconds in all.
-        phases: the search, then the parts of its selection.
+        total: seconds in all, but for those of measuring cells.
+        phases: the search, then the parts of its selection, then measuring cells.
         steps_per_epoch: of the search, with the share of the data that was used.
         full_steps_per_epoch: with all the data.
         batches: in a half, with that share.
@@ -94,6 +99,8 @@ class SearchSample(BaseModel):
         idle_bytes: held with data and network in memory.
         peak_source: how the two were had, see `PeakMemory`.
         selection: every architecture that the selection looked at; None without one.
+        shared: accuracy of each cell with the shared weights, on the alphas' half, a fraction;
+            None where its loss was not finite.
         machine: what it ran on.
     """
 
@@ -111,18 +118,17 @@ class SearchSample(BaseModel):
     idle_bytes: int
     peak_source: str
     selection: dict[str, Any] | None
+    shared: list[float | None] = Field(default_factory=list)
     machine: dict[str, Any]
 
 
-def run(request: SearchRequest) -> SearchSample:
+def run_search(request: SearchRequest) -> SearchSample:
     """Run the search; memory is right only in a fresh process.
 
     Raises:
         UsageError: a setting does not fit.
         NaspError: the search failed.
     """
-    if request.threads is not None:
-        torch.set_num_threads(request.threads)
     job = request.job
     device = make_fabric(job.search.device, job.search.precision).device
     data = job.domain.read(job.data, nobody)
@@ -132,28 +138,30 @@ def run(request: SearchRequest) -> SearchSample:
     full_steps = job.search.epoch_steps or full_batches
     if request.share < 1:
         job = _reduced(job, request.share, half, full_steps)
-    assert isinstance(job.data, ImageConfig)
-    data = ImageData(job.data, data.images)
-    batches = (job.data.subset or half) // job.data.batch_size
+        assert isinstance(job.data, ImageConfig)
+        data = ImageData(job.data, data.images)
+    batches = (data.config.subset or half) // job.data.batch_size
     watch = Stopwatch(lambda: PeakMemory(device))
     found = search_in(data, job, observe=watch)
     if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
         _train_one(found, job, data, watch)
     total = watch.now()
     assert watch.memory is not None
+    peak_bytes = watch.memory.above_idle()
     return SearchSample(
         architecture=dict(found.architecture.edges),
         derived=watch.derived,
         total=total,
-        phases=watch.phases,
         steps_per_epoch=job.search.epoch_steps or batches,
         full_steps_per_epoch=full_steps,
         batches=batches,
         full_batches=full_batches,
-        peak_bytes=watch.memory.above_idle(),
+        peak_bytes=peak_bytes,
         idle_bytes=watch.memory.idle,
         peak_source=watch.memory.source,
         selection=None if found.selection is None else found.selection.as_dict(),
+        shared=_shared(found, request, data, watch) if request.cells else [],
+        phases=watch.phases,
         machine=machine(device),
     )
 
@@ -173,14 +181,36 @@ def _train_one(found: Found, job: SearchJob, data: ImageData, watch: Stopwatch) 
     """Train the found network for an epoch as a selection would have."""
     network = derive(found.supernet, found.architecture, found.initial_weights)
     trial = Trial(network, data.task(), job.search)
-    device = make_fabric(job.search.device, job.search.precision).device
-    loader, _, selection = data.search_loaders(network, device, job.search.seed)
+    loader, _, selection = _loaders(found, job, data)
     watch(Started(0, 1, len(loader), phase=TRAINING))
     for index, batch in enumerate(loader):
         trial.step(batch, index / len(loader))
         watch(Stepped(1, index + 1, {}))
     trial.measure(selection)
     watch(EpochEnded(1, {}, 0.0))
+
+
+def _shared(
+    found: Found, request: SearchRequest, data: ImageData, watch: Stopwatch
+) -> list[float | None]:
+    """Measure each cell as a path of the supernet; BatchNorms normalise by each batch."""
+    job, space = request.job, find_space(request.job.space)
+    loader = _loaders(found, job, data).selection
+    metrics = rerank(
+        found.supernet,
+        [space.parse(cell) for cell in request.cells],
+        SamePass(loader, job.search.seed, request.batches),
+        data.task(),
+        job.search,
+        None,
+        watch,
+    )
+    return [row.get("accuracy") for row in metrics]
+
+
+def _loaders(found: Found, job: SearchJob, data: ImageData) -> SearchLoaders:
+    device = make_fabric(job.search.device, job.search.precision).device
+    return data.search_loaders(found.supernet.network, device, job.search.seed)
 
 
 class Stopwatch:

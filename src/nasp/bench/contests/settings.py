@@ -1,23 +1,47 @@
-"""What all contenders of a quality bench have alike: data, network, budget."""
+"""What all contestants have alike: data, network, budget."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nasp.bench.contests.budget import Budget
-from nasp.bench.contests.contender import Contender
+from nasp.bench.contests.contestant import Contestant
 from nasp.bench.truth.truth import Truth, open_truth
 from nasp.domains import domain_of
 from nasp.errors import UsageError, validated
 from nasp.jobs.options import search_job
 from nasp.jobs.search import SearchJob
+from nasp.runs.clock import Clock
+from nasp.spaces import find_space
 
 
-class QualitySettings(BaseModel):
-    """What all contenders have alike."""
+class Budget(BaseModel):
+    """How long each contestant may search: so many epochs, or as many as fit in a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    epochs: int | None = Field(None, ge=1)
+    """Epochs of each search; a selection comes on top; default those of a search on these data."""
+    seconds: float | None = Field(None, gt=0)
+    """Instead of epochs: what search and selection together may take."""
+    epoch_steps: int | None = Field(None, ge=1)
+    """Steps of an epoch of the search, so that seconds are met finely; default a pass over the
+    weights' batches."""
+    clock: Clock = "wall"
+    """Which seconds: wall, or cpu, the time that the process's threads spent on a processor,
+    which other work on the machine hardly moves."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Budget:
+        if (self.epochs is None) == (self.seconds is None):
+            raise ValueError("give either epochs or seconds")
+        return self
+
+
+class ContestSettings(BaseModel):
+    """What all contestants have alike."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -36,11 +60,13 @@ class QualitySettings(BaseModel):
     device: str = "auto"
     """auto (an accelerator if there is one), cpu, cuda or mps."""
 
-    def job(self, contender: Contender, seed: int, epochs: int, selection_epochs: int) -> SearchJob:
-        """Return a contender's search.
+    def job(
+        self, contestant: Contestant, seed: int, epochs: int, selection_epochs: int = 0
+    ) -> SearchJob:
+        """Return a contestant's search.
 
         Args:
-            contender: whose.
+            contestant: whose.
             seed: fixes weights, halves and batches.
             epochs: of the search.
             selection_epochs: of its selection's stand-alone training; 0 leaves its own.
@@ -48,7 +74,7 @@ class QualitySettings(BaseModel):
         Raises:
             UsageError: a setting does not fit.
         """
-        search = dict(contender.search)
+        search = dict(contestant.search)
         selection = dict(search.pop("selection", {}))
         if selection_epochs:
             selection["epochs"] = selection_epochs
@@ -57,14 +83,14 @@ class QualitySettings(BaseModel):
             space=self.space,
             size={"channels": self.channels, "cells": self.cells},
             search={
-                "strategy": contender.strategy,
+                "strategy": contestant.strategy,
                 **search,
                 "epochs": epochs,
                 "epoch_steps": self.budget.epoch_steps,
                 "seed": seed,
                 "device": self.device,
             },
-            settings=contender.settings,
+            settings=contestant.settings,
             selection=selection,
         )
 
@@ -78,14 +104,14 @@ class QualitySettings(BaseModel):
         return values
 
 
-def quality_settings(
+def contest_settings(
     table: str | None,
     data: str | None,
     space: str | None,
     budget: Mapping[str, Any],
     network: Mapping[str, Any],
     feed: Mapping[str, Any],
-) -> tuple[QualitySettings, Truth]:
+) -> tuple[ContestSettings, Truth]:
     """Return settings and table from what a user gave; the rest is the table's, or the default.
 
     Args:
@@ -101,6 +127,10 @@ def quality_settings(
         NaspError: the table cannot be read.
     """
     truth = open_truth(table, data, space)
+    if find_space(truth.space).data != "images":
+        raise UsageError(
+            f"Cells of space '{truth.space}' are not compared by a table: give another."
+        )
     name = data or truth.made_with.get("data")
     if name is None:
         raise UsageError(f"The table {truth.name} does not say on which data: give --data NAME.")
@@ -110,7 +140,7 @@ def quality_settings(
     if "epochs" not in budget and "seconds" not in budget:
         budget = {**budget, "epochs": defaults.search["epochs"]}
     settings = validated(
-        QualitySettings,
+        ContestSettings,
         {
             "data": {"name": name, "batch_size": defaults.data["batch_size"], **feed},
             "space": truth.space,

@@ -1,4 +1,4 @@
-"""A contender of ``nasp bench quality``: a strategy with settings, under a label."""
+"""A contestant of ``nasp bench quality``: a strategy with settings, under a label."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nasp.errors import UsageError
 from nasp.strategies import find_strategy
 
 FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_minutes")
-"""Fields of a search that are not one contender's own."""
+"""Fields of a search that are not one contestant's own."""
 
 
-class Contender(BaseModel):
+class Contestant(BaseModel):
     """A strategy as it takes part.
 
     Attributes:
@@ -37,27 +37,29 @@ class Contender(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-def contenders_of(strategies: Sequence[str], variants: Sequence[str]) -> list[Contender]:
+def contestants_of(strategies: Sequence[str], variants: Sequence[str]) -> list[Contestant]:
     """Return the strategies with their defaults, then the variants.
 
     Args:
         strategies: names, which are also the labels.
-        variants: texts for `parse_contender`.
+        variants: texts for `parse_contestant`.
 
     Raises:
         UsageError: there is no such strategy, or two have the same label.
     """
-    found = [parse_contender(name) for name in strategies] + [parse_contender(v) for v in variants]
-    labels = [contender.label for contender in found]
+    found = [parse_contestant(name) for name in strategies] + [
+        parse_contestant(v) for v in variants
+    ]
+    labels = [contestant.label for contestant in found]
     for label in labels:
         if labels.count(label) > 1:
-            raise UsageError(f"Two contenders are called '{label}': give one another label.")
+            raise UsageError(f"Two contestants are called '{label}': give one another label.")
     if not found:
-        raise UsageError("There is nobody to compare: give --strategies or --contender.")
+        raise UsageError("There is nobody to compare: give --strategies or --contestant.")
     return found
 
 
-def parse_contender(text: str) -> Contender:
+def parse_contestant(text: str) -> Contestant:
     """Read ``LABEL=STRATEGY key=value …``, or the name of a strategy alone.
 
     A key is a field of `SearchConfig` (``select=train``), with a dot a field within one
@@ -70,7 +72,7 @@ def parse_contender(text: str) -> Contender:
     try:
         head, *pairs = shlex.split(text)
     except ValueError as error:
-        raise UsageError(f"A contender is LABEL=STRATEGY key=value ..., not '{text}'.") from error
+        raise UsageError(f"A contestant is LABEL=STRATEGY key=value ..., not '{text}'.") from error
     label, _, strategy = head.rpartition("=")
     find_strategy(strategy)
     if "," in label or not re.fullmatch(r"\S*", label):
@@ -80,10 +82,10 @@ def parse_contender(text: str) -> Contender:
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not key or not separator:
-            raise UsageError(f"A contender's settings are key=value, not '{pair}'.")
+            raise UsageError(f"A contestant's settings are key=value, not '{pair}'.")
         field, _, inner = key.partition(".")
         if field in FOR_ALL:
-            raise UsageError(f"'{field}' is the same for all contenders: it is no key of one.")
+            raise UsageError(f"'{field}' is the same for all contestants: it is no key of one.")
         if field == "settings" and inner:
             settings[inner] = _value(value)
         elif field not in SearchConfig.model_fields:
@@ -92,21 +94,21 @@ def parse_contender(text: str) -> Contender:
             search.setdefault(field, {})[inner] = _value(value)
         else:
             search[field] = _value(value)
-    return Contender(label=label or strategy, strategy=strategy, search=search, settings=settings)
+    return Contestant(label=label or strategy, strategy=strategy, search=search, settings=settings)
 
 
-def check_same(results: Results, contenders: Sequence[Contender]) -> None:
-    """Refuse results of a contender that bears a label of these and has other settings.
+def check_same(results: Results, contestants: Sequence[Contestant]) -> None:
+    """Refuse results of a contestant that bears a label of these and has other settings.
 
     Raises:
         UsageError: there are such.
     """
-    by_label = {contender.label: contender for contender in contenders}
+    by_label = {contestant.label: contestant for contestant in contestants}
     for value in results.measurements.values():
-        there = Contender.model_validate(value["contender"])
+        there = Contestant.model_validate(value["contestant"])
         if by_label.get(there.label, there) != there:
             raise UsageError(
-                f"{results.path} holds a contender '{there.label}' with other settings: give this"
+                f"{results.path} holds a contestant '{there.label}' with other settings: give this"
                 " one another label."
             )
 

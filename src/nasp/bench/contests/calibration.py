@@ -1,46 +1,32 @@
-"""How long each contender may search: so many epochs, or as many as fit in a time."""
+"""How many epochs fit in a time: measured once for each contestant, on a share of the data."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from collections.abc import Callable
+from typing import Any
 
-from nasp.bench.contests.searching import TRAINING, Phase, SearchSample
+from pydantic import BaseModel, ConfigDict
+
+from nasp.bench.contests.contestant import Contestant
+from nasp.bench.contests.search import TRAINING, Phase, SearchRequest, SearchSample
+from nasp.bench.contests.settings import ContestSettings
 from nasp.bilevel.search import SearchConfig
 from nasp.runs.clock import Clock
+from nasp.strategies import find_strategy
 
-
-class Budget(BaseModel):
-    """What all contenders have alike."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    epochs: int | None = Field(None, ge=1)
-    """Epochs of each search; a selection comes on top; default those of a search on these data."""
-    seconds: float | None = Field(None, gt=0)
-    """Instead of epochs: what search and selection together may take."""
-    epoch_steps: int | None = Field(None, ge=1)
-    """Steps of an epoch of the search, so that seconds are met finely; default a pass over the
-    weights' batches."""
-    clock: Clock = "wall"
-    """Which seconds: wall, or cpu, the time that the process's threads spent on a processor,
-    which other work on the machine hardly moves."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Budget:
-        if (self.epochs is None) == (self.seconds is None):
-            raise ValueError("give either epochs or seconds")
-        return self
+FIRST_EPOCHS = 8
+"""Epochs of the first calibration, each on as small a share of the data."""
 
 
 class Cost(BaseModel):
-    """What a contender takes by one clock, in seconds, from a calibration.
+    """What a contestant takes by one clock, in seconds, from a calibration.
 
     Attributes:
         epochs: in the calibration.
         search: of these epochs on all the data.
         ranking: of the selection before its stand-alone training; 0 without a selection.
         selection_epoch: of an epoch of that training.
-        selection_epochs: that the contender's own settings ask for.
+        selection_epochs: that the contestant's own settings ask for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +47,48 @@ class Cost(BaseModel):
         if self.selection_epoch == 0:
             return self.selection_epochs
         return _whole((seconds - self.search - self.ranking) / self.selection_epoch)
+
+
+def is_calibrated(contestant: Contestant) -> bool:
+    """Tell whether a contestant has anything that can be made longer or shorter."""
+    iterative = find_strategy(contestant.strategy).iterative
+    return iterative or contestant.search.get("select") == "train"
+
+
+def calibrate(
+    contestant: Contestant,
+    settings: ContestSettings,
+    seconds: float,
+    search: Callable[[SearchRequest], SearchSample],
+) -> dict[str, Any]:
+    """Return how many epochs of search, or else of selection, fit in so many seconds.
+
+    First a few epochs on a share of the data tell roughly how many; then so many, so that
+    schedules have about the length that they will have, on a share as small as they are many.
+
+    Args:
+        contestant: whose search.
+        settings: of the contest.
+        seconds: of search and selection together, by the budget's clock.
+        search: runs it.
+    """
+    iterative = find_strategy(contestant.strategy).iterative
+    epochs, selection_epochs = FIRST_EPOCHS if iterative else 1, 0
+    costs: list[Cost] = []
+    for _ in range(2 if iterative else 1):
+        job = settings.job(contestant, seed=0, epochs=epochs)
+        sample = search(SearchRequest(job=job, share=1 / max(epochs, FIRST_EPOCHS)))
+        costs.append(cost_of(sample, settings.budget.clock, job.search, iterative))
+        if iterative:
+            epochs = costs[-1].search_epochs(seconds)
+        else:
+            least = 2 * job.search.selection.first_rung
+            selection_epochs = max(least, costs[-1].training_epochs(seconds))
+    return {
+        "epochs": epochs,
+        "selection_epochs": selection_epochs,
+        "costs": [cost.model_dump() for cost in costs],
+    }
 
 
 def cost_of(sample: SearchSample, clock: Clock, config: SearchConfig, iterative: bool) -> Cost:

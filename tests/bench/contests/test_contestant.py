@@ -1,19 +1,19 @@
-"""How a contender is written."""
+"""How a contestant is written."""
 
 from __future__ import annotations
 
 import pytest
 
-from nasp.bench.contests.contender import Contender, contenders_of, parse_contender
+from nasp.bench.contests.contestant import Contestant, contestants_of, parse_contestant
 from nasp.errors import UsageError
 
 
 def test_a_name_alone_is_a_strategy_with_its_defaults() -> None:
-    assert parse_contender("darts") == Contender(label="darts", strategy="darts")
+    assert parse_contestant("darts") == Contestant(label="darts", strategy="darts")
 
 
 def test_keys_go_where_they_belong() -> None:
-    found = parse_contender(
+    found = parse_contestant(
         "bold=nasp lr=0.1 settings.lr=0.006 exploration=0.2 complexity=1e-2 optimizer=sgd"
     )
     assert (found.label, found.strategy) == ("bold", "nasp")
@@ -21,27 +21,27 @@ def test_keys_go_where_they_belong() -> None:
     assert found.settings == {"lr": 0.006, "exploration": 0.2, "optimizer": "sgd"}
 
 
-def test_contenders_need_labels_of_their_own() -> None:
-    found = contenders_of(["nasp", "darts"], ["n2=nasp exploration=0.5"])
+def test_contestants_need_labels_of_their_own() -> None:
+    found = contestants_of(["nasp", "darts"], ["n2=nasp exploration=0.5"])
     assert [c.label for c in found] == ["nasp", "darts", "n2"]
-    with pytest.raises(UsageError, match="Two contenders are called 'nasp'"):
-        contenders_of(["nasp"], ["nasp exploration=0.5"])
+    with pytest.raises(UsageError, match="Two contestants are called 'nasp'"):
+        contestants_of(["nasp"], ["nasp exploration=0.5"])
     with pytest.raises(UsageError, match="nobody to compare"):
-        contenders_of([], [])
+        contestants_of([], [])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("x=nsap", "Unknown strategy 'nsap'.*Did you mean 'nasp'"),
-        ("", "A contender is|Unknown strategy|LABEL=STRATEGY"),
+        ("", "A contestant is|Unknown strategy|LABEL=STRATEGY"),
         ("a=nasp lr", "are key=value, not 'lr'"),
         ("a=nasp seed=3", "'seed' is the same for all"),
         ("a=nasp epochs=3", "'epochs' is the same for all"),
         ("a,b=nasp", "neither commas nor spaces"),
-        ("a=nasp 'x", "A contender is LABEL=STRATEGY"),
+        ("a=nasp 'x", "A contestant is LABEL=STRATEGY"),
     ],
 )
-def test_what_is_no_contender(text: str, message: str) -> None:
+def test_what_is_no_contestant(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        parse_contender(text)
+        parse_contestant(text)
