@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nasp.complexity.target import Target
 from nasp.spaces import Space
 from nasp.training.events import Observer
-from nasp.training.task import Batch, MeasuredTask
+from nasp.training.task import Batch, MeasuredTask, Task
 from nasp.training.train import TrainConfig
 
 Settings = Mapping[str, Any]
@@ -177,6 +177,8 @@ class Domain:
         sized: fields of `network` -> the size. Raises UsageError.
         hand_made: size, about how many parameters -> the hand-made rival.
         example: network, size, tokens -> the arguments of a call, two examples.
+        stand_in: network, size, examples, tokens of each, seed -> a task and a random batch of it,
+            for what is about time alone.
         target: space, size, device -> the space's networks, as what costs are about.
         described: fields of a size -> what its networks read, in words.
     """
@@ -198,6 +200,7 @@ class Domain:
     sized: Callable[[Settings], Any]
     hand_made: Callable[[Any, int], nn.Module]
     example: Callable[[Any, Any, int], tuple[Tensor, ...]]
+    stand_in: Callable[[Any, Any, int, int, int], tuple[Task, Batch]]
     target: Callable[[Space, Any, torch.device | str], Target]
     described: Callable[[Settings], str]
 

@@ -10,13 +10,10 @@ import torch
 from torch import nn
 
 from nasp.bench.steps.settings import BenchSettings
-from nasp.domains.text.task import LanguageModelling
-from nasp.spaces import LanguageConfig, NetworkConfig, Space
-from nasp.spaces.language_model import LanguageModel
-from nasp.training.supervised import Supervised
+from nasp.domains import find_domain
+from nasp.spaces import Space, find_space
+from nasp.training.recipe import Recipe
 from nasp.training.task import Batch, Task
-
-CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,10 @@ class Workload:
     task: Task
     batches: tuple[Batch, Batch]
     optimizer: Any
-    clip: float
+    clip: float | None
 
 
-def network_size(
-    space: Space, settings: BenchSettings, partial_channels: int = 1
-) -> NetworkConfig | LanguageConfig:
+def network_size(space: Space, settings: BenchSettings, partial_channels: int = 1) -> Any:
     """Return the size of a space's network.
 
     Args:
@@ -46,46 +41,27 @@ def network_size(
         settings: what is measured.
         partial_channels: K, where candidates see 1/K of the channels; read for images.
     """
-    if space.data == "text":
-        return LanguageConfig(
-            vocabulary=settings.vocabulary, channels=settings.channels, cells=settings.cells
-        )
-    return NetworkConfig(
-        channels=settings.channels,
-        cells=settings.cells,
-        image_size=settings.image_size,
-        classes=CLASSES,
-        partial_channels=partial_channels,
-    )
+    size = find_domain(space.data).network
+    said = {**settings.model_dump(), "partial_channels": partial_channels}
+    return size(**{name: said[name] for name in size.model_fields if name in said})
 
 
 def workload(settings: BenchSettings, network: nn.Module) -> Workload:
     """Return what a network of the settings' space works on."""
-    if isinstance(network, LanguageModel):
-        size = network.state_size
-        return Workload(
-            LanguageModelling(settings.bptt),
-            (_text(settings, 0, size), _text(settings, 1, size)),
-            partial(torch.optim.SGD, lr=20.0, weight_decay=5e-7),
-            0.25,
-        )
-    return Workload(
-        Supervised(),
-        (_images(settings, 0), _images(settings, 1)),
-        partial(torch.optim.SGD, lr=0.025, momentum=0.9, weight_decay=3e-4),
-        5.0,
+    space = find_space(settings.space)
+    domain, size = find_domain(space.data), network_size(space, settings)
+    tasks, batches = zip(
+        *(
+            domain.stand_in(network, size, settings.batch, settings.bptt, 2 * settings.seed + part)
+            for part in (0, 1)
+        ),
+        strict=True,
     )
-
-
-def _images(settings: BenchSettings, part: int) -> Batch:
-    generator = torch.Generator().manual_seed(2 * settings.seed + part)
-    size = settings.image_size
-    images = torch.randn(settings.batch, 3, size, size, generator=generator)
-    return images, torch.randint(CLASSES, (settings.batch,), generator=generator)
-
-
-def _text(settings: BenchSettings, part: int, state_size: int) -> Batch:
-    generator = torch.Generator().manual_seed(2 * settings.seed + part)
-    shape = settings.batch, settings.bptt + 1
-    tokens = torch.randint(settings.vocabulary, shape, generator=generator)
-    return tokens[:, :-1], tokens[:, 1:], torch.zeros(settings.batch, 2, state_size)
+    recipe = Recipe(**domain.search_defaults("", space.name).search)
+    sgd = partial(
+        torch.optim.SGD,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    return Workload(tasks[0], batches, sgd, recipe.clip)

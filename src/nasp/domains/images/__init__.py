@@ -29,6 +29,7 @@ IMAGES = Domain(
     sized=networks.sized,
     hand_made=residual_network,
     example=networks.example,
+    stand_in=networks.stand_in,
     target=networks.target,
     described=networks.described,
 )

@@ -15,6 +15,7 @@ from nasp.errors import validated
 from nasp.spaces import NetworkConfig, Space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
+from nasp.training.supervised import Supervised
 
 IMAGENET_SIZE = 128
 """Height and width of images from which on a network has ImageNet's stem."""
@@ -45,10 +46,19 @@ def described(size: Mapping[str, Any]) -> str:
 
 def example(network: nn.Module, config: NetworkConfig, tokens: int) -> tuple[Tensor]:
     """Return two images, random."""
+    _, (images, _) = stand_in(network, config, 2, tokens, 0)
+    return (images,)
+
+
+def stand_in(
+    network: nn.Module, config: NetworkConfig, count: int, tokens: int, seed: int
+) -> tuple[Supervised, tuple[Tensor, Tensor]]:
+    """Return a task, and so many random images and labels."""
     del network, tokens
-    generator = torch.Generator().manual_seed(0)
-    side = config.image_size
-    return (torch.randn(2, config.in_channels, side, side, generator=generator),)
+    generator = torch.Generator().manual_seed(seed)
+    shape = count, config.in_channels, config.image_size, config.image_size
+    images = torch.randn(shape, generator=generator)
+    return Supervised(), (images, torch.randint(config.classes, (count,), generator=generator))
 
 
 def target(space: Space, config: NetworkConfig, device: torch.device | str = "cpu") -> Target:

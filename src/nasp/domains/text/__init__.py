@@ -28,6 +28,7 @@ TEXT = Domain(
     sized=networks.sized,
     hand_made=networks.hand_made,
     example=networks.example,
+    stand_in=networks.stand_in,
     target=networks.target,
     described=networks.described,
 )

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from nasp.complexity.target import Target
 from nasp.domains.domain import SupernetConfig
 from nasp.domains.text.baseline import lstm_network
+from nasp.domains.text.loader import TextBatch
+from nasp.domains.text.task import LanguageModelling
 from nasp.errors import validated
 from nasp.spaces import LanguageConfig, Space
 from nasp.spaces.language_model import Dropouts, LanguageModel
@@ -50,9 +52,18 @@ def hand_made(config: LanguageConfig, parameters: int) -> LanguageModel:
 
 def example(network: LanguageModel, config: LanguageConfig, tokens: int) -> tuple[Tensor, ...]:
     """Return two texts, random, and the states to begin with."""
-    generator = torch.Generator().manual_seed(0)
-    texts = torch.randint(config.vocabulary, (2, tokens), generator=generator)
-    return texts, torch.zeros(2, network.state_size)
+    _, (texts, _, memory) = stand_in(network, config, 2, tokens, 0)
+    return texts.contiguous(), memory[:, 0].contiguous()
+
+
+def stand_in(
+    network: LanguageModel, config: LanguageConfig, count: int, tokens: int, seed: int
+) -> tuple[LanguageModelling, TextBatch]:
+    """Return a task, and so many random texts."""
+    generator = torch.Generator().manual_seed(seed)
+    text = torch.randint(config.vocabulary, (count, tokens + 1), generator=generator)
+    memory = torch.zeros(count, 2, network.state_size)
+    return LanguageModelling(tokens), (text[:, :-1], text[:, 1:], memory)
 
 
 def target(space: Space, config: LanguageConfig, device: torch.device | str = "cpu") -> Target:
