@@ -30,12 +30,14 @@ class Size(BaseModel):
     """Cells in all; in nasbench201 cells a stage, of three."""
 
 
-class Job(Size):
-    """What a search and a training have in common.
+class Job(BaseModel):
+    """What a search and a training have in common, beside their `Size`.
 
     The name of the data says which kind of data they are, and so of which class the settings are
     that each kind has for itself.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     """Says in the file which class of jobs it is."""

@@ -19,7 +19,7 @@ from nasp.training.events import Observer, nobody
 from nasp.training.layout import fast_layout
 
 
-class SearchJob(Job):
+class SearchJob(Size, Job):
     """A search in a space that is known by name.
 
     Attributes:

@@ -15,7 +15,7 @@ from torch import nn
 from nasp.complexity import parameter_count
 from nasp.domains.domain import Batches, Data
 from nasp.errors import UsageError
-from nasp.jobs.job import Job, inner_run
+from nasp.jobs.job import Job, Size, inner_run
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object, load_tensors
 from nasp.spaces import find_space
@@ -27,7 +27,7 @@ from nasp.training.layout import fast_layout
 from nasp.training.train import TrainConfig, Trained, train
 
 
-class TrainJob(Job):
+class TrainJob(Size, Job):
     """The training of an architecture, and of others beside it under the same budget.
 
     Attributes:
