@@ -30,7 +30,7 @@ class Workload:
     task: Task
     batches: tuple[Batch, Batch]
     optimizer: Any
-    clip: float | None
+    clip: float
 
 
 def network_size(space: Space, settings: BenchSettings, partial_channels: int = 1) -> Any:
@@ -64,4 +64,5 @@ def workload(settings: BenchSettings, network: nn.Module) -> Workload:
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
     )
+    assert recipe.clip is not None
     return Workload(tasks[0], batches, sgd, recipe.clip)
