@@ -40,6 +40,7 @@ class Toy:
 
     name = "toy"
     data = "images"
+    small = NetworkConfig(channels=4, cells=2, image_size=8)
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge."""
