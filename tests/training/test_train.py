@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.ops import StochasticDepth
 
 from nasp.domains.images.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
-from nasp.domains.images.drop_path import DropPathSchedule
-from nasp.domains.images.task import ImageClassification, evaluate
+from nasp.domains.images.drop_path import CosineWithDropPath
+from nasp.domains.images.task import ImageClassification
 from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import NaspError, UsageError
 from nasp.runs.clock import CLOCKS
@@ -75,7 +75,7 @@ def test_evaluation_knows_no_head() -> None:
     loss, _ = WithAuxiliaryLoss(TASK, net, 0.4).loss(net, (x, y))
     assert torch.equal(loss, F.cross_entropy(net.network(x), y))
     test = loader(shuffle=False)
-    assert evaluate(net, test, TASK) == evaluate(net.network, test, TASK)
+    assert TASK.evaluate(net, test) == TASK.evaluate(net.network, test)
 
 
 def test_no_features_are_kept() -> None:
@@ -96,36 +96,44 @@ def test_the_head_is_trained_only_if_wanted(weight: float, given: bool, trains: 
     assert torch.equal(head.weight, before) is not trains
     assert trained.network is net
     # The last line was measured on the network alone.
-    measured = evaluate(net, loader(), TASK)
+    measured = TASK.evaluate(net, loader())
     assert trained.last["test_accuracy"] == measured["accuracy"]
     assert trained.last["test_loss"] == pytest.approx(measured["loss"])
 
 
+def schedule(net: nn.Module, last: float) -> CosineWithDropPath:
+    settings = config(drop_path=last, epochs=6)
+    return settings.schedule(settings.learner(net, TASK, list(net.parameters())), net)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")
 def test_drop_path_rises_linearly() -> None:
     net = nn.Sequential(network(True), network(True))
-    schedule = DropPathSchedule(net, 0.3, 6)
+    rising = schedule(net, 0.3)
     seen = []
     for _ in range(6):
         drops = {m.p for m in net.modules() if isinstance(m, StochasticDepth)}
         assert len(drops) == 1
         seen.append(drops.pop())
-        schedule.step()
+        rising.end_epoch({})
     assert seen == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of")
 def test_drop_path_goes_on_where_it_was() -> None:
-    schedule = DropPathSchedule(network(True), 0.3, 6)
-    schedule.step()
-    schedule.step()
-    again = DropPathSchedule(network(True), 0.3, 6)
-    again.load_state_dict(schedule.state_dict())
-    assert [m.p for m in again.modules] == pytest.approx([0.1])
+    rising = schedule(network(True), 0.3)
+    rising.end_epoch({})
+    rising.end_epoch({})
+    net = network(True)
+    schedule(net, 0.3).load_state_dict(rising.state_dict())
+    drops = [m.p for m in net.modules() if isinstance(m, StochasticDepth)]
+    assert drops == pytest.approx([0.1])
 
 
 def test_drop_path_needs_its_modules() -> None:
     with pytest.raises(UsageError, match="without drop-path"):
-        DropPathSchedule(network(), 0.1, 6)
-    DropPathSchedule(network(), 0.0, 6)
+        schedule(network(), 0.1)
+    schedule(network(), 0.0)
 
 
 def test_drop_path_follows_the_epochs_of_a_training() -> None:
@@ -241,9 +249,8 @@ def test_the_best_is_remembered_across_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracies = iter([0.9, 0.1, 0.2])
-    monkeypatch.setattr(
-        "nasp.domains.images.task.evaluate", lambda *_: {"accuracy": next(accuracies), "loss": 1.0}
-    )
+    measured = lambda *_: {"accuracy": next(accuracies), "loss": 1.0}  # noqa: E731
+    monkeypatch.setattr(ImageClassification, "evaluate", measured)
 
     def stop(event: Event) -> None:
         if isinstance(event, EpochEnded) and event.epoch == 1:

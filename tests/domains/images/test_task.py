@@ -8,7 +8,7 @@ from torch import nn
 from nasp.domains.images.augment import augmentation, plain
 from nasp.domains.images.datasets import load_images
 from nasp.domains.images.loader import Loader
-from nasp.domains.images.task import ImageClassification, evaluate
+from nasp.domains.images.task import ImageClassification
 from nasp.errors import NaspError, UsageError
 
 
@@ -92,7 +92,7 @@ def test_evaluate_counts_images_not_batches():
     logits = torch.randn(10, 8)
     answers = torch.randint(0, 8, (10,))
     batches = [(logits[:7], answers[:7]), (logits[7:], answers[7:])]
-    figures = evaluate(nn.Identity(), batches, ImageClassification(8, label_smoothing=0.1))
+    figures = ImageClassification(8, label_smoothing=0.1).evaluate(nn.Identity(), batches)
     assert set(figures) == {"loss", "accuracy", "top5"}
     assert figures["loss"] == pytest.approx(F.cross_entropy(logits, answers).item())
     right = (logits.argmax(1) == answers).float().mean().item()
@@ -106,17 +106,17 @@ def test_evaluate_gives_each_module_its_mode_back():
     network = nn.Sequential(frozen, dropout).train()
     frozen.eval()
     batch = (torch.randn(4, 8), target)
-    first = evaluate(network, [batch], ImageClassification(8))
-    assert first == evaluate(network, [batch], ImageClassification(8))
+    first = ImageClassification(8).evaluate(network, [batch])
+    assert first == ImageClassification(8).evaluate(network, [batch])
     assert (network.training, frozen.training, dropout.training) == (True, False, True)
     with pytest.raises(NaspError):
-        evaluate(network, [(torch.randn(4, 8), target + 1)], ImageClassification(8))
+        ImageClassification(8).evaluate(network, [(torch.randn(4, 8), target + 1)])
     assert dropout.training
 
 
 def test_evaluate_needs_images():
     with pytest.raises(NaspError, match="no images"):
-        evaluate(nn.Identity(), [], ImageClassification(8))
+        ImageClassification(8).evaluate(nn.Identity(), [])
 
 
 def test_digits_can_be_learnt():
@@ -133,4 +133,4 @@ def test_digits_can_be_learnt():
             loss.backward()
             optimiser.step()
     test = Loader(digits.test, plain(digits), training=False)
-    assert evaluate(network, test, task)["accuracy"] > 0.8
+    assert task.evaluate(network, test)["accuracy"] > 0.8

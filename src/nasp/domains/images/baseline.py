@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from nasp.complexity import parameter_count
+from nasp.domains.width import width_for
 from nasp.spaces.space import NetworkConfig
 
 BLOCKS_A_STAGE = 2
@@ -24,16 +24,7 @@ def residual_network(config: NetworkConfig, parameters: int) -> nn.Module:
     Returns:
         A module that maps ``[B, C, H, W]`` to ``[B, classes]``.
     """
-    low, high = 1, 2
-    while _count(config, high) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _count(config, middle) < parameters else (low, middle)
-    return min(
-        (_network(config, width) for width in (low, high)),
-        key=lambda network: abs(parameter_count(network) - parameters),
-    )
+    return _network(config, width_for(parameters, lambda width: _count(config, width)))
 
 
 def _network(config: NetworkConfig, width: int) -> nn.Module:

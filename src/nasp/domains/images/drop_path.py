@@ -18,10 +18,13 @@ class CosineWithDropPath:
 
     Args:
         learner: trains the network.
-        network: kept as it is.
+        network: kept as it is; its `StochasticDepth` modules are set.
         cosine: of the learner's learning rate, an epoch a step.
-        drop_path: see `DropPathSchedule`.
+        drop_path: the probability to drop in the last epoch, approached linearly from 0.
         epochs: in all.
+
+    Raises:
+        UsageError: `drop_path` is above 0 and the network has no drop-path module.
     """
 
     def __init__(
@@ -32,9 +35,12 @@ class CosineWithDropPath:
         drop_path: float,
         epochs: int,
     ) -> None:
-        self._learner, self._network = learner, network
-        self._cosine = cosine
-        self._drop_path = DropPathSchedule(network, drop_path, epochs)
+        self._learner, self._network, self._cosine = learner, network, cosine
+        self._modules = [m for m in network.modules() if isinstance(m, StochasticDepth)]
+        if drop_path > 0 and not self._modules:
+            raise UsageError("The network was built without drop-path: set drop_path to 0.")
+        self._rise = drop_path / epochs
+        self._set()
 
     def kept(self) -> nn.Module:
         """Return the network."""
@@ -48,52 +54,18 @@ class CosineWithDropPath:
         """Go on to the next epoch; return the learning rate of the one that ends."""
         lr = self._cosine.get_last_lr()[0]
         self._cosine.step()
-        self._drop_path.step()
+        self._set()
         return {"lr": lr}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of both schedules."""
-        return {"cosine": self._cosine.state_dict(), "drop_path": self._drop_path.state_dict()}
+        """Return the cosine's state; the epoch is in it."""
+        return self._cosine.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self._cosine.load_state_dict(state["cosine"])
-        self._drop_path.load_state_dict(state["drop_path"])
-
-
-class DropPathSchedule:
-    """Raises the drop probability of all drop-path modules from 0 to `last`, epoch by epoch.
-
-    Args:
-        network: its `StochasticDepth` modules are set.
-        last: the probability in the last epoch, approached linearly.
-        epochs: in all.
-
-    Raises:
-        UsageError: `last` is above 0 and the network has no drop-path module.
-    """
-
-    def __init__(self, network: nn.Module, last: float, epochs: int) -> None:
-        self.modules = [m for m in network.modules() if isinstance(m, StochasticDepth)]
-        if last > 0 and not self.modules:
-            raise UsageError("The network was built without drop-path: set drop_path to 0.")
-        self.last, self.epochs, self.epoch = last, epochs, 0
-        self._set()
-
-    def step(self) -> None:
-        """Go on to the next epoch."""
-        self.epoch += 1
+        self._cosine.load_state_dict(state)
         self._set()
 
     def _set(self) -> None:
-        for module in self.modules:
-            module.p = self.last * self.epoch / self.epochs
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the epoch."""
-        return {"epoch": self.epoch}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` returned."""
-        self.epoch = state["epoch"]
-        self._set()
+        for module in self._modules:
+            module.p = self._rise * self._cosine.last_epoch

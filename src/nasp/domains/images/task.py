@@ -63,8 +63,46 @@ class ImageClassification:
     def evaluate(
         self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
     ) -> dict[str, float]:
-        """Measure a network on all batches; see `nasp.domains.images.task.evaluate`."""
-        return evaluate(network, loader, self, device)
+        """Measure a network on all batches, in evaluation mode and without gradients.
+
+        Args:
+            network: on `device` already; each of its modules gets its training mode back.
+            loader: batches as `loss` wants them, on any device.
+            device: the batches are moved there.
+
+        Returns:
+            `loss` (mean cross entropy an image, unsmoothed), `accuracy`, and `top5` with more than
+            5 classes; accuracies are fractions of all images.
+
+        Raises:
+            UsageError: a batch is no sequence of inputs and target.
+            NaspError: there is no batch, or shapes are wrong.
+        """
+        metrics: dict[str, Metric] = {"accuracy": _accuracy(self.classes, 1)}
+        if self.has_top5:
+            metrics["top5"] = _accuracy(self.classes, 5)
+        mean_loss = MeanMetric().to(device)
+        for metric in metrics.values():
+            metric.to(device)
+        images = 0
+        with evaluation_mode(network), torch.no_grad():
+            for batch in loader:
+                inputs, target = inputs_and_target(batch)
+                moved = [x.to(device, non_blocking=True) for x in inputs]
+                target = target.to(device, non_blocking=True)
+                logits = self._checked(network(*moved), target)
+                # float: the loss and the ranks of a test must not depend on autocast
+                logits = logits.float()
+                mean_loss.update(F.cross_entropy(logits, target), weight=len(target))
+                for metric in metrics.values():
+                    metric.update(logits, target)
+                images += len(target)
+        if images == 0:
+            raise NaspError("There is nothing to evaluate: the loader yields no images.")
+        return {
+            "loss": float(mean_loss.compute()),
+            **{name: float(metric.compute()) for name, metric in metrics.items()},
+        }
 
     @property
     def has_top5(self) -> bool:
@@ -95,55 +133,6 @@ class ImageClassification:
                     f" expected 0 to {self.classes - 1}, since there are {self.classes} classes."
                 )
         return logits
-
-
-def evaluate(
-    network: nn.Module,
-    loader: Iterable[Batch],
-    task: ImageClassification,
-    device: torch.device | str = "cpu",
-) -> dict[str, float]:
-    """Measure a network on all batches, in evaluation mode and without gradients.
-
-    Args:
-        network: on `device` already; each of its modules gets its training mode back.
-        loader: batches as `ImageClassification` wants them, on any device.
-        task: says how many classes there are.
-        device: the batches are moved there; default the CPU.
-
-    Returns:
-        `loss` (mean cross entropy an image, unsmoothed), `accuracy`, and `top5` with more than
-        5 classes; accuracies are fractions of all images.
-
-    Raises:
-        UsageError: a batch is no sequence of inputs and target.
-        NaspError: there is no batch, or shapes are wrong.
-    """
-    metrics: dict[str, Metric] = {"accuracy": _accuracy(task.classes, 1)}
-    if task.has_top5:
-        metrics["top5"] = _accuracy(task.classes, 5)
-    mean_loss = MeanMetric().to(device)
-    for metric in metrics.values():
-        metric.to(device)
-    images = 0
-    with evaluation_mode(network), torch.no_grad():
-        for batch in loader:
-            inputs, target = inputs_and_target(batch)
-            moved = [x.to(device, non_blocking=True) for x in inputs]
-            target = target.to(device, non_blocking=True)
-            logits = task._checked(network(*moved), target)
-            # float: the loss and the ranks of a test must not depend on autocast
-            logits = logits.float()
-            mean_loss.update(F.cross_entropy(logits, target), weight=len(target))
-            for metric in metrics.values():
-                metric.update(logits, target)
-            images += len(target)
-    if images == 0:
-        raise NaspError("There is nothing to evaluate: the loader yields no images.")
-    return {
-        "loss": float(mean_loss.compute()),
-        **{name: float(metric.compute()) for name, metric in metrics.items()},
-    }
 
 
 def _accuracy(classes: int, top_k: int) -> Metric:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nasp.domains.width import width_for
 from nasp.spaces.language_model import Dropouts, LanguageModel
 from nasp.supernet.derive import Plain
 
@@ -54,12 +55,6 @@ def lstm_network(
     def count(width: int) -> int:
         return vocabulary * (width + 1) + layers * (8 * width * width + 8 * width)
 
-    low, high = 1, 2
-    while count(high) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) < parameters else (low, middle)
-    width = min(low, high, key=lambda width: abs(count(width) - parameters))
+    width = width_for(parameters, count)
     lstms = [LSTMLayer(width, dropouts) for _ in range(layers)]
     return LanguageModel(vocabulary, width, lstms, dropouts)
