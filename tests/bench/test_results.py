@@ -47,7 +47,12 @@ def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
     assert first.missing(["a", "b"]) == []
     with pytest.raises(NaspError, match=r"^1 could not be measured \(b: no memory\)\.$"):
         first.raise_failures()
-    assert json.loads(path.read_text())["failed"] == [{"name": "b", "reason": "no memory."}]
+    first.fail("c", "no time.")
+    first.fail("d", "no memory.")
+    with pytest.raises(NaspError, match=r"^3 .* \(b, d: no memory; c: no time\)\.$"):
+        first.raise_failures()
+    failed = json.loads(path.read_text())["failed"]
+    assert failed[0] == {"name": "b", "reason": "no memory."}
     second = results(path)
     assert second.missing(["a", "b"]) == ["b"]
     second.add("b", 1)

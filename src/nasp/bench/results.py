@@ -37,6 +37,8 @@ class Results:
             call (which rows, how many seeds) belongs into the keys instead: then a file can grow.
         summarise: from the measurements so far, in the order in which they were made, to the
             report's own entries, such as ``rows``.
+        go_on: how a command that was stopped goes on; default the same command, where there is a
+            file.
         one_machine: refuse measurements of another machine than that of those before.
 
     Attributes:
@@ -55,6 +57,7 @@ class Results:
         bench: str,
         settings: Mapping[str, Any],
         summarise: Summarise,
+        go_on: str | None = None,
         one_machine: bool = False,
     ) -> None:
         self.path = path
@@ -63,6 +66,7 @@ class Results:
         self.measurements: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
         self._summarise = summarise
+        self._go_on = go_on
         self._one_machine = one_machine
         if path is not None and path.exists():
             self.measurements = self._kept(path)
@@ -113,7 +117,10 @@ class Results:
             NaspError: exit code 1.
         """
         if self.failed:
-            reasons = "; ".join(f"{key}: {why.rstrip('.')}" for key, why in self.failed.items())
+            by_reason: dict[str, list[str]] = {}
+            for key, why in self.failed.items():
+                by_reason.setdefault(why.rstrip("."), []).append(key)
+            reasons = "; ".join(f"{', '.join(keys)}: {why}" for why, keys in by_reason.items())
             raise NaspError(f"{len(self.failed)} could not be measured ({reasons}).")
 
     def stopped(self, left: int) -> str:
@@ -121,7 +128,7 @@ class Results:
         to_go = f"Stopped with {left} measurement{'s' * (left != 1)} to go"
         if self.path is None:
             return f"{to_go}; with --json FILE it could have gone on."
-        return f"{to_go}: the same command goes on ({self.path})."
+        return f"{to_go}: {self._go_on or 'the same command'} goes on ({self.path})."
 
     def _write(self) -> None:
         if self.path is not None:

@@ -104,7 +104,7 @@ def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
 
     with Watch(quiet=as_json) as watch:
         watch.say(f"{len(plan.settings)} settings, {len(plan.seeds)} seeds; folder {folder.path}")
-        report = run_sweep(plan, folder, watch, watch.say)
+        report = run_sweep(plan, folder, watch)
     _print(report, folder.path, as_json)
 
 
@@ -145,7 +145,7 @@ def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
                 row["on_front"],
                 number(row["better_than"], ".0%"),
             )
-            for row in report["settings"]
+            for row in report["rows"]
         ],
         f"{quantity.label} ({report['network']}); {report['error']}",
     )

@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from nasp.bench.contests.sweep import run
 from nasp.bench.contests.sweep.job import SweepJob, sweep_job
-from nasp.bench.contests.sweep.run import begin_sweep, run_sweep, sweep_of
+from nasp.bench.contests.sweep.run import begin_sweep, report_of, run_sweep, sweep_of
 from nasp.bench.truth.truth import open_truth
 from nasp.cli import main
 from nasp.complexity import parameter_count
-from nasp.errors import UsageError
+from nasp.errors import NaspError, UsageError
 from nasp.jobs.options import search_job
+from nasp.jobs.search import SearchJob
 from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import NetworkConfig, find_space
-from nasp.training.events import Event, Stepped
+from nasp.training.events import Event, Noted, Stepped
 
 SPACE = "nasbench201-3"
 DATA = {"name": "digits", "subset": 60, "batch_size": 20}
@@ -36,7 +38,7 @@ def plan(**settings: Any) -> SweepJob:
         "bounds": [],
         "seeds": 2,
         "size": {"channels": 4, "cells": 1},
-        "judge": "table",
+        "error": "table",
         "random": 10,
         "table": None,
         "train_epochs": None,
@@ -47,7 +49,7 @@ def plan(**settings: Any) -> SweepJob:
 def test_the_heavier_weight_finds_the_smaller_network(tmp_path: Path) -> None:
     job = plan()
     report = run_sweep(job, begin_sweep(tmp_path / "s", job))
-    free, heavy = report["settings"]
+    free, heavy = report["rows"]
     assert (free["name"], heavy["name"]) == ("complexity=0", "complexity=30")
     assert heavy["cost"]["max"] < free["cost"]["min"]
     assert report["cost"] == "parameters"
@@ -61,16 +63,18 @@ def test_the_heavier_weight_finds_the_smaller_network(tmp_path: Path) -> None:
         assert point["error"] == pytest.approx(1 - truth.accuracy(cell) / 100)
         assert point["cost"] == parameter_count(space.network(cell, size))
     for point in report["points"]:
-        run = RunFolder.open(tmp_path / "s" / point["run"])
-        assert run.config()["job"]["search"]["complexity"] in (0.0, 30.0)
+        inner = RunFolder.open(tmp_path / "s" / point["run"])
+        assert inner.config()["job"]["search"]["complexity"] in (0.0, 30.0)
     assert any(point["on_front"] for point in report["points"])
     assert len({row["architecture"] for row in report["random"]}) == 10
-    assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == report
+    assert report_of(RunFolder.open(tmp_path / "s")) == report
+    kept = json.loads((tmp_path / "s" / "sweep.json").read_text())["measurements"]
+    assert set(kept) >= {point["setting"] + f", seed {point['seed']}" for point in report["points"]}
     assert (tmp_path / "s" / "front.png").stat().st_size > 5000
 
 
 def test_a_sweep_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
-    job = plan(judge="shared", random=3)
+    job = plan(error="shared", random=3)
     steps = 0
 
     def stop(event: Event) -> None:
@@ -82,28 +86,58 @@ def test_a_sweep_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
 
     folder = begin_sweep(tmp_path / "stopped", job)
     for _ in range(2):
-        with pytest.raises(Interrupted):
+        with pytest.raises(
+            Interrupted, match=r"Stopped with \d .* to go: nasp resume .*stopped goes"
+        ):
             run_sweep(job, folder, stop)
+        assert report_of(folder) is None
     again = RunFolder.open(tmp_path / "stopped")
     assert sweep_of(again) == job
-    begun: list[str] = []
-    resumed = run_sweep(job, again, say=begun.append)
-    assert len(begun) < 5  # those that were done are not done again
+    seen: list[Event] = []
+    resumed = run_sweep(job, again, seen.append)
+    assert sum(isinstance(event, Noted) for event in seen) < 5  # what was done is not done again
     whole = run_sweep(job, begin_sweep(tmp_path / "whole", job))
     assert resumed == whole
     assert resumed["error"] == "validation error under shared weights"
     assert all(0 <= point["error"] <= 1 for point in whole["points"])
     assert run_sweep(job, again) == whole
+    # Killed between a run's last byte and the sweep's.
+    (again.path / "sweep.json").unlink()
+    seen.clear()
+    assert run_sweep(job, again, seen.append) == whole
+    assert not any(isinstance(event, Stepped) for event in seen)
+
+
+def test_a_search_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, folder, search = plan(seeds=1), tmp_path / "s", run.run_search_job
+
+    def fail(job: SearchJob, *others: Any) -> Any:
+        if job.search.complexity == 0:
+            raise NaspError("The loss became nan.")
+        return search(job, *others)
+
+    monkeypatch.setattr(run, "run_search_job", fail)
+    with pytest.raises(NaspError, match=r"^1 could not be .* \(complexity=0, seed 0: The loss bec"):
+        run_sweep(job, begin_sweep(folder, job))
+    monkeypatch.undo()
+    seen: list[Event] = []
+    report = run_sweep(job, RunFolder.open(folder), seen.append)
+    said = [event.message for event in seen if isinstance(event, Noted)]
+    assert [text.partition("]")[2] for text in said if "seed" in text] == [" complexity=0, seed 0"]
+    assert report["failed"] == []
+    assert len(report["points"]) == 2
 
 
 def test_bounds_are_swept_and_judged_by_training(tmp_path: Path) -> None:
     free, tight = 7000, 6000
     bounds = [f"params={free}", f"params={tight}"]
-    job = plan(complexities=[], bounds=bounds, judge="train", train_epochs=1, seeds=1, random=1)
+    job = plan(complexities=[], bounds=bounds, error="train", train_epochs=1, seeds=1, random=1)
     report = run_sweep(job, begin_sweep(tmp_path / "s", job))
     assert report["error"] == "test error after 1 epoch"
-    assert [row["name"] for row in report["settings"]] == ["parameters=7K", "parameters=6K"]
-    for row, most in zip(report["settings"], (free, tight), strict=True):
+    assert [row["name"] for row in report["rows"]] == ["parameters=7K", "parameters=6K"]
+    for row, most in zip(report["rows"], (free, tight), strict=True):
         assert row["cost"]["max"] <= most
     trained = list((tmp_path / "s" / "trained").iterdir())
     assert 2 <= len(trained) <= 3
@@ -118,8 +152,8 @@ def test_bounds_are_swept_and_judged_by_training(tmp_path: Path) -> None:
         ({"complexities": []}, "Say what to sweep over"),
         ({"bounds": ["params=1M"]}, "Say what to sweep over"),
         ({"complexities": [], "bounds": ["params=1M", "macs=1M"]}, "on one cost, not macs, param"),
-        ({"judge": "taste"}, "Unknown error 'taste': choose one of shared, table, train"),
-        ({"judge": "shared", "table": "t.csv"}, "--table is read by --error table"),
+        ({"error": "taste"}, "Unknown error 'taste': choose one of shared, table, train"),
+        ({"error": "shared", "table": "t.csv"}, "--table is read by --error table"),
         ({"train_epochs": 3}, "those of --error train"),
         ({"complexities": [0.1, 0.1]}, "each setting once"),
         ({"size": {"channels": 0}}, "Setting 'size.channels' of the sweep"),
@@ -150,7 +184,7 @@ def test_the_command(
     assert "[2/2] complexity=1, seed 0" in printed.err
     assert command(monkeypatch, "resume", folder, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in report["settings"]] == ["complexity=0", "complexity=1"]
+    assert [row["name"] for row in report["rows"]] == ["complexity=0", "complexity=1"]
     assert command(monkeypatch, "show", folder) == 0
     assert capsys.readouterr().out == printed.out
     assert command(monkeypatch, "show", folder, "--plot", "front.svg") == 2

@@ -14,7 +14,7 @@ from nasp.jobs.search import SearchJob
 from nasp.spaces import find_space
 from nasp.spaces.sampling import has_parameters
 
-Judge = Literal["shared", "train", "table"]
+ErrorSource = Literal["shared", "train", "table"]
 """Where errors come from: shared weights, short trainings, or a table of what is known."""
 
 RANDOM: dict[str, int] = {"shared": 50, "train": 6, "table": 500}
@@ -47,10 +47,10 @@ class SweepJob(BaseModel):
         seeds: of the searches.
         cost: the quantity that errors are drawn against.
         size: of the networks whose cost that is.
-        judge: where errors come from.
+        error: where errors come from.
         random: how many random architectures stand behind the front.
-        table: of `judge` ``"table"``, as in `nasp.bench.truth.truth.open_truth`.
-        train_epochs: of `judge` ``"train"``.
+        table: of `error` ``"table"``, as in `nasp.bench.truth.truth.open_truth`.
+        train_epochs: of `error` ``"train"``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class SweepJob(BaseModel):
     seeds: tuple[int, ...] = Field(min_length=1)
     cost: str
     size: Size
-    judge: Judge = "shared"
+    error: ErrorSource = "shared"
     random: int = Field(ge=0)
     table: str | None = None
     train_epochs: int = Field(3, ge=1)
@@ -72,7 +72,7 @@ def sweep_job(
     bounds: Sequence[str],
     seeds: int,
     size: Mapping[str, int],
-    judge: str,
+    error: str,
     random: int | None,
     table: str | None,
     train_epochs: int | None,
@@ -86,14 +86,14 @@ def sweep_job(
         seeds: searches of each setting.
         size: channels and cells of the networks whose cost counts; what is left out is that of
             a training.
-        judge: where errors come from.
-        random: random architectures to compare with; default by the judge.
+        error: where errors come from.
+        random: random architectures to compare with; default by the source of errors.
         table: as in `SweepJob`.
         train_epochs: as in `SweepJob`; default 3.
 
     Raises:
         UsageError: candidates that cost alike; neither weights nor bounds, or both; bounds on
-            different costs; options of another judge.
+            different costs; options of another source of errors.
     """
     if not has_parameters(find_space(search.space)):
         raise UsageError(
@@ -108,11 +108,11 @@ def sweep_job(
     names = {name for name, _ in amounts} or {search.search.cost}
     if len(names) > 1:
         raise UsageError(f"All bounds of a sweep are on one cost, not {', '.join(sorted(names))}.")
-    if judge not in RANDOM:
-        raise unknown_name("error", judge, list(RANDOM))
-    if table is not None and judge != "table":
+    if error not in RANDOM:
+        raise unknown_name("error", error, list(RANDOM))
+    if table is not None and error != "table":
         raise UsageError("--table is read by --error table.")
-    if train_epochs is not None and judge != "train":
+    if train_epochs is not None and error != "train":
         raise UsageError("--train-epochs are those of --error train.")
     settings = [Setting(complexity=each) for each in complexities]
     settings += [Setting(at_most={name: amount}) for name, amount in amounts]
@@ -128,8 +128,8 @@ def sweep_job(
             "seeds": tuple(range(first, first + seeds)),
             "cost": names.pop(),
             "size": {**trained.size, **size},
-            "judge": judge,
-            "random": RANDOM[judge] if random is None else random,
+            "error": error,
+            "random": RANDOM[error] if random is None else random,
             "table": table,
             "train_epochs": train_epochs or 3,
         },

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from nasp.bench.contests.pareto import Point, beaten, better_than, front
 from nasp.bench.contests.plots import Front, draw_front
+from nasp.bench.contests.sweep.errors import described, measurements_of
 from nasp.bench.contests.sweep.job import Setting, SweepJob
-from nasp.bench.contests.sweep.judge import check_table, described, errors_of
+from nasp.bench.harness import measure_missing
+from nasp.bench.results import Measurements, Results
+from nasp.bench.truth.truth import open_truth
 from nasp.complexity.control import check_possible
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
-from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge
 from nasp.errors import validated
 from nasp.jobs.job import inner_run
 from nasp.jobs.search import SearchJob, run_search_job
-from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object
+from nasp.runs.interruption import Interruption
 from nasp.spaces import find_space
-from nasp.strategies.random_search import draw as draw_random
-from nasp.supernet.architecture import Architecture
-from nasp.training.events import Observer, nobody
+from nasp.strategies.random_search import draw
+from nasp.training.events import Event, Measuring, Noted, Observer, nobody
 
 REPORT, PICTURE = "sweep.json", "front.png"
-Say = Callable[[str], None]
 
 
-def begin_sweep(path: Any, job: SweepJob) -> RunFolder:
+def begin_sweep(path: str | Path, job: SweepJob) -> RunFolder:
     """Make the folder of a new sweep; see `RunFolder.create`."""
     return RunFolder.create(path, {"kind": "sweep", "job": job.model_dump(mode="json")})
 
@@ -47,90 +48,83 @@ def sweep_of(folder: RunFolder) -> SweepJob | None:
     return validated(SweepJob, content.get("job", {}), str(folder.config_path))
 
 
-def run_sweep(
-    job: SweepJob, folder: RunFolder, observe: Observer = nobody, say: Say = lambda _: None
-) -> dict[str, Any]:
+def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> dict[str, Any]:
     """Search with each setting and seed, compare, and write ``sweep.json`` and ``front.png``.
 
-    What is done already is not done again.
+    What is done already is not done again; a search that fails does not stop the others.
 
     Args:
         job: the sweep.
         folder: its folder; the runs are in ``runs/SETTING/seed-N``.
-        observe: is told what happens within a run.
-        say: is told which run begins.
+        observe: is told which run begins, and what happens within it.
 
     Returns:
-        What ``sweep.json`` holds.
+        The report that ``sweep.json`` holds beside the measurements.
 
     Raises:
         UsageError: a bound that nothing keeps, or no such table.
         NaspError: a run failed.
+        Interrupted: Ctrl-C or SIGTERM; ``nasp resume`` goes on.
     """
+
+    def announce(event: Event) -> None:
+        if isinstance(event, Measuring):
+            observe(Noted(f"[{event.done + 1}/{event.total}] {event.what}"))
+
     with folder.lock():
-        check_table(job)
-        gauge, table = _costs(job, folder, observe)
+        if job.error == "table":
+            open_truth(job.table, job.search.data.name, job.search.space)
+        gauge, space = _gauge(job, folder, observe), find_space(job.search.space)
+        table, notation = gauge.table(job.cost), space.notation
         for setting in job.settings:
             for amount in setting.at_most.values():
                 check_possible(gauge, table, amount)
         folder.is_under_way = True
-        found = _found(job, folder, observe, say)
-        random = draw_random(gauge.target.supernet, job.random, job.seeds[0]) if job.random else []
-        everyone = list(dict.fromkeys([*found.values(), *random]))
-        say(f"Judging {len(everyone)} architectures: {described(job)}")
-        errors = dict(zip(everyone, errors_of(job, everyone, folder, observe), strict=True))
 
-        def point(setting: str, seed: int, architecture: Architecture) -> Point:
-            cost = _cost(gauge, table, architecture)
-            return Point(setting, seed, cost, errors[architecture])
+        @cache
+        def cost(of: str) -> float:
+            architecture = space.parse(of)
+            adds_up = gauge.quantity.adds_up
+            return table.of(architecture) if adds_up else gauge.of(architecture).value
 
-        points = {point(setting, seed, a): a for (setting, seed), a in found.items()}
-        background = {point("", number, a): a for number, a in enumerate(random)}
-        report = _report(job, gauge, points, background)
-        text = json.dumps(report, indent=2) + "\n"
-        write_text_atomic(folder.path / REPORT, text)
-        _draw(job, gauge, points, background, folder)
+        drawn = draw(gauge.target.supernet, job.random, job.seeds[0]) if job.random else []
+        random = [notation(architecture) for architecture in drawn]
+        results = Results(
+            folder.path / REPORT,
+            "sweep",
+            job.model_dump(mode="json"),
+            lambda found: _report(job, gauge.target.name, cost, random, found),
+            go_on=folder.go_on,
+        )
+        searches = _searches(job)
+
+        def search(key: str, _: Interruption) -> dict[str, Any]:
+            setting, seed = searches[key]
+            own = search_of(job, setting, seed)
+            run = inner_run(folder, _run_name(setting.name, seed), own)
+            return {"architecture": notation(run_search_job(own, run, observe).architecture)}
+
+        measure_missing(list(searches), search, results, announce)
+        results.raise_failures()
+        found = [results.measurements[key]["architecture"] for key in searches]
+        errors = measurements_of(job, list(dict.fromkeys([*found, *random])), folder, observe)
+        measure_missing(list(errors), lambda key, _: {"errors": errors[key]()}, results, announce)
+        results.raise_failures()
+        report = results.report()
+        _draw(job, gauge, report, folder)
         return report
 
 
 def report_of(folder: RunFolder) -> dict[str, Any] | None:
-    """Return what a sweep that is done wrote into ``sweep.json``; None before.
+    """Return the report of a sweep that is done; None before.
 
     Raises:
         NaspError: the file is damaged.
     """
     path = folder.path / REPORT
-    return json_object(path) if path.is_file() else None
-
-
-def _costs(job: SweepJob, folder: RunFolder, observe: Observer) -> tuple[Gauge, CostTable]:
-    domain = job.search.domain
-    size = domain.sized({**domain.read(job.search.data, observe).shape, **dict(job.size)})
-    target = domain.target(find_space(job.search.space), size, "cpu")
-    gauge = Gauge(find_quantity(job.cost), target, Store(folder.costs_path))
-    return gauge, gauge.table(job.cost)
-
-
-def _cost(gauge: Gauge, table: CostTable, architecture: Architecture) -> float:
-    return table.of(architecture) if gauge.quantity.adds_up else gauge.of(architecture).value
-
-
-def _found(
-    job: SweepJob, folder: RunFolder, observe: Observer, say: Say
-) -> dict[tuple[str, int], Architecture]:
-    """Search with each setting, seed after seed, so that a sweep that is stopped has each once."""
-    plan = [(setting, seed) for seed in job.seeds for setting in job.settings]
-    found = {}
-    for number, (setting, seed) in enumerate(plan, 1):
-        search = search_of(job, setting, seed)
-        run = inner_run(folder, f"runs/{setting.name}/seed-{seed}", search)
-        if run.architecture_path.is_file():
-            architecture = Architecture.load(run.architecture_path)
-        else:
-            say(f"[{number}/{len(plan)}] {setting.name}, seed {seed}")
-            architecture = run_search_job(search, run, observe).architecture
-        found[setting.name, seed] = architecture
-    return found
+    if not (path.is_file() and (folder.path / PICTURE).is_file()):
+        return None
+    return {k: v for k, v in json_object(path).items() if k not in ("format", "measurements")}
 
 
 def search_of(job: SweepJob, setting: Setting, seed: int) -> SearchJob:
@@ -141,51 +135,80 @@ def search_of(job: SweepJob, setting: Setting, seed: int) -> SearchJob:
     return job.search.model_copy(update={"search": config, "bound_at": size})
 
 
+def _searches(job: SweepJob) -> dict[str, tuple[Setting, int]]:
+    """Return key -> setting and seed; seed after seed, so that a stopped sweep has each once."""
+    return {f"{s.name}, seed {seed}": (s, seed) for seed in job.seeds for s in job.settings}
+
+
+def _run_name(setting: str, seed: int) -> str:
+    return f"runs/{setting}/seed-{seed}"
+
+
+def _gauge(job: SweepJob, folder: RunFolder, observe: Observer) -> Gauge:
+    domain = job.search.domain
+    size = domain.sized({**domain.read(job.search.data, observe).shape, **dict(job.size)})
+    target = domain.target(find_space(job.search.space), size, "cpu")
+    return Gauge(find_quantity(job.cost), target, Store(folder.costs_path))
+
+
 def _report(
     job: SweepJob,
-    gauge: Gauge,
-    points: Mapping[Point, Architecture],
-    background: Mapping[Point, Architecture],
+    network: str,
+    cost: Callable[[str], float],
+    random: Sequence[str],
+    found: Measurements,
 ) -> dict[str, Any]:
-    notation = find_space(job.search.space).notation
-    best, random = front(list(points)), list(background)
-    own = {s.name: [p for p in points if p.setting == s.name] for s in job.settings}
+    """Return the report, of those architectures whose errors are known."""
+    errors: dict[str, float] = {}
+    for value in found.values():
+        errors |= value.get("errors", {})
+
+    def point(setting: str, seed: int, notation: str) -> Point:
+        return Point(setting, seed, cost(notation), errors[notation])
+
+    points = {
+        point(setting.name, seed, notation): notation
+        for key, (setting, seed) in _searches(job).items()
+        if key in found and (notation := found[key]["architecture"]) in errors
+    }
+    background = {point("", i, n): n for i, n in enumerate(random) if n in errors}
+    best, others = front(list(points)), list(background)
+    by_setting = {s.name: [p for p in points if p.setting == s.name] for s in job.settings}
     return {
         "cost": job.cost,
-        "network": gauge.target.name,
+        "network": network,
         "error": described(job),
-        "settings": [
+        "rows": [
             {
                 "name": name,
-                "cost": _over(point.cost for point in each),
-                "error": _over(point.error for point in each),
-                "on_front": sum(point in best for point in each),
-                "better_than": _mean([better_than(point, random) for point in each]),
+                "cost": _over([each.cost for each in own]),
+                "error": _over([each.error for each in own]),
+                "on_front": sum(each in best for each in own),
+                "better_than": _mean(better_than(each, others) for each in own),
             }
-            for name, each in own.items()
+            for name, own in by_setting.items()
+            if own
         ],
         "points": [
             {
-                **point._asdict(),
-                "architecture": notation(architecture),
-                "on_front": point in best,
-                "better_than": better_than(point, random),
-                "run": f"runs/{point.setting}/seed-{point.seed}",
+                **each._asdict(),
+                "architecture": notation,
+                "on_front": each in best,
+                "better_than": better_than(each, others),
+                "run": _run_name(each.setting, each.seed),
             }
-            for point, architecture in points.items()
+            for each, notation in points.items()
         ],
         "random": [
-            {"cost": point.cost, "error": point.error, "architecture": notation(architecture)}
-            for point, architecture in background.items()
+            {"cost": each.cost, "error": each.error, "architecture": notation}
+            for each, notation in background.items()
         ],
-        "random_beaten": beaten(random, best) if random else None,
-        "sweep": job.model_dump(mode="json"),
+        "random_beaten": beaten(others, best) if others else None,
     }
 
 
-def _over(values: Iterable[float]) -> dict[str, float]:
-    each = list(values)
-    return {"mean": fmean(each), "min": min(each), "max": max(each)}
+def _over(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": fmean(values), "min": min(values), "max": max(values)}
 
 
 def _mean(shares: Iterable[float | None]) -> float | None:
@@ -193,22 +216,21 @@ def _mean(shares: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _draw(
-    job: SweepJob,
-    gauge: Gauge,
-    points: Iterable[Point],
-    background: Iterable[Point],
-    folder: RunFolder,
-) -> None:
-    quantity = gauge.quantity
-    found, random = list(points), list(background)
+def _draw(job: SweepJob, gauge: Gauge, report: dict[str, Any], folder: RunFolder) -> None:
+    def points(rows: Sequence[dict[str, Any]]) -> list[Point]:
+        return [
+            Point(row.get("setting", ""), row.get("seed", i), row["cost"], row["error"])
+            for i, row in enumerate(rows)
+        ]
+
+    found, random = points(report["points"]), points(report["random"])
     largest = max(point.cost for point in [*found, *random])
     picture = Front(
         found,
         random,
-        f"{quantity.label} of the network ({gauge.target.name})",
-        f"{described(job)}, %",
-        quantity.unit(largest),
+        f"{gauge.quantity.label} of the network ({report['network']})",
+        f"{report['error']}, %",
+        gauge.quantity.unit(largest),
     )
     data = job.search.data.name.rpartition("/")[2]
     title = f"{job.search.space} on {data}, {job.search.search.strategy}"

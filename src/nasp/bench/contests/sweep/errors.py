@@ -1,0 +1,123 @@
+"""The errors of architectures: under shared weights, after a short training, or from a table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from nasp.bench.contests.sweep.job import ErrorSource, SweepJob
+from nasp.bench.truth.truth import open_truth
+from nasp.bilevel.selection import SelectConfig
+from nasp.bilevel.selection.rerank import rerank
+from nasp.jobs.job import inner_run
+from nasp.jobs.options import train_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.train import run_train_job
+from nasp.runs.folder import RunFolder
+from nasp.spaces import find_space
+from nasp.training.device import make_fabric
+from nasp.training.events import Observer
+from nasp.training.stream import SamePass
+
+Errors = dict[str, float]
+"""Notation of an architecture -> its error, a fraction."""
+
+
+def measurements_of(
+    job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
+) -> dict[str, Callable[[], Errors]]:
+    """Return what has to be measured to have the errors: name -> how.
+
+    Args:
+        job: says where errors come from.
+        notations: of the architectures.
+        folder: of the sweep, whose inner runs go on where they were stopped.
+        observe: is told what happens within a run.
+    """
+    if job.error == "train":
+        return {
+            f"training of {notation}": partial(_trained, job, notation, folder, observe)
+            for notation in notations
+        }
+    measure = {"shared": _under_shared_weights, "table": _in_the_table}[job.error]
+    return {
+        f"errors of {len(notations)} architectures": partial(
+            measure, job, notations, folder, observe
+        )
+    }
+
+
+def described(job: SweepJob) -> str:
+    """Return what the errors are, for a table's or a picture's heading."""
+    epochs = f"{job.train_epochs} epoch{'s' * (job.train_epochs > 1)}"
+    words: dict[ErrorSource, str] = {
+        "shared": "validation error under shared weights",
+        "train": f"test error after {epochs}",
+        "table": "test error in the table",
+    }
+    return words[job.error]
+
+
+def _under_shared_weights(
+    job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
+) -> Errors:
+    """Measure all under one supernet, trained on uniformly random paths: no search's own.
+
+    A search trains the weights of what it chooses, and would be judged by what it favours.
+    """
+    common, domain, seed = job.search.search, job.search.domain, job.seeds[0]
+    impartial = common.model_copy(
+        update={
+            "strategy": "random-sharing",
+            "settings": {},
+            "seed": seed,
+            "select": "none",
+            "selection": SelectConfig(candidates=1),
+        }
+    )
+    search = job.search.model_copy(update={"search": impartial, "supernet": domain.supernet()})
+    run = inner_run(folder, "shared-weights", search)
+    found = run_search_job(search, run, observe)
+    data = domain.read(job.search.data, observe)
+    device = make_fabric(common.device, common.precision).device
+    loader = data.search_loaders(found.supernet.network, device, seed).selection
+    rows = rerank(
+        found.supernet,
+        [find_space(job.search.space).parse(notation) for notation in notations],
+        SamePass(loader, seed),
+        data.task(),
+        common,
+        run.part("errors"),
+        observe,
+    )
+    # Without an accuracy the network's loss was not finite.
+    errors = [1 - row.get("accuracy", 0.0) for row in rows]
+    return dict(zip(notations, errors, strict=True))
+
+
+def _trained(job: SweepJob, notation: str, folder: RunFolder, observe: Observer) -> Errors:
+    common, data = job.search.search, job.search.data
+    plan = train_job(
+        find_space(job.search.space).parse(notation),
+        data.model_dump(include={*data.handed_on, "subset"}),
+        job.size.model_dump(),
+        {
+            "epochs": job.train_epochs,
+            "seed": job.seeds[0],
+            **common.model_dump(include={"device", "precision", "checkpoint_minutes"}),
+        },
+    )
+    key = hashlib.blake2b(notation.encode(), digest_size=6).hexdigest()
+    run = inner_run(folder, f"trained/{key}", plan)
+    lines = run_train_job(plan, run, observe)[0].trained.metrics
+    return {notation: 1 - lines[-1]["test_accuracy"]}
+
+
+def _in_the_table(
+    job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
+) -> Errors:
+    del folder, observe
+    table, space = open_truth(job.table, job.search.data.name, job.search.space), job.search.space
+    parse = find_space(space).parse
+    return {notation: 1 - table.accuracy(parse(notation)) / 100 for notation in notations}
