@@ -29,7 +29,7 @@ test: $(VENV)/.installed-dev  ## run every test, the slow ones too
 	$(ONE_THREAD) $(BIN)/pytest $(PYTEST_ARGS)
 
 test-cuda: $(VENV)/.installed-dev  ## run what needs a GPU; where there is none, say so
-	$(BIN)/pytest -m cuda -rs -n 4
+	$(BIN)/pytest -rs -n 4 tests/cuda
 
 # Rivals as their authors run them; seven minutes on one H100 or H200.
 COST := $(BIN)/nasp bench cost --device cuda --batch 64 --rounds 1

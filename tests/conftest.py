@@ -15,9 +15,16 @@ import torch
 from hypothesis import register_random, settings
 
 DEVICE = os.environ.get("NASP_TEST_DEVICE", "cuda")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+SEEN = {"is_available": torch.cuda.is_available, "device_count": torch.cuda.device_count}
 HAS_GPU = torch.cuda.is_available()
 if HAS_GPU:
-    torch.cuda.init()  # before a test hides the GPU: the driver looks for it once
+    torch.cuda.init()  # before the GPU is hidden: the driver looks for it once
+# Here rather than in a fixture: those of a module or a session come before a test's own.
+SHOWN = os.environ.get(VISIBLE)
+os.environ[VISIBLE] = ""  # for the commands that tests start
+torch.cuda.is_available = lambda: False
+torch.cuda.device_count = lambda: 0
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
@@ -55,12 +62,16 @@ def device() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _hidden_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the GPU from every test that is not about it."""
+def _shown_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the GPU to tests that are about it."""
     if request.node.get_closest_marker("cuda") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        return
+    for name, function in SEEN.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    if SHOWN is None:
+        monkeypatch.delenv(VISIBLE)
+    else:
+        monkeypatch.setenv(VISIBLE, SHOWN)
 
 
 @pytest.fixture(autouse=True)

@@ -177,3 +177,15 @@ def test_wrong_arrows_are_seen(module: str, target: str, bad: bool) -> None:
 
 def test_prints_are_seen() -> None:
     assert printers(ast.parse("print(1)\nlog = print\n'print'\nx.print()")) == [1, 2]
+
+
+def test_what_needs_a_gpu_stands_in_one_folder() -> None:
+    tests = ROOT / "tests"
+    marked = {
+        path.relative_to(tests).parts[0]
+        for path in tests.rglob("test_*.py")
+        if re.search(
+            r"^pytestmark = pytest\.mark\.cuda|^ *@pytest\.mark\.cuda", path.read_text(), re.M
+        )
+    }
+    assert marked == {"cuda"}, "make test-cuda runs tests/cuda alone"
