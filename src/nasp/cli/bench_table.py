@@ -31,7 +31,7 @@ def table(
     Stop it whenever you like: with --json the same command goes on, and what there is is a fair
     sample, since cells come in one shuffled order. nasp bench quality --table FILE reads it.
     """
-    from nasp.bench.truth.making import TableSettings, make_table, table_defaults
+    from nasp.bench.tables.making import TableSettings, make_table, table_defaults
     from nasp.cli.watch import Watch
     from nasp.domains.images.data import ImageConfig
     from nasp.errors import validated

@@ -45,11 +45,11 @@ class Contestants(BaseModel):
         contestants = contestants_of(names, self.contestant)
         data = dict(given["data"])
         name = data.pop("name", None)
-        settings, truth = contest_settings(
+        settings, table = contest_settings(
             self.table, name, self.space, given["budget"], given["contest"], data
         )
         seeds = range(self.first_seed, self.first_seed + self.seeds)
-        return Contest(settings, contestants, seeds, truth)
+        return Contest(settings, contestants, seeds, table)
 
 
 CONTESTANTS = Section("contestants", lambda: {"": Contestants})

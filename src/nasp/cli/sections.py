@@ -30,7 +30,7 @@ def _images() -> Classes:
 
 
 def _cells_of_a_table() -> Classes:
-    from nasp.bench.truth.making import TableSettings
+    from nasp.bench.tables.making import TableSettings
 
     return {"": TableSettings}
 

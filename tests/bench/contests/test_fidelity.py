@@ -32,13 +32,13 @@ from nasp.bench.contests.search import (
     run_search,
 )
 from nasp.bench.contests.settings import Budget, ContestSettings
-from nasp.bench.truth.truth import embedded
+from nasp.bench.tables.accuracies import embedded
 from nasp.cli import main
 from nasp.cli.bench_fidelity import _chance
 from nasp.errors import UsageError
 from nasp.training.events import nobody
 
-TRUTH = embedded("digits")
+TABLE = embedded("digits")
 TINY = ContestSettings(
     data={"name": "digits", "subset": 48, "batch_size": 16},
     space="nasbench201-3",
@@ -107,15 +107,15 @@ def test_parameters_of_cells() -> None:
 
 
 def test_cells_are_drawn_once_for_all() -> None:
-    few, many = drawn_cells(TRUTH, 20), drawn_cells(TRUTH, 60)
+    few, many = drawn_cells(TABLE, 20), drawn_cells(TABLE, 60)
     assert len(set(few)) == 20
     assert many[:20] == few != sorted(few)
-    assert sorted(drawn_cells(TRUTH, 1000)) == sorted(TRUTH.accuracies)
+    assert sorted(drawn_cells(TABLE, 1000)) == sorted(TABLE.accuracies)
 
 
 def test_a_supernet_is_asked() -> None:
     (contestant,) = contestants_of(["random-sharing"], [])
-    cells = tuple(drawn_cells(TRUTH, 10))
+    cells = tuple(drawn_cells(TABLE, 10))
     request = SearchRequest(job=TINY.job(contestant, 0, 2), cells=cells)
     found, again = run_search(request), run_search(request)
     assert found.shared == again.shared
@@ -158,7 +158,7 @@ class Process:
             idle_bytes=5,
             peak_source="VmHWM",
             selection=None,
-            shared=[0.5 + sign * TRUTH.accuracies[cell] / 200 for cell in request.cells],
+            shared=[0.5 + sign * TABLE.accuracies[cell] / 200 for cell in request.cells],
             machine={"cpu": "here"},
         )
 
@@ -167,7 +167,7 @@ def measured(
     monkeypatch: pytest.MonkeyPatch, process: Process, path: Path | None, *texts: str
 ) -> dict[str, Any]:
     monkeypatch.setattr(contest, "in_fresh_process", process)
-    among = Contest(TINY, contestants_of([], texts), range(2), TRUTH)
+    among = Contest(TINY, contestants_of([], texts), range(2), TABLE)
     return measure_fidelity(among, 30, 7, path, nobody).report()
 
 
@@ -181,7 +181,7 @@ def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good, bad = report["rows"]
     assert (good["name"], good["strategy"], good["seeds"]) == ("a", "nasp", [0, 1])
     assert (good["kendall"]["mean"], bad["kendall"]["mean"]) == pytest.approx((1.0, -1.0))
-    assert good["picked"]["mean"] == max(report["truth"])
+    assert good["picked"]["mean"] == max(report["table_accuracy"])
     assert (good["seconds"], good["ranking_seconds"]) == (2.0, 1.0)
     assert len(report["cells"]) == 30
     assert 0 < report["parameters"]["kendall"] < 1
@@ -221,7 +221,7 @@ def test_the_command_goes_on_from_its_file(tmp_path: Path) -> None:
     ((before,), (row,)) = kept["rows"], report["rows"]
     assert (before["seeds"], row["seeds"], row["shared"][0]) == ([0], [0, 1], before["shared"][0])
     for seed, shared in enumerate(row["shared"]):
-        expected = agreement(shared, report["truth"])
+        expected = agreement(shared, report["table_accuracy"])
         assert row["kendall"]["seeds"][seed] == pytest.approx(expected.kendall)
         assert row["p"][seed] == pytest.approx(expected.p)
     assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")

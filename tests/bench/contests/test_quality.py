@@ -25,7 +25,7 @@ from nasp.bench.contests.search import (
     run_search,
 )
 from nasp.bench.contests.settings import Budget, ContestSettings, contest_settings
-from nasp.bench.truth.truth import embedded
+from nasp.bench.tables.accuracies import embedded
 from nasp.bilevel.search import SearchConfig
 from nasp.bilevel.selection import SelectConfig
 from nasp.cli import main
@@ -35,7 +35,7 @@ from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import EpochEnded, Started, Stepped, nobody
 
-TRUTH = embedded("digits")
+TABLE = embedded("digits")
 SPACE = find_space("nasbench201-3")
 GOOD = SPACE.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|")
 DEAD = SPACE.parse("|none~0|+|none~0|none~1|")
@@ -113,7 +113,7 @@ def measured(
     monkeypatch.setattr(contest, "in_fresh_process", process)
     names = contestants.split(",")
     found = contestants_of([n for n in names if "=" not in n], [n for n in names if "=" in n])
-    among = Contest(settings, found, range(seeds), TRUTH)
+    among = Contest(settings, found, range(seeds), TABLE)
     return measure_quality(among, "nasp", path, nobody).report()
 
 
@@ -124,11 +124,11 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nasp", 0), ("darts", 0), ("nasp", 1), ("darts", 1)
     ]  # fmt: skip
     nasp, darts = report["rows"]
-    good, dead = TRUTH.accuracy(GOOD), TRUTH.accuracy(DEAD)
+    good, dead = TABLE.accuracy(GOOD), TABLE.accuracy(DEAD)
     assert nasp["table_accuracy"] == {
         "mean": good, "std": 0.0, "best": good, "worst": good, "seeds": [good, good]
     }  # fmt: skip
-    assert nasp["regret"] == pytest.approx(TRUTH.best - good)
+    assert nasp["regret"] == pytest.approx(TABLE.best - good)
     assert darts["percentile"] == pytest.approx(100 * 9 / 2 / 125)
     assert (nasp["parameterless"], darts["parameterless"]) == (pytest.approx(1 / 3), 1.0)
     assert (nasp["seconds"], nasp["cpu_seconds"], nasp["peak_bytes"]) == (2.0, 1.0, 7)
@@ -137,7 +137,7 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     (compared,) = report["comparisons"]
     assert (compared["name"], compared["against"], compared["wins"]) == ("nasp", "darts", 2)
     assert compared["mean"] == pytest.approx(good - dead)
-    assert report["table"]["best"] == TRUTH.best
+    assert report["table"]["best"] == TABLE.best
     assert report["machine"] == {"cpu": "here"}
 
 
@@ -288,8 +288,8 @@ def test_comparisons_need_the_reference() -> None:
 
 
 def test_settings_come_from_the_table_where_nobody_says_otherwise(tmp_path: Path) -> None:
-    settings, truth = contest_settings(None, None, None, {}, {}, {})
-    assert truth.name == "embedded digits"
+    settings, table = contest_settings(None, None, None, {}, {}, {})
+    assert table.name == "embedded digits"
     assert (settings.data["name"], settings.space) == ("digits", "nasbench201-3")
     assert (settings.channels, settings.cells) == (4, 1)
     assert settings.budget.epochs == 15
@@ -309,8 +309,8 @@ def test_bands_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     report = measured(monkeypatch, Process(), "nasp,darts")
     (nasp, _), (darts, result) = quality_bands(report, "cpu")
     assert (nasp.label, nasp.x) == ("nasp", [0.5, 1.0])
-    assert result == (1.0, TRUTH.accuracy(DEAD))
-    assert darts.middle == [TRUTH.accuracy(DEAD), TRUTH.accuracy(GOOD)]
+    assert result == (1.0, TABLE.accuracy(DEAD))
+    assert darts.middle == [TABLE.accuracy(DEAD), TABLE.accuracy(GOOD)]
     (only,) = quality_bands(report, "cpu", ["darts", "gdas"])
     assert only == (darts, result)
     draw_quality(report, "wall", tmp_path / "q.svg")

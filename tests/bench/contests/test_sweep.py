@@ -14,7 +14,7 @@ import pytest
 from nasp.bench.contests.sweep import run
 from nasp.bench.contests.sweep.job import SweepJob, sweep_job
 from nasp.bench.contests.sweep.run import begin_sweep, report_of, run_sweep, sweep_of
-from nasp.bench.truth.truth import open_truth
+from nasp.bench.tables.accuracies import open_table
 from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.errors import NaspError, UsageError
@@ -54,13 +54,13 @@ def test_the_heavier_weight_finds_the_smaller_network(tmp_path: Path) -> None:
     assert heavy["cost"]["max"] < free["cost"]["min"]
     assert report["cost"] == "parameters"
     assert report["network"] == "1 cell a stage, 4 channels"
-    truth = open_truth(None, "digits", SPACE)
+    table = open_table(None, "digits", SPACE)
     space = find_space(SPACE)
     size = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1)
     assert len(report["points"]) == 4
     for point in report["points"] + report["random"]:
         cell = space.parse(point["architecture"])
-        assert point["error"] == pytest.approx(1 - truth.accuracy(cell) / 100)
+        assert point["error"] == pytest.approx(1 - table.accuracy(cell) / 100)
         assert point["cost"] == parameter_count(space.network(cell, size))
     for point in report["points"]:
         inner = RunFolder.open(tmp_path / "s" / point["run"])

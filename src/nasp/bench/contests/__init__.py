@@ -1,1 +1,1 @@
-"""Which strategy finds what, against the truth, at equal cost."""
+"""Which strategy finds what, by tables of all accuracies, at equal cost."""

@@ -12,7 +12,7 @@ from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import ContestSettings
 from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results, Summarise
-from nasp.bench.truth.truth import Truth
+from nasp.bench.tables.accuracies import AccuracyTable
 from nasp.errors import UsageError
 from nasp.runs.interruption import Interruption
 
@@ -29,13 +29,13 @@ class Contest:
         settings: what they have alike.
         contestants: in the order in which they take turns.
         seeds: one search of each contestant each.
-        truth: the table of the cells' accuracies.
+        table: every cell's accuracy.
     """
 
     settings: ContestSettings
     contestants: Sequence[Contestant]
     seeds: Sequence[int]
-    truth: Truth
+    table: AccuracyTable
 
     def results(
         self, bench: str, more: Mapping[str, Any], summarise: Summarise, path: Path | None
@@ -54,7 +54,7 @@ class Contest:
         """
         for contestant in self.contestants:  # all of them, before an hour is spent on the first
             self.settings.job(contestant, seed=0, epochs=1)
-        shared = {**self.settings.shared(), "table": self.truth.digest, **more}
+        shared = {**self.settings.shared(), "table": self.table.digest, **more}
         results = Results(path, bench, shared, summarise)
         by_label = {contestant.label: contestant for contestant in self.contestants}
         for value in results.measurements.values():

@@ -19,7 +19,7 @@ from nasp.bench.contests.search import SearchRequest
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results, machines
 from nasp.bench.seeds import over_seeds
-from nasp.bench.truth.truth import Truth
+from nasp.bench.tables.accuracies import AccuracyTable
 from nasp.complexity import parameter_counts
 from nasp.errors import UsageError
 from nasp.runs.interruption import Interruption
@@ -63,27 +63,28 @@ def measure_fidelity(
 
     Returns:
         The results. Their report has ``rows``, ``parameters`` (the agreement of the cells' size
-        with the table, which costs no search), ``cells``, ``truth``, ``settings``, ``failed``.
+        with the table, which costs no search), ``cells``, ``table_accuracy``, ``settings``,
+        ``failed``.
 
     Raises:
         UsageError: a strategy that trains no supernet; see also `Contest.results`.
         NaspError: the file cannot be written.
         Interrupted: Ctrl-C or SIGTERM; finished searches are kept.
     """
-    settings, truth = contest.settings, contest.truth
+    settings, table = contest.settings, contest.table
     for contestant in contest.contestants:
         if not find_strategy(contestant.strategy).iterative:
             raise UsageError(
                 f"Strategy '{contestant.strategy}' trains no supernet that could rank cells:"
                 " leave it out."
             )
-    cells = drawn_cells(truth, samples)
-    accuracies = [truth.accuracies[cell] for cell in cells]
+    cells = drawn_cells(table, samples)
+    accuracies = [table.accuracies[cell] for cell in cells]
     by_size = agreement(parameters(settings.space, cells), accuracies)
     results = contest.results(
         "fidelity",
         {"samples": len(cells), "batches": batches},
-        lambda found: _summary(found, cells, truth, by_size),
+        lambda found: _summary(found, cells, table, by_size),
         path,
     )
     searches = contest.searches()
@@ -102,9 +103,9 @@ def measure_fidelity(
     return results
 
 
-def drawn_cells(truth: Truth, samples: int) -> list[str]:
+def drawn_cells(table: AccuracyTable, samples: int) -> list[str]:
     """Return so many cells of a table, uniformly drawn; all of them where there are fewer."""
-    cells = sorted(truth.accuracies)
+    cells = sorted(table.accuracies)
     order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
     return [cells[index] for index in order[:samples].tolist()]
 
@@ -147,13 +148,13 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> tuple[float, flo
 
 
 def _summary(
-    found: Measurements, cells: Sequence[str], truth: Truth, by_size: Agreement
+    found: Measurements, cells: Sequence[str], table: AccuracyTable, by_size: Agreement
 ) -> dict[str, Any]:
-    table = [truth.accuracies[cell] for cell in cells]
+    accuracies = [table.accuracies[cell] for cell in cells]
     rows = []
     for label, searches in by_label(found).items():
         samples = [search["sample"] for search in searches.values()]
-        agreements = [agreement(sample["shared"], table) for sample in samples]
+        agreements = [agreement(sample["shared"], accuracies) for sample in samples]
         contestant = next(iter(searches.values()))["contestant"]
         rows.append(
             {
@@ -174,8 +175,8 @@ def _summary(
         "rows": rows,
         "parameters": by_size._asdict(),
         "cells": list(cells),
-        "truth": table,
-        "table": {"name": truth.name, "cells": len(truth.accuracies), "best": truth.best},
+        "table_accuracy": accuracies,
+        "table": {"name": table.name, "cells": len(table.accuracies), "best": table.best},
         "machine": next(iter(machines(found)), None),
     }
 

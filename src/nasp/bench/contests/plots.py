@@ -98,7 +98,7 @@ def fidelity_cells(report: Mapping[str, Any]) -> list[Cells]:
     found = []
     for row in report["rows"]:
         for seed, shared in zip(row["seeds"], row["shared"], strict=True):
-            both = zip(shared, report["truth"], strict=True)
+            both = zip(shared, report["table_accuracy"], strict=True)
             pairs = [(100 * x, y) for x, y in both if x is not None]
             found.append(Cells(row["name"], seed, [x for x, _ in pairs], [y for _, y in pairs]))
     return found

@@ -41,7 +41,7 @@ def measure_quality(
         Interrupted: Ctrl-C or SIGTERM; finished searches are kept.
     """
     settings, budget = contest.settings, contest.settings.budget
-    results = contest.results("quality", {}, lambda f: summary(f, contest.truth, reference), path)
+    results = contest.results("quality", {}, lambda f: summary(f, contest.table, reference), path)
     searches = contest.searches()
     calibrations: dict[str, Contestant] = {}
     if budget.seconds is not None:

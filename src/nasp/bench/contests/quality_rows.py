@@ -10,7 +10,7 @@ from typing import Any
 from nasp.bench.contests.contest import by_label
 from nasp.bench.results import Measurements, machines
 from nasp.bench.seeds import compare, over_seeds
-from nasp.bench.truth.truth import Truth
+from nasp.bench.tables.accuracies import AccuracyTable
 from nasp.complexity import parameter_counts
 from nasp.runs.clock import Clock
 from nasp.spaces import find_space
@@ -23,16 +23,16 @@ SECONDS: dict[Clock, str] = {"wall": "seconds", "cpu": "cpu_seconds"}
 """Clock -> the entry of a row."""
 
 
-def summary(found: Measurements, truth: Truth, reference: str | None) -> Row:
+def summary(found: Measurements, table: AccuracyTable, reference: str | None) -> Row:
     """Return the report's entries.
 
     Args:
         found: searches and calibrations, as `nasp.bench.contests.quality` keeps them.
-        truth: the table.
+        table: the table.
         reference: label of the one that all others are compared with, where it takes part.
     """
-    free = parameterless(truth.space)
-    rows = [_row(label, seeds, truth, free) for label, seeds in by_label(found).items()]
+    free = parameterless(table.space)
+    rows = [_row(label, seeds, table, free) for label, seeds in by_label(found).items()]
     ran_on = machines(found)
     return {
         "rows": rows,
@@ -43,11 +43,11 @@ def summary(found: Measurements, truth: Truth, reference: str | None) -> Row:
             if "sample" not in value
         },
         "table": {
-            "name": truth.name,
-            "cells": len(truth.accuracies),
-            "best": truth.best,
-            "median": statistics.median(truth.accuracies.values()),
-            "made_with": dict(truth.made_with),
+            "name": table.name,
+            "cells": len(table.accuracies),
+            "best": table.best,
+            "median": statistics.median(table.accuracies.values()),
+            "made_with": dict(table.made_with),
         },
         "machine": ran_on[0] if len(ran_on) == 1 else ran_on or None,
     }
@@ -83,30 +83,32 @@ def parameterless(space: str) -> frozenset[tuple[str, str]]:
 
 
 def _row(
-    label: str, searches: Mapping[int, Any], truth: Truth, free: frozenset[tuple[str, str]]
+    label: str, searches: Mapping[int, Any], table: AccuracyTable, free: frozenset[tuple[str, str]]
 ) -> Row:
     samples = [search["sample"] for search in searches.values()]
-    cells = [Architecture(sample["architecture"], truth.space) for sample in samples]
-    accuracies = [truth.accuracy(cell) for cell in cells]
+    cells = [Architecture(sample["architecture"], table.space) for sample in samples]
+    accuracies = [table.accuracy(cell) for cell in cells]
     first = next(iter(searches.values()))
     return {
         "name": label,
         **{k: v for k, v in first["contestant"].items() if k != "label"},
         "seeds": list(searches),
         "table_accuracy": over_seeds(accuracies),
-        "regret": statistics.fmean(truth.best - accuracy for accuracy in accuracies),
-        "percentile": statistics.fmean(truth.percentile(accuracy) for accuracy in accuracies),
+        "regret": statistics.fmean(table.best - accuracy for accuracy in accuracies),
+        "percentile": statistics.fmean(table.percentile(accuracy) for accuracy in accuracies),
         "parameterless": statistics.fmean(_share(cell.edges, free) for cell in cells),
         "epochs": first["epochs"],
         "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),
         "cpu_seconds": statistics.fmean(sample["total"]["cpu"] for sample in samples),
         "peak_bytes": max(sample["peak_bytes"] for sample in samples),
-        "architectures": [find_space(truth.space).notation(cell) for cell in cells],
-        "per_epoch": _per_epoch(samples, truth, free),
+        "architectures": [find_space(table.space).notation(cell) for cell in cells],
+        "per_epoch": _per_epoch(samples, table, free),
     }
 
 
-def _per_epoch(samples: Sequence[Any], truth: Truth, free: frozenset[tuple[str, str]]) -> list[Row]:
+def _per_epoch(
+    samples: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[str, str]]
+) -> list[Row]:
     """Return what was derived after each epoch, before any selection."""
     rows = []
     for epoch in range(min(len(sample["derived"]) for sample in samples)):
@@ -118,7 +120,7 @@ def _per_epoch(samples: Sequence[Any], truth: Truth, free: frozenset[tuple[str, 
                 "seconds": statistics.fmean(end["wall"] for end in ends),
                 "cpu_seconds": statistics.fmean(end["cpu"] for end in ends),
                 "table_accuracy": over_seeds(
-                    [truth.accuracy(Architecture(edges, truth.space)) for edges in derived]
+                    [table.accuracy(Architecture(edges, table.space)) for edges in derived]
                 ),
                 "parameterless": statistics.fmean(_share(edges, free) for edges in derived),
             }

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nasp.bench.contests.contestant import Contestant
-from nasp.bench.truth.truth import Truth, open_truth
+from nasp.bench.tables.accuracies import AccuracyTable, open_table
 from nasp.domains import domain_of
 from nasp.errors import UsageError, validated
 from nasp.jobs.options import search_job
@@ -111,13 +111,13 @@ def contest_settings(
     budget: Mapping[str, Any],
     network: Mapping[str, Any],
     feed: Mapping[str, Any],
-) -> tuple[ContestSettings, Truth]:
+) -> tuple[ContestSettings, AccuracyTable]:
     """Return settings and table from what a user gave; the rest is the table's, or the default.
 
     Args:
-        table: see `open_truth`.
+        table: see `open_table`.
         data: the data set's name.
-        space: see `open_truth`.
+        space: see `open_table`.
         budget: fields of `Budget`; default the epochs of a search on these data.
         network: `channels`, `cells`, `threads` and `device`, where given.
         feed: fields of `ImageConfig` other than its name, where given.
@@ -126,24 +126,24 @@ def contest_settings(
         UsageError: a name or a value does not fit, or nobody says which data.
         NaspError: the table cannot be read.
     """
-    truth = open_truth(table, data, space)
-    if find_space(truth.space).data != "images":
+    known = open_table(table, data, space)
+    if find_space(known.space).data != "images":
         raise UsageError(
-            f"Cells of space '{truth.space}' are not compared by a table: give another."
+            f"Cells of space '{known.space}' are not compared by a table: give another."
         )
-    name = data or truth.made_with.get("data")
+    name = data or known.made_with.get("data")
     if name is None:
-        raise UsageError(f"The table {truth.name} does not say on which data: give --data NAME.")
-    made_with = truth.made_with if name == truth.made_with.get("data") else {}
+        raise UsageError(f"The table {known.name} does not say on which data: give --data NAME.")
+    made_with = known.made_with if name == known.made_with.get("data") else {}
     sizes = {part: made_with[part] for part in ("channels", "cells") if part in made_with}
-    defaults = domain_of(name).search_defaults(name, truth.space)
+    defaults = domain_of(name).search_defaults(name, known.space)
     if "epochs" not in budget and "seconds" not in budget:
         budget = {**budget, "epochs": defaults.search["epochs"]}
     settings = validated(
         ContestSettings,
         {
             "data": {"name": name, "batch_size": defaults.data["batch_size"], **feed},
-            "space": truth.space,
+            "space": known.space,
             "budget": validated(Budget, budget, "the budget"),
             **defaults.size,
             **sizes,
@@ -151,4 +151,4 @@ def contest_settings(
         },
         "the bench",
     )
-    return settings, truth
+    return settings, known

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from nasp.bench.contests.sweep.job import ErrorSource, SweepJob
-from nasp.bench.truth.truth import open_truth
+from nasp.bench.tables.accuracies import open_table
 from nasp.bilevel.selection import SelectConfig
 from nasp.bilevel.selection.rerank import rerank
 from nasp.jobs.job import inner_run
@@ -118,6 +118,6 @@ def _in_the_table(
     job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
 ) -> Errors:
     del folder, observe
-    table, space = open_truth(job.table, job.search.data.name, job.search.space), job.search.space
+    table, space = open_table(job.table, job.search.data.name, job.search.space), job.search.space
     parse = find_space(space).parse
     return {notation: 1 - table.accuracy(parse(notation)) / 100 for notation in notations}

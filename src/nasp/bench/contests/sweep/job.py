@@ -49,7 +49,7 @@ class SweepJob(BaseModel):
         size: of the networks whose cost that is.
         error: where errors come from.
         random: how many random architectures stand behind the front.
-        table: of `error` ``"table"``, as in `nasp.bench.truth.truth.open_truth`.
+        table: of `error` ``"table"``, as in `nasp.bench.tables.accuracies.open_table`.
         train_epochs: of `error` ``"train"``.
     """
 

@@ -14,7 +14,7 @@ from nasp.bench.contests.sweep.errors import described, measurements_of
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results
-from nasp.bench.truth.truth import open_truth
+from nasp.bench.tables.accuracies import open_table
 from nasp.complexity.control import check_possible
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
@@ -73,7 +73,7 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
 
     with folder.lock():
         if job.error == "table":
-            open_truth(job.table, job.search.data.name, job.search.space)
+            open_table(job.table, job.search.data.name, job.search.space)
         gauge, space = _gauge(job, folder, observe), find_space(job.search.space)
         table, notation = gauge.table(job.cost), space.notation
         for setting in job.settings:

@@ -1,4 +1,4 @@
-"""``nasp bench table``: every cell of a small space, trained alone, several seeds: the truth.
+"""``nasp bench table``: every cell of a small space, trained alone, with several seeds.
 
 Passes go seed by seed, and in each the cells come in one shuffled order. So a table that was
 stopped is still an unbiased sample of the space.

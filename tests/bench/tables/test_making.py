@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nasp.bench.truth import making as table
-from nasp.bench.truth.making import TableSettings, make_table
+from nasp.bench.tables import making as table
+from nasp.bench.tables.making import TableSettings, make_table
 from nasp.cli import main
 from nasp.domains.images.data import ImageConfig, read_images
 from nasp.errors import UsageError

@@ -1,4 +1,4 @@
-"""Tables of truth: the embedded ones, files of every kind, and what is no table."""
+"""Tables of accuracies: the embedded ones, files of every kind, and what is no table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nasp.bench.truth.truth import EMBEDDED, Truth, embedded, open_truth, read_json
+from nasp.bench.tables.accuracies import EMBEDDED, AccuracyTable, embedded, open_table, read_json
 from nasp.errors import NaspError, UsageError
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
@@ -24,15 +24,15 @@ SMALL = find_space("nasbench201-3")
 
 @pytest.mark.parametrize("data", EMBEDDED)
 def test_embedded_tables_hold_every_cell_and_tell_them_apart(data: str) -> None:
-    truth = embedded(data)
-    assert truth.space == "nasbench201-3"
-    assert len(truth.accuracies) == 5**3
-    assert truth.made_with["data"] == data
-    assert {truth.made_with["channels"], truth.made_with["cells"]} <= {1, 4, 8}
-    nothing = truth.accuracy(SMALL.parse("|none~0|+|none~0|none~1|"))
-    convolutions = truth.accuracy(SMALL.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|"))
-    pools = truth.accuracy(SMALL.parse("|avg_pool_3x3~0|+|avg_pool_3x3~0|avg_pool_3x3~1|"))
-    assert nothing < 11 < pools < convolutions <= truth.best
+    table = embedded(data)
+    assert table.space == "nasbench201-3"
+    assert len(table.accuracies) == 5**3
+    assert table.made_with["data"] == data
+    assert {table.made_with["channels"], table.made_with["cells"]} <= {1, 4, 8}
+    nothing = table.accuracy(SMALL.parse("|none~0|+|none~0|none~1|"))
+    convolutions = table.accuracy(SMALL.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|"))
+    pools = table.accuracy(SMALL.parse("|avg_pool_3x3~0|+|avg_pool_3x3~0|avg_pool_3x3~1|"))
+    assert nothing < 11 < pools < convolutions <= table.best
 
 
 def test_the_digits_table_has_more_signal_than_noise() -> None:
@@ -46,30 +46,30 @@ def test_the_digits_table_has_more_signal_than_noise() -> None:
 
 
 def test_percentiles_count_ties_half() -> None:
-    truth = Truth("t", "nasbench201", {"a": 1.0, "b": 2.0, "c": 2.0, "d": 3.0})
-    assert truth.best == 3.0
-    assert [truth.percentile(a) for a in (1.0, 2.0, 3.0, 2.5)] == [12.5, 50.0, 87.5, 75.0]
+    table = AccuracyTable("t", "nasbench201", {"a": 1.0, "b": 2.0, "c": 2.0, "d": 3.0})
+    assert table.best == 3.0
+    assert [table.percentile(a) for a in (1.0, 2.0, 3.0, 2.5)] == [12.5, 50.0, 87.5, 75.0]
 
 
 def test_a_csv_file(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(f"arch,test_accuracy,params_m\n{CELL},91.5,0.1\n{OTHER},54.25,0.1\n")
-    truth = open_truth(str(path), None, None)
-    assert truth.accuracies == {CELL: 91.5, OTHER: 54.25}
-    assert (truth.space, truth.best, truth.made_with) == ("nasbench201", 91.5, {})
+    table = open_table(str(path), None, None)
+    assert table.accuracies == {CELL: 91.5, OTHER: 54.25}
+    assert (table.space, table.best, table.made_with) == ("nasbench201", 91.5, {})
     found = find_space("nasbench201").parse(OTHER)
-    assert truth.accuracy(found) == 54.25
+    assert table.accuracy(found) == 54.25
     lacking = Architecture({**found.edges, "cell/5": "skip_connect"}, "nasbench201")
     with pytest.raises(NaspError, match="lacks the cell"):
-        truth.accuracy(lacking)
+        table.accuracy(lacking)
     with pytest.raises(UsageError, match=r"Line 2 .* no NAS-Bench-201 cell"):
-        open_truth(str(path), None, "nasbench201-3")
+        open_table(str(path), None, "nasbench201-3")
 
 
 def test_a_digest_tells_tables_apart() -> None:
-    first = Truth("x", "nasbench201", {"a": 1.0, "b": 2.0})
-    assert first.digest == Truth("y", "nasbench201", {"b": 2.0, "a": 1.0}).digest
-    assert first.digest != Truth("x", "nasbench201", {"a": 1.0, "b": 2.5}).digest
+    first = AccuracyTable("x", "nasbench201", {"a": 1.0, "b": 2.0})
+    assert first.digest == AccuracyTable("y", "nasbench201", {"b": 2.0, "a": 1.0}).digest
+    assert first.digest != AccuracyTable("x", "nasbench201", {"a": 1.0, "b": 2.5}).digest
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_is_no_table_in_csv(text: str, message: str, tmp_path: Path) -> Non
     path = tmp_path / "table.csv"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
-        open_truth(str(path), "digits", None)
+        open_table(str(path), "digits", None)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_what_is_no_table_in_json(text: str) -> None:
 
 def test_tables_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(NaspError, match=r"Cannot read the table .*none\.csv: No such file"):
-        open_truth(str(tmp_path / "none.csv"), None, None)
+        open_table(str(tmp_path / "none.csv"), None, None)
     with pytest.raises(UsageError, match=r"no embedded table for 'cifar10'.*--table"):
-        open_truth(None, "cifar10", None)
+        open_table(None, "cifar10", None)
     with pytest.raises(UsageError, match="is of the space 'nasbench201-3', not 'darts'"):
-        open_truth(None, "digits", "darts")
+        open_table(None, "digits", "darts")
     (tmp_path / "latin.csv").write_bytes(b"arch,test_accuracy\n\xe9")
     with pytest.raises(NaspError, match="not UTF-8"):
-        open_truth(str(tmp_path / "latin.csv"), None, None)
+        open_table(str(tmp_path / "latin.csv"), None, None)
 
 
 class Api:
@@ -136,8 +136,8 @@ def test_nats_bench_through_its_own_package(monkeypatch: pytest.MonkeyPatch) -> 
     package: Any = ModuleType("nats_bench")
     package.create = create
     monkeypatch.setitem(sys.modules, "nats_bench", package)
-    assert open_truth("nats:folder", None, None).accuracies == {CELL: 93.5, OTHER: 10.0}
-    open_truth("nats:one.pickle.pbz2", None, None)
+    assert open_table("nats:folder", None, None).accuracies == {CELL: 93.5, OTHER: 10.0}
+    open_table("nats:one.pickle.pbz2", None, None)
     assert asked == [
         ("folder", "tss", True, False),
         ("one.pickle.pbz2", "tss", False, False),
@@ -147,11 +147,11 @@ def test_nats_bench_through_its_own_package(monkeypatch: pytest.MonkeyPatch) -> 
 def test_nats_bench_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nats_bench", None)
     with pytest.raises(NaspError, match=r"pip install 'nasp\[nats\]'"):
-        open_truth("nats:folder", None, None)
+        open_table("nats:folder", None, None)
 
     def create(*_: object, **__: object) -> Api:
         raise FileNotFoundError("folder/meta.pickle.pbz2")
 
     monkeypatch.setitem(sys.modules, "nats_bench", SimpleNamespace(create=create))  # type: ignore[arg-type]
     with pytest.raises(NaspError, match=r"cannot read folder .*meta.pickle"):
-        open_truth("nats:folder", None, None)
+        open_table("nats:folder", None, None)

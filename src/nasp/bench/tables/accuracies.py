@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nasp.bench.truth.nats import PREFIX, read_nats
+from nasp.bench.tables.nats import PREFIX, read_nats
 from nasp.errors import NaspError, UsageError
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
@@ -26,7 +26,7 @@ COLUMNS = ("arch", "test_accuracy")
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class AccuracyTable:
     """A table: cell -> test accuracy.
 
     Attributes:
@@ -76,7 +76,7 @@ class Truth:
         return sorted(self.accuracies.values())
 
 
-def open_truth(table: str | None, data: str | None, space: str | None) -> Truth:
+def open_table(table: str | None, data: str | None, space: str | None) -> AccuracyTable:
     """Return the table that a user asks for.
 
     Args:
@@ -90,19 +90,19 @@ def open_truth(table: str | None, data: str | None, space: str | None) -> Truth:
         NaspError: it cannot be read, or is damaged.
     """
     if table is None:
-        truth = embedded(data or "digits")
+        found = embedded(data or "digits")
     elif table.startswith(PREFIX):
-        truth = Truth(table, "nasbench201", read_nats(table.removeprefix(PREFIX)))
+        found = AccuracyTable(table, "nasbench201", read_nats(table.removeprefix(PREFIX)))
     elif table.endswith(".csv"):
-        truth = read_csv(Path(table), space or "nasbench201")
+        found = read_csv(Path(table), space or "nasbench201")
     else:
-        truth = read_json(_text(Path(table)), table)
-    if space is not None and space != truth.space:
-        raise UsageError(f"The table {truth.name} is of the space '{truth.space}', not '{space}'.")
-    return truth
+        found = read_json(_text(Path(table)), table)
+    if space is not None and space != found.space:
+        raise UsageError(f"The table {found.name} is of the space '{found.space}', not '{space}'.")
+    return found
 
 
-def embedded(data: str) -> Truth:
+def embedded(data: str) -> AccuracyTable:
     """Return the table of ``nasbench201-3`` that is shipped for a data set.
 
     Raises:
@@ -117,7 +117,7 @@ def embedded(data: str) -> Truth:
     return read_json(file.read_text(encoding="utf-8"), f"embedded {data}")
 
 
-def read_json(text: str, name: str) -> Truth:
+def read_json(text: str, name: str) -> AccuracyTable:
     """Read what ``nasp bench table`` wrote; a cell's accuracy is the mean over its seeds.
 
     Raises:
@@ -138,10 +138,10 @@ def read_json(text: str, name: str) -> Truth:
         raise UsageError(f"{name} is no table of nasp bench table ({error!r}).") from error
     if not accuracies:
         raise UsageError(f"The table {name} is empty.")
-    return Truth(name, space.name, accuracies, made_with)
+    return AccuracyTable(name, space.name, accuracies, made_with)
 
 
-def read_csv(path: Path, space: str) -> Truth:
+def read_csv(path: Path, space: str) -> AccuracyTable:
     """Read a table in CSV: a header, then a line a cell, ``arch`` in the space's notation.
 
     Raises:
@@ -163,7 +163,7 @@ def read_csv(path: Path, space: str) -> Truth:
             raise UsageError(f"Line {number} of the table {path}: {error}") from error
     if not accuracies:
         raise UsageError(f"The table {path} is empty.")
-    return Truth(str(path), known.name, accuracies)
+    return AccuracyTable(str(path), known.name, accuracies)
 
 
 def _text(path: Path) -> str:

@@ -1,1 +1,0 @@
-"""What architectures are really worth: tables, ours and others'."""
