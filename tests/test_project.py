@@ -106,6 +106,20 @@ def test_arrows_run_down() -> None:
     assert not upward(GRAPH)
 
 
+def test_a_kind_of_data_is_known_by_its_record() -> None:
+    kinds = {module for module in GRAPH if module.count(".") == 2 and f"{module}.data" in GRAPH}
+    assert kinds == {"nasp.domains.images", "nasp.domains.text"}
+    found = [
+        f"{module} imports {target}"
+        for module, targets in GRAPH.items()
+        for target in targets
+        for kind in kinds
+        if f"{target}.".startswith(f"{kind}.") and not f"{module}.".startswith(f"{kind}.")
+        if room(module) not in {"bench", "cli"} and module != "nasp.domains"
+    ]
+    assert not found
+
+
 def test_no_import_cycles() -> None:
     try:
         TopologicalSorter(GRAPH).prepare()

@@ -17,13 +17,14 @@ from nasp.bench.results import Measurements, Results
 from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
 from nasp.domains.images.data import ImageConfig, ImageData
-from nasp.domains.images.datasets import default_root, load_images
+from nasp.domains.images.datasets import load_images
 from nasp.domains.images.image_set import (
     SHAPES,
     ImageSet,
     LabelledImages,
     channel_statistics,
 )
+from nasp.domains.root import default_root
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job
 from nasp.jobs.search import SearchJob, search_in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 from nasp.domains.images.folder import Progress, load_folder
 from nasp.domains.images.image_set import ImageSet, LabelledImages, channel_statistics
 from nasp.domains.images.splits import hold_out_fifth
+from nasp.domains.root import default_root
 from nasp.errors import NaspError, UsageError, unknown_name
 from nasp.runs.files import write_atomic
 
@@ -53,11 +53,6 @@ def load_images(
     if image_size is not None:
         raise UsageError(f"'{data}' has one image size: leave the image size out.")
     return _READERS[data](root or default_root())
-
-
-def default_root() -> Path:
-    """Return the folder for fetched data: NASP_DATA, or else ~/.cache/nasp."""
-    return Path(os.environ.get("NASP_DATA") or "~/.cache/nasp").expanduser()
 
 
 def _digits(_root: Path) -> ImageSet:

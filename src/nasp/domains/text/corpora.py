@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from nasp.domains.images.datasets import default_root
+from nasp.domains.root import default_root
 from nasp.domains.text.corpus import PARTS, UNKNOWN, Corpus, TokenKind, corpus_of, read_text
 from nasp.errors import NaspError, UsageError, unknown_name
 
