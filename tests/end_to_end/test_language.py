@@ -209,8 +209,11 @@ def test_a_bad_text_is_one_sentence(
         (["search", "--data", "digits", "--space", "recurrent"], "Space 'recurrent' is for text"),
         (["search", "--data", "digits", "--bptt", "9"], "--bptt is for text: leave it out"),
         (["search", "--data", "pydoc", "--subset", "9"], "--subset is for images: leave it out"),
-        (["search", "--data", "pydoc", "--tokens", "bytes"], "Setting 'tokens' of the text"),
-        (["search", "--data", "pydoc", "--dropout", "input=2"], "Setting 'input' of the dropouts"),
+        (["search", "--data", "pydoc", "--tokens", "bytes"], "Setting 'tokens' of the data"),
+        (
+            ["search", "--data", "pydoc", "--dropout", "input=2"],
+            "Setting 'dropouts.input' of the supernet",
+        ),
         (["search", "--data", "pydoc", "--dropout", "input"], "--dropout takes NAME=VALUE"),
         (["train", PUBLISHED, "--data", "digits"], "Space 'recurrent' is for text"),
         (["train", PUBLISHED, "--data", "pydoc", "--beside", "resnet"], "Unknown --beside"),
