@@ -14,6 +14,7 @@ from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge, Target
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 
 
@@ -23,16 +24,16 @@ def bound(supernet: Supernet, limit: float, steps: int = 10) -> Bound:
     return Bound(gauge, limit, cost_table(supernet, running_parameters, None), steps)
 
 
-def point(supernet: Supernet) -> dict[str, Tensor]:
-    path = supernet.random_path(torch.Generator().manual_seed(1))
-    return {name: a.double().requires_grad_() for name, a in path.items()}
+def drawn(supernet: Supernet) -> Path:
+    return supernet.random_path(torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("multiplier", [0.0, 0.7])
 @pytest.mark.parametrize("share", [0.5, 2.0, 1.25])
 def test_the_gradient_in_closed_form(supernet: Supernet, multiplier: float, share: float) -> None:
-    discrete = point(supernet)
-    paid = bound(supernet, 1.0).table.of(supernet.architecture(discrete))
+    path = drawn(supernet)
+    discrete = {n: a.double().requires_grad_() for n, a in supernet.one_hot(path).items()}
+    paid = bound(supernet, 1.0).table.of(path)
     it = bound(supernet, share * paid)
     it.multiplier = multiplier
     term = it(discrete)
@@ -55,22 +56,22 @@ def test_the_gradient_in_closed_form(supernet: Supernet, multiplier: float, shar
 
 
 def test_the_multiplier_grows_while_too_much_is_paid_and_falls_to_zero(supernet: Supernet) -> None:
-    architecture = supernet.architecture(point(supernet))
-    paid = bound(supernet, 1.0).table.of(architecture)
+    path = drawn(supernet)
+    paid = bound(supernet, 1.0).table.of(path)
     it = bound(supernet, paid / 1.5, steps=10)
     for _ in range(10):  # an epoch
-        it.step(architecture)
+        it.step(path)
     assert it.multiplier == pytest.approx(0.5)
     it.limit = 2 * paid
-    it.step(architecture)
+    it.step(path)
     assert it.multiplier == pytest.approx(0.45)
     for _ in range(100):
-        it.step(architecture)
+        it.step(path)
     assert it.multiplier == 0.0
 
 
 def test_what_is_reached_is_measured_on_the_network(supernet: Supernet) -> None:
-    architecture = supernet.architecture(point(supernet))
+    architecture = supernet.architecture(drawn(supernet))
     paid = sum(p.numel() for p in derive(supernet, architecture).parameters())
     reached = bound(supernet, paid).reached(architecture)
     assert reached == Reached("parameters", paid, paid, 0.0, "itself")

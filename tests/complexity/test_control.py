@@ -54,7 +54,7 @@ def test_nothing_is_measured_where_nothing_is_asked_for(supernet: Supernet) -> N
     architecture = strongest(supernet)
     assert it.is_feasible(architecture)
     assert it.settle(architecture) == architecture
-    assert it.line(architecture) == {}
+    assert it.line(supernet.path(architecture)) == {}
     assert it.conclude(architecture, architecture) == []
 
 
@@ -77,7 +77,7 @@ def test_terms_add_up(supernet: Supernet) -> None:
     ]
     total = sum(float(part.penalty(supernet.alphas).detach()) for part in parts)
     assert float(both.penalty(supernet.alphas).detach()) == pytest.approx(total, rel=1e-5)
-    assert set(both.line(strongest(supernet))["costs"]) == {"parameters", "flops"}
+    assert set(both.line(supernet.path(strongest(supernet)))["costs"]) == {"parameters", "flops"}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_run_that_goes_on_finds_what_was_measured(supernet: Supernet, tmp_path
     path = tmp_path / "costs.json"
     random_alphas(supernet, 0)
     first = made(supernet, path, complexity=0.1, cost="latency", at_most={"latency": "1s"})
-    first.step(strongest(supernet))
+    first.step(supernet.path(strongest(supernet)))
     reached = first.reached(strongest(supernet))
     again = made(supernet, path, complexity=0.1, cost="latency", at_most={"latency": "1s"})
     again.load_state_dict(first.state_dict())

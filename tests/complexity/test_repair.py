@@ -86,7 +86,7 @@ def test_it_is_the_best_of_all(seed: int, inner: bool, bounds: int, share: float
         for n, a in supernet.alphas.items()
     }
     every = everything(supernet)
-    costs = [[table.of(each) for table in tables] for each in every]
+    costs = [[table.of(supernet.path(each)) for table in tables] for each in every]
     columns = list(zip(*costs, strict=True))
     limits = [min(column) + share * (max(column) - min(column)) for column in columns]
     within = [
@@ -99,11 +99,13 @@ def test_it_is_the_best_of_all(seed: int, inner: bool, bounds: int, share: float
     if picks is not None:
         found = architecture_of(supernet, alphas, picks)
         assert found in every
-        assert all(t.of(found) <= limit for t, limit in zip(tables, limits, strict=True))
+        assert all(
+            t.of(supernet.path(found)) <= limit for t, limit in zip(tables, limits, strict=True)
+        )
         assert loss(supernet, tables[0], alphas, found) == pytest.approx(min(within), abs=1e-12)
     for table, column in zip(tables, columns, strict=True):
         smallest = architecture_of(supernet, alphas, cheapest(table))
-        assert table.of(smallest) == min(column)
+        assert table.of(supernet.path(smallest)) == min(column)
 
 
 def test_without_a_limit_it_is_the_strongest_path() -> None:
@@ -130,8 +132,8 @@ def test_it_leans_to_what_is_held() -> None:
         picks = nearest_within(leant, [table], [float("inf")])
         assert picks is not None
         assert architecture_of(supernet, leant, picks) == held
-        for name, path in supernet.path(held).items():
-            off = ~path.bool()
+        for name, row in supernet.one_hot(supernet.path(held)).items():
+            off = ~row.bool()
             assert torch.equal(leant[name][off], alphas[name][off])
 
 
@@ -162,7 +164,7 @@ def test_a_long_front_is_thinned_and_still_within(
     picks = nearest_within(alphas, tables, limits)
     assert picks is not None
     found = architecture_of(supernet, alphas, picks)
-    assert all(table.of(found) <= 3.0 for table in tables)
+    assert all(table.of(supernet.path(found)) <= 3.0 for table in tables)
     kept = sum(float(alphas[e][0, 1]) for e, name in found.edges.items() if name == "b")
     worth = [float(alphas[edge][0, 1]) for edge in supernet.edges]
     best = max(

@@ -28,16 +28,18 @@ def test_parameters_of_every_architecture(
     supernet: Supernet, architectures: list[Architecture]
 ) -> None:
     table = cost_table(supernet, running_parameters, None)
-    seen = {table.of(each) for each in architectures}
+    seen = {table.of(supernet.path(each)) for each in architectures}
     for architecture in architectures:
-        assert table.of(architecture) == parameter_count(derive(supernet, architecture))
+        assert table.of(supernet.path(architecture)) == parameter_count(
+            derive(supernet, architecture)
+        )
     assert len(seen) > 10
 
 
 def test_flops_of_every_architecture(supernet: Supernet, architectures: list[Architecture]) -> None:
     table = flops_table(supernet)
     for architecture in architectures[::6]:
-        assert table.of(architecture) == flops(derive(supernet, architecture), X)
+        assert table.of(supernet.path(architecture)) == flops(derive(supernet, architecture), X)
 
 
 def test_a_mixture_costs_what_it_is_expected_to(
@@ -46,7 +48,8 @@ def test_a_mixture_costs_what_it_is_expected_to(
     table = flops_table(supernet)
     for architecture in architectures[::6]:
         path = supernet.path(architecture)
-        assert float(table.network(path)) == pytest.approx(table.of(architecture), rel=1e-6)
+        cost = float(table.network(supernet.one_hot(path)))
+        assert cost == pytest.approx(table.of(path), rel=1e-6)
     # Random paths in the proportions of the weights cost their mean.
     generator = torch.Generator().manual_seed(0)
     table = cost_table(supernet, running_parameters, None)
@@ -54,13 +57,13 @@ def test_a_mixture_costs_what_it_is_expected_to(
     weights = {n: w / w.sum(dim=1, keepdim=True) for n, w in weights.items()}
     costs = []
     for _ in range(1500):
-        path = {
+        point = {
             n: torch.nn.functional.one_hot(
                 torch.multinomial(w, 1, generator=generator).squeeze(1), w.shape[1]
             ).double()
             for n, w in weights.items()
         }
-        costs.append(float(table.network(path)))
+        costs.append(float(table.network(point)))
     drawn = torch.tensor(costs)
     error = float(drawn.std()) / 1500**0.5
     assert float(table.network(weights)) == pytest.approx(float(drawn.mean()), abs=4 * error)
@@ -157,25 +160,25 @@ def test_memory_adds_up_where_edges_follow_one_another() -> None:
     table = cost_table(supernet, memory, record_calls(supernet, lambda: supernet(x)))
     for names in (("a", "a", "a"), ("a", "b", "a"), ("b", "b", "b")):
         architecture = Architecture({str(i): name for i, name in enumerate(names)})
-        assert table.of(architecture) == memory(derive(supernet, architecture), x)
+        assert table.of(supernet.path(architecture)) == memory(derive(supernet, architecture), x)
 
 
 def test_measuring_leaves_the_supernet_as_it_was(supernet: Supernet) -> None:
     supernet.train()
     supernet.network.cells[0].eval()
-    leaves = supernet.probe(supernet.random_path())
-    runs = [choice.run for _, _, choices in supernet.choices() for choice in choices]
+    probed = supernet.probe(supernet.random_path())
+    runs = [choice.run for choices in supernet.choices() for choice in choices]
     before = {n: t.clone() for n, t in supernet.state_dict().items()}
     modes = [module.training for module in supernet.modules()]
     state = torch.get_rng_state()
     flops_table(supernet)
-    after = [choice.run for _, _, choices in supernet.choices() for choice in choices]
+    after = [choice.run for choices in supernet.choices() for choice in choices]
     assert all(one is other for one, other in zip(runs, after, strict=True))
     assert all(isinstance(run, Probe) for run in after)
     assert [module.training for module in supernet.modules()] == modes
     assert all(torch.equal(t, before[n]) for n, t in supernet.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(leaf.grad is None for leaf in leaves.values())
+    assert all(leaf.grad is None for leaf in probed.anchors)
     assert not any(module._forward_pre_hooks for module in supernet.modules())
 
 

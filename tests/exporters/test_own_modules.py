@@ -119,9 +119,7 @@ def test_a_class_is_subclassed_without_its_constructor(layers: Any, tmp_path: Pa
     inner = Choice({"tanh": nn.Tanh(), "seq": nn.Sequential(nn.Sigmoid(), nn.Dropout(0.2))})
     merge = Choice({"gate": layers.Gate(6, inner), "skip": nn.Identity()})
     supernet = Supernet(nn.Sequential(merge, nn.Linear(6, 2)))
-    architecture = supernet.architecture(
-        {"0": torch.tensor([[1.0, 0]]), "0.candidates.gate.inner": torch.tensor([[0, 1.0]])}
-    )
+    architecture = supernet.architecture((0, 1))
     network = derive(supernet, architecture)
     x = torch.randn(3, 6)
     export(network, tmp_path / "net.py", example=x)

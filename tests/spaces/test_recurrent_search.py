@@ -13,8 +13,11 @@ from nasp.spaces import LanguageConfig, find_space
 from nasp.spaces.recurrent_search import SearchCell
 from nasp.spaces.sampling import random_architecture
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice
-from nasp.supernet.supernet import Alphas, Supernet
+from nasp.supernet.choice import Choice, Mixture
+from nasp.supernet.leaves import Leaves
+from nasp.supernet.path import Path
+from nasp.supernet.probed import Probed
+from nasp.supernet.supernet import Supernet
 
 SPACE = find_space("recurrent")
 SIZE, WORDS = 5, 7
@@ -49,18 +52,16 @@ def listened(supernet: Supernet) -> Supernet:
     return supernet
 
 
-def paths() -> list[Alphas]:
+def paths() -> list[Path]:
     supernet = make()
     drawn = [supernet.random_path(torch.Generator().manual_seed(seed)) for seed in range(4)]
     # None at every node but the first, from which all read.
-    closed = {"recurrent": torch.zeros(36, 5)}
-    for node in range(8):
-        closed["recurrent"][node * (node + 1) // 2, 1 if node == 0 else 0] = 1
-    return [*drawn, closed]
+    first = {node * (node + 1) // 2: 1 if node == 0 else 0 for node in range(8)}
+    return [*drawn, tuple(first.get(edge) for edge in range(36))]
 
 
 def gradients(
-    supernet: Supernet, leaves: Alphas, loss: Loss = whole, passes: int = 1
+    supernet: Supernet, leaves: Leaves | Probed, loss: Loss = whole, passes: int = 1
 ) -> list[Tensor]:
     """Return the alphas' gradient, what went out, and BatchNorm's statistics."""
     generator = torch.Generator().manual_seed(3)
@@ -73,7 +74,8 @@ def gradients(
         logits, state = supernet(tokens, state)
         outputs += [logits.detach(), state.detach()]
         total = total + loss(logits, state)
-    (gradient,) = torch.autograd.grad(total, list(leaves.values()))
+    torch.autograd.backward(total, inputs=leaves.anchors)
+    (gradient,) = leaves.gradients().values()
     statistics = [b.clone() for n, b in supernet.named_buffers() if "running" in n]
     return [gradient, *outputs, *statistics]
 
@@ -86,19 +88,19 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-def plain(path: Alphas, **settings: int) -> tuple[Supernet, Alphas]:
+def plain(path: Path, **settings: int) -> tuple[Supernet, Leaves]:
     """The full graph of all candidates, edge by edge."""
     supernet = listened(make(**settings))
-    leaves = {name: a.double().requires_grad_() for name, a in path.items()}
-    supernet.mixture(leaves)
+    leaves = Leaves(supernet.one_hot(path), supernet.device)
+    supernet.mixture(leaves.tables)
     return supernet, leaves
 
 
 @pytest.mark.parametrize("path", paths(), ids=["0", "1", "2", "3", "none"])
 @pytest.mark.parametrize("fused", [True, False])
-def test_the_probe_is_the_full_graphs_gradient(path: Alphas, fused: bool) -> None:
+def test_the_probe_is_the_full_graphs_gradient(path: Path, fused: bool) -> None:
     supernet = make()
-    leaves = supernet.probe({n: a.double() for n, a in path.items()}, fused)
+    leaves = supernet.probe(path, fused)
     assert_same(gradients(supernet, leaves), gradients(*plain(path)))
 
 
@@ -108,7 +110,7 @@ def test_the_probe_is_the_full_graphs_gradient(path: Alphas, fused: bool) -> Non
 def test_layers_modes_and_steps_without_gradient(loss: Loss, cells: int, train: bool) -> None:
     path = paths()[0]
     supernet = make(cells, train)
-    leaves = supernet.probe({n: a.double() for n, a in path.items()})
+    leaves = supernet.probe(path)
     expected = gradients(*plain(path, cells=cells, train=train), loss)
     assert_same(gradients(supernet, leaves, loss), expected)
 
@@ -116,7 +118,7 @@ def test_layers_modes_and_steps_without_gradient(loss: Loss, cells: int, train: 
 def test_several_passes_add_up() -> None:
     path = paths()[1]
     supernet = make()
-    leaves = supernet.probe({n: a.double() for n, a in path.items()})
+    leaves = supernet.probe(path)
     assert_same(gradients(supernet, leaves, passes=3), gradients(*plain(path), passes=3))
 
 
@@ -126,7 +128,7 @@ def test_chunks_of_time_steps_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     for at_once in (1, 2 * 4 * SIZE, 2**18):
         monkeypatch.setattr("nasp.spaces.recurrent_probe.VALUES_AT_ONCE", at_once)
         supernet = make()
-        leaves = supernet.probe({n: a.double() for n, a in path.items()})
+        leaves = supernet.probe(path)
         found.append(gradients(supernet, leaves))
     for one, other in pairwise(found):
         assert_same(one, other)
@@ -136,21 +138,24 @@ def test_chunks_of_time_steps_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_mixture_of_all_edges_at_once_is_their_sum(support: str | None) -> None:
     generator = torch.Generator().manual_seed(6)
     weights = {"recurrent": torch.rand(36, 5, generator=generator).double()}
-    runs: dict[str, Tensor] | None = None
-    if support is not None:
-        runs = {"recurrent": (torch.rand(36, 5, generator=generator) < 0.4).double()}
-        runs["recurrent"][:36:7] = 0  # edges that are off
-        runs["recurrent"][[n * (n + 1) // 2 + n // 2 for n in range(8)], 2] = 1
+    runs = torch.rand(36, 5, generator=generator) < 0.4
+    runs[:36:7] = False  # edges that are off
+    runs[[n * (n + 1) // 2 + n // 2 for n in range(8)], 2] = True
     results = []
     for supernet in (make(), listened(make())):
-        leaves = {n: w.clone().requires_grad_() for n, w in weights.items()}
-        supernet.mixture(leaves, runs)
+        leaves = Leaves(weights, supernet.device)
+        supernet.mixture(leaves.tables)
+        for choices, on in zip(supernet.choices(), runs.tolist(), strict=True):
+            for choice in choices if support else ():
+                assert isinstance(choice.run, Mixture)
+                kept = tuple(k for k in range(5) if on[k])
+                choice.run = Mixture(choice.run.weights, kept)
         results.append(gradients(supernet, leaves))
     assert_same(*results)
 
 
 def test_without_a_graph_a_probe_runs_the_path_alone() -> None:
-    path = {n: a.double() for n, a in paths()[0].items()}
+    path = paths()[0]
     supernet, other = make(), make()
     supernet.probe(path)
     other.single(path)
@@ -164,7 +169,7 @@ def test_without_a_graph_a_probe_runs_the_path_alone() -> None:
 
 
 def test_the_probe_takes_no_gradient_of_weights_and_no_other_pass_is_disturbed() -> None:
-    path = {n: a.double() for n, a in paths()[0].items()}
+    path = paths()[0]
     supernet = make()
     leaves = supernet.probe(path)
     gradients(supernet, leaves)
@@ -194,13 +199,13 @@ def test_autocast(run: str) -> None:
     torch.manual_seed(0)
     network = SPACE.supernet(LanguageConfig(vocabulary=WORDS, channels=SIZE))
     supernet = Supernet(network, "recurrent")
-    leaves = {n: a.clone().requires_grad_() for n, a in path.items()}
+    leaves: Leaves | Probed = Leaves(supernet.one_hot(path), supernet.device)
     if run == "probe":
         leaves = supernet.probe(path)
     elif run == "single":
         supernet.single(path)
-    else:
-        supernet.mixture(leaves)
+    elif isinstance(leaves, Leaves):
+        supernet.mixture(leaves.tables)
     tokens, state = torch.randint(WORDS, (4, 6)), torch.zeros(4, SIZE)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits, _ = supernet(tokens, state)
@@ -209,6 +214,7 @@ def test_autocast(run: str) -> None:
         torch.autograd.backward(loss)
         assert network.get_parameter("embedding.weight").grad is not None
         return
-    (gradient,) = torch.autograd.grad(loss, list(leaves.values()))
+    torch.autograd.backward(loss, inputs=leaves.anchors)
+    (gradient,) = leaves.gradients().values()
     assert torch.isfinite(gradient).all()
     assert gradient.abs().sum() > 0

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nasp.complexity import Penalty
 from nasp.runs.random_state import random_states
 from nasp.strategies.descent import REST, Descent
 from nasp.strategies.strategy import Horizon, Problem
 from nasp.supernet.choice import Choice, Node
-from nasp.supernet.supernet import Alphas, Supernet
+from nasp.supernet.path import Path
+from nasp.supernet.supernet import Supernet
 
 
 class Shift(nn.Module):
@@ -44,45 +46,34 @@ def free(a: Any) -> Tensor:
     return torch.zeros(())
 
 
-def one_hot(*chosen: int | None) -> Tensor:
-    rows = torch.zeros(len(chosen), 3)
-    for row, k in enumerate(chosen):
-        if k is not None:
-            rows[row, k] = 1.0
-    return rows
-
-
-def setting() -> tuple[Supernet, Descent]:
+def setting(penalty: Penalty = free) -> tuple[Supernet, Descent]:
     supernet = Supernet(nn.Sequential(pair("t/0"), pair("t/1")))
     learner: Any = Table(supernet)
-    return supernet, Descent(Problem(supernet, learner, Horizon(1, 1), 0, free), lr=0.01)
+    return supernet, Descent(Problem(supernet, learner, Horizon(1, 1), 0, penalty), lr=0.01)
 
 
-def step(supernet: Supernet, it: Descent, path: Tensor, proposal: Tensor) -> Tensor:
-    state: Alphas = {"t": path}
-    supernet.single(state)
+def step(supernet: Supernet, it: Descent, path: Path, proposal: Path) -> Path:
+    supernet.single(path)
     batch = torch.zeros(())
-    return it.step(state, {"t": proposal}, batch, float(supernet(batch)), random_states())["t"]
+    return it.step(path, proposal, batch, float(supernet(batch)), random_states())
 
 
 def test_downhill_is_taken_and_uphill_is_not() -> None:
     supernet, it = setting()
-    start = one_hot(0, 0)
-    assert torch.equal(step(supernet, it, start, one_hot(2, 0)), one_hot(2, 0))
-    assert torch.equal(step(supernet, it, start, one_hot(1, 0)), start)
-    assert torch.equal(step(supernet, it, start, start), start)
+    assert step(supernet, it, (0, 0), (2, 0)) == (2, 0)
+    assert step(supernet, it, (0, 0), (1, 0)) == (0, 0)
+    assert step(supernet, it, (0, 0), (0, 0)) == (0, 0)
 
 
 def test_level_ground_is_no_step() -> None:
     supernet, it = setting()
     supernet.network[1].candidates["1"].by = 0.0  # type: ignore[index, union-attr]
-    assert torch.equal(step(supernet, it, one_hot(0, 0), one_hot(0, 1)), one_hot(0, 0))
+    assert step(supernet, it, (0, 0), (0, 1)) == (0, 0)
 
 
 def test_the_penalty_counts() -> None:
-    supernet, it = setting()
-    it.penalty = lambda alphas: 2.0 * alphas["t"][0, 2]
-    assert torch.equal(step(supernet, it, one_hot(0, 0), one_hot(2, 0)), one_hot(0, 0))
+    supernet, it = setting(lambda alphas: 2.0 * alphas["t"][0, 2])
+    assert step(supernet, it, (0, 0), (2, 0)) == (0, 0)
 
 
 def test_a_refused_change_falls_back_and_stays_in_c2() -> None:
@@ -90,7 +81,7 @@ def test_a_refused_change_falls_back_and_stays_in_c2() -> None:
     a = supernet.alphas["t"]
     with torch.no_grad():
         a.copy_(torch.tensor([[0.98, 1.0, 0.3], [0.5, 0.5, 0.5]]))
-    step(supernet, it, one_hot(0, 0), one_hot(1, 0))
+    step(supernet, it, (0, 0), (1, 0))
     back = REST * 0.01
     expected = torch.tensor([[1.0, 1.0 - back, 0.3], [0.5, 0.5, 0.5]])
     torch.testing.assert_close(a.detach(), expected)
@@ -100,7 +91,7 @@ def test_the_edge_that_gains_most_changes_and_the_other_waits() -> None:
     supernet, it = setting()
     with torch.no_grad():
         supernet.alphas["t"].copy_(torch.tensor([[0.1, 0.0, 0.5], [0.1, 0.0, 0.7]]))
-    assert torch.equal(step(supernet, it, one_hot(0, 0), one_hot(2, 2)), one_hot(0, 2))
+    assert step(supernet, it, (0, 0), (2, 2)) == (0, 2)
 
 
 @pytest.mark.parametrize("keep", [1, 2])
@@ -109,15 +100,13 @@ def test_the_edges_of_a_node_change_together(keep: int) -> None:
     supernet = Supernet(nn.ModuleList([Node(edges, keep), pair("t/3")]))
     learner: Any = None
     it = Descent(Problem(supernet, learner, Horizon(1, 1), 0, free), lr=0.01)
-    path = one_hot(0, 0 if keep == 2 else None, None, 0)
-    proposal = one_hot(None, 0 if keep == 2 else None, 1, 1)
+    path = (0, 0 if keep == 2 else None, None, 0)
+    proposal = (None, 0 if keep == 2 else None, 1, 1)
     with torch.no_grad():
         strengths = [[0.1, 0, 0], [0.2, 0, 0], [0, 0.5, 0], [0, 0.2, 0]]
         supernet.alphas["t"].copy_(torch.tensor(strengths))
-    changed = it.foremost_change({"t": path}, {"t": proposal})
-    assert changed is not None
-    assert torch.equal(changed["t"], torch.cat([proposal[:3], path[3:]]))
-    assert it.foremost_change({"t": path}, {"t": path}) is None
+    assert it.foremost_change(path, proposal) == (*proposal[:3], *path[3:])
+    assert it.foremost_change(path, path) is None
 
 
 @pytest.mark.parametrize(("to", "is_taken"), [(2, True), (1, False)])
@@ -129,12 +118,12 @@ def test_a_change_is_measured_with_the_random_state_of_the_path(to: int, is_take
     supernet, _ = setting()
     learner: Any = Noisy(supernet)
     it = Descent(Problem(supernet, learner, Horizon(1, 1), 0, free), lr=0.01)
-    path, proposal = {"t": one_hot(0, 0)}, {"t": one_hot(to, 0)}
+    path, proposal = (0, 0), (to, 0)
     for _ in range(5):
         supernet.single(path)
         drawn = random_states()
         loss = learner.loss(torch.zeros(()))
         before = torch.get_rng_state()
-        taken = it.step(path, proposal, torch.zeros(()), loss, drawn)["t"]
-        assert torch.equal(taken, (proposal if is_taken else path)["t"])
+        taken = it.step(path, proposal, torch.zeros(()), loss, drawn)
+        assert taken == (proposal if is_taken else path)
         assert torch.equal(torch.get_rng_state(), before)

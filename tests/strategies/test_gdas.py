@@ -25,7 +25,7 @@ def test_the_gradient_is_the_sampled_candidates_through_the_relaxed_sample(
     it = small.make("gdas", temperature=2.0, seed=seed)
     small.spread()
     generator = torch.Generator()
-    generator.set_state(it.relaxation.generator.get_state())
+    generator.set_state(it.generator.get_state())
     alphas = {n: a.detach().clone().requires_grad_() for n, a in small.supernet.alphas.items()}
     soft = {n: redrawn(a, 2.0, generator) for n, a in alphas.items()}
     hard = {n: (s == s.amax(dim=1, keepdim=True)).to(s.dtype) for n, s in soft.items()}
@@ -44,7 +44,7 @@ def test_the_gradient_is_the_sampled_candidates_through_the_relaxed_sample(
 def test_both_steps_run_one_candidate_an_edge_the_same_in_both_cells(small: Any) -> None:
     it = small.make("gdas")
     ran: list[tuple[int, int]] = []
-    for _, row, choices in small.supernet.choices():
+    for row, choices in enumerate(small.supernet.choices()):
         for choice in choices:
             for k, operation in enumerate(choice.operations):
                 operation.register_forward_hook(
@@ -71,10 +71,8 @@ def test_a_weight_step_moves_the_sampled_candidates_alone_down_the_loss(small: A
     it = small.make("gdas")
     before = small.snapshot()
     it.weight_step(small.batch(3))
-    rows: dict[str, list[Tensor]] = {name: [] for name in small.supernet.tables}
-    for table, _, choices in small.supernet.choices():
-        rows[table].append(choices[0].run.weights)
-    path = {name: torch.stack(weights) for name, weights in rows.items()}
+    rows = torch.stack([choices[0].run.weights for choices in small.supernet.choices()])
+    path = {"cell": rows[:2], "alone": rows[2:]}
     after = small.snapshot()
     small.supernet.network.load_state_dict(before, strict=False)
     weights = list(small.supernet.network.parameters())
@@ -93,7 +91,7 @@ def test_the_temperature_falls_by_equal_steps_from_the_first_epoch_to_the_last(s
     it = small.make("gdas", epochs=4, steps=2)
     seen = []
     for step in range(8):
-        seen.append(it.sampler.temperature)
+        seen.append(it.temperature)
         it.weight_step(small.batch(step))
     assert seen == pytest.approx([10, 10, 6.7, 6.7, 3.4, 3.4, 0.1, 0.1])
 
@@ -103,7 +101,9 @@ def test_paths_are_drawn_by_softmax_of_the_alphas(small: Any) -> None:
     small.spread()
     counts: Counter[int] = Counter()
     for _ in range(1000):
-        counts[int(it.sample()[1]["alone"].argmax())] += 1
+        weights, path = it.mixture()
+        assert path[-1] == int(weights["alone"].argmax())
+        counts[path[-1]] += 1
     expected = 1000 * small.supernet.alphas["alone"].detach().softmax(dim=1)[0]
     statistic = sum((counts[k] - float(e)) ** 2 / float(e) for k, e in enumerate(expected))
     assert statistic < 16.3  # p = 0.001, 3 degrees

@@ -18,7 +18,9 @@ from torch.nn import functional as F
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.strategies import NASP, Horizon, NASPConfig, Problem
 from nasp.strategies.nasp import PAPER
+from nasp.strategies.neighbourhood import changed_units
 from nasp.supernet.choice import Choice, Node, Single, Zero
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 from nasp.training.learner import Learner
 from nasp.training.task import Batch
@@ -267,11 +269,10 @@ def test_twenty_iterations_of_the_naive_algorithm(config: NASPConfig, complexity
         for act, data in (("arch_step", batch(2 * step)), ("weight_step", batch(2 * step + 1))):
             getattr(it, act)(data)
             getattr(naive, act)(data)
-            chosen = {
-                (name, row): int(entries.argmax()) if entries.any() else None
-                for name, a in it.path.items()
-                for row, entries in enumerate(a)
-            }
+            places = [
+                (t.name, row) for t in supernet.tables.values() for row in range(len(t.edges))
+            ]
+            chosen = dict(zip(places, it.path, strict=True))
             assert chosen == naive.path
             for name, a in supernet.alphas.items():
                 expected = torch.tensor(naive.alphas[name])
@@ -368,18 +369,15 @@ class StillLearner:
 
     def __init__(self, supernet: Supernet) -> None:
         self.supernet = supernet
-        self.paths: list[tuple[int | None, ...]] = []
-
-    def fit_precision(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        return optimizer
+        self.paths: list[Path] = []
 
     def weight_step(self, _: Batch) -> dict[str, float]:
-        runs = [choices[0].run for _, _, choices in self.supernet.choices()]
+        runs = [choices[0].run for choices in self.supernet.choices()]
         self.paths.append(tuple(run.candidate for run in runs if isinstance(run, Single)))
         return {}
 
 
-def weight_paths(steps: int, **settings: Any) -> tuple[NASP, list[tuple[int | None, ...]]]:
+def weight_paths(steps: int, **settings: Any) -> tuple[NASP, list[Path]]:
     edges = [Choice({str(k): nn.Identity() for k in range(3)}) for _ in range(3)]
     supernet = Supernet(nn.Sequential(Node(edges[:2], 1), edges[2]))
     learner: Any = StillLearner(supernet)
@@ -390,12 +388,7 @@ def weight_paths(steps: int, **settings: Any) -> tuple[NASP, list[tuple[int | No
     return it, learner.paths
 
 
-def own_path(it: NASP) -> tuple[int | None, ...]:
-    names = it.supernet.architecture(it.path).edges.values()
-    return tuple(None if name is None else int(name) for name in names)
-
-
-def assert_uniform(paths: list[tuple[int | None, ...]]) -> None:
+def assert_uniform(paths: list[Path]) -> None:
     counts = Counter(paths)
     expected = len(paths) / 18
     assert len(counts) == 18
@@ -408,7 +401,7 @@ def test_warm_up_draws_paths_uniformly() -> None:
     for _ in range(20):
         it.weight_step(None)
     learner: Any = it.learner
-    assert set(learner.paths[1500:]) == {own_path(it)}
+    assert set(learner.paths[1500:]) == {it.path}
 
 
 def test_alphas_rest_through_the_warm_up_and_move_from_its_end() -> None:
@@ -429,12 +422,12 @@ def test_alphas_rest_through_the_warm_up_and_move_from_its_end() -> None:
 def test_exploration_trains_paths_one_change_away(probability: float) -> None:
     steps = 1500
     it, paths = weight_paths(steps, exploration=probability)
-    others = [path for path in paths if path != own_path(it)]
+    others = [path for path in paths if path != it.path]
     expected = probability * 17 / 18  # a random path can be one's own
     spread = math.sqrt(expected * (1 - expected) / steps)
     assert len(others) / steps == pytest.approx(expected, abs=4 * spread)
     # Edges 0 and 1 are a node's and change together.
-    own = own_path(it)
+    own = it.path
     assert all((path[:2] == own[:2]) != (path[2] == own[2]) for path in others)
     if probability > 0:
         assert len(set(others)) == 5 + 2  # of 6 at the node and 3 on the edge
@@ -488,9 +481,9 @@ def test_the_first_path_takes_the_largest_candidates() -> None:
     supernet, it = setting(NASPConfig())
     counts = parameter_counts(supernet)
     assert it.derive()["last"] == "wide"
-    for name, path in it.path.items():
-        for row, count in zip(path, counts[name], strict=True):
-            assert not row.any() or count[row.argmax()] == count.max()
+    rows = [row for table in counts.values() for row in table]
+    for k, row in zip(it.path, rows, strict=True):
+        assert k is None or row[k] == row.max()
 
 
 @pytest.mark.parametrize(
@@ -510,25 +503,22 @@ def test_a_step_that_goes_uphill_is_not_taken() -> None:
         before, alphas = it.path, {n: a.detach().clone() for n, a in supernet.alphas.items()}
         old = objective(supernet, it, before, (x, y))
         it.arch_step((x, y))
-        if all(torch.equal(it.path[name], path) for name, path in before.items()):
-            proposed = supernet.discretise(alphas)
-            refused += any(not torch.equal(proposed[n], before[n]) for n in before)
+        if it.path == before:
+            refused += supernet.discretise(alphas) != before
         else:
             taken += 1
             assert objective(supernet, it, it.path, (x, y)) < old + 1e-9
-            changed = [n for n in before if not torch.equal(it.path[n], before[n])]
-            assert len(changed) == 1
+            assert len(changed_units(supernet, before, it.path)) == 1
         it.weight_step(batch(1000 + step))
     assert taken
 
 
-def objective(
-    supernet: Supernet, it: NASP, path: Mapping[str, Tensor], data: tuple[Tensor, Tensor]
-) -> float:
+def objective(supernet: Supernet, it: NASP, path: Path, data: tuple[Tensor, Tensor]) -> float:
     again = copy.deepcopy(supernet)
     again.single(path)
+    penalty = it.problem.penalty(supernet.one_hot(path))
     with torch.no_grad():
-        return float(F.cross_entropy(again(data[0]), data[1]) + it.penalty(path))
+        return float(F.cross_entropy(again(data[0]), data[1]) + penalty)
 
 
 def test_the_alphas_rest_while_the_first_path_is_trained() -> None:
@@ -537,7 +527,7 @@ def test_the_alphas_rest_while_the_first_path_is_trained() -> None:
     for step in range(3):
         assert it.arch_step(batch(2 * step)) is None
         assert all(torch.all(a == 0.5) for a in supernet.alphas.values())
-        assert all(torch.equal(it.path[name], path) for name, path in first.items())
+        assert it.path == first
         it.weight_step(batch(2 * step + 1))
     assert it.arch_step(batch(6)) is not None
     assert not all(torch.all(a == 0.5) for a in supernet.alphas.values())

@@ -53,7 +53,7 @@ def test_between_projections_all_candidates_train(small: Any) -> None:
     for step in range(2):
         it.arch_step(small.batch(step))
         it.weight_step(small.batch(step))
-        runs = [choices[0].run for _, _, choices in small.supernet.choices()]
+        runs = [choices[0].run for choices in small.supernet.choices()]
         supports.append([run.support for run in runs if isinstance(run, Mixture)])
     assert supports[0] == [None] * 3
     assert sorted(len(support) for support in supports[1]) == [0, 1, 1]

@@ -85,7 +85,7 @@ def test_weight_steps_run_what_is_kept_alone(small: Any) -> None:
     it = small.make("pa-standard")
     it.arch_step(small.batch(0))
     ran = []
-    for _, _, choices in small.supernet.choices():
+    for choices in small.supernet.choices():
         for choice in choices:
             for name, operation in choice.candidates.items():
                 operation.register_forward_hook(lambda *_, name=name: ran.append(name))

@@ -21,7 +21,7 @@ def expected_samples(
     it: Any, small: Any, temperature: float
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     generator = torch.Generator()
-    generator.set_state(it.relaxation.generator.get_state())
+    generator.set_state(it.generator.get_state())
     alphas = {n: a.detach().clone().requires_grad_() for n, a in small.supernet.alphas.items()}
     return alphas, {n: redrawn(a, temperature, generator) for n, a in alphas.items()}
 
@@ -55,7 +55,7 @@ def test_the_temperature_reaches_its_end_in_the_last_epoch(small: Any) -> None:
     it = small.make("snas", epochs=3, steps=1)
     seen = []
     for step in range(3):
-        seen.append(it.sampler.temperature)
+        seen.append(it.temperature)
         it.weight_step(small.batch(step))
     assert seen == pytest.approx([1.0, 0.515, 0.03])
 
@@ -64,7 +64,7 @@ def test_a_late_sample_is_nearer_to_one_hot(small: Any) -> None:
     it = small.make("snas", epochs=2, steps=1)
 
     def largest() -> float:
-        rows = torch.cat([it.sampler.sample()["cell"].detach() for _ in range(50)])
+        rows = torch.cat([it.mixture()[0]["cell"].detach() for _ in range(50)])
         return float(rows.amax(dim=1).mean())
 
     early = largest()

@@ -78,10 +78,9 @@ def test_random_sharing_trains_uniformly_random_paths(small: Any) -> None:
 
 def running(supernet: Supernet) -> Architecture:
     edges = {}
-    for table, row, choices in supernet.choices():
+    rows = zip(supernet.edges, supernet.candidates, supernet.choices(), strict=True)
+    for edge, names, choices in rows:
         (run,) = {choice.run for choice in choices}
-        names = supernet.tables[table].candidates
-        edge = supernet.tables[table].edges[row]
         edges[edge] = None if run.candidate is None else names[run.candidate]
     return Architecture(edges)
 

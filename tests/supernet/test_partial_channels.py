@@ -127,7 +127,7 @@ def test_a_derived_network_keeps_the_frame_and_nothing_of_nasp() -> None:
     net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), partial(2)).double()
     supernet = Supernet(net)
     supernet.network[1].run = Single(1)  # type: ignore[index,union-attr]
-    child = derive(supernet, supernet.architecture({"1": torch.tensor([[0.0, 1.0, 0.0]])}))
+    child = derive(supernet, supernet.architecture((1,)))
     x = torch.randn(2, 1, 6, 6)
     torch.testing.assert_close(child(x), supernet(x))
     assert "nasp" not in repr(child)

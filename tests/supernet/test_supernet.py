@@ -11,7 +11,9 @@ from torch import nn
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node, Single
-from nasp.supernet.supernet import Alphas, Supernet, Table
+from nasp.supernet.leaves import Leaves
+from nasp.supernet.supernet import Supernet
+from nasp.supernet.tables import Table
 
 
 def edge(share: str | None = None, names: str = "ab") -> Choice:
@@ -36,12 +38,7 @@ def test_tables_edges_and_groups() -> None:
     assert supernet.edges == (*rows, "2")
     groups = [(group.edges, group.keep) for group in supernet.groups]
     assert groups == [((0, 1, 2), 2), ((3, 4, 5), 2)]
-    sharing = {(table, row): len(choices) for table, row, choices in supernet.choices()}
-    assert sharing == {
-        **{("normal", row): 2 for row in range(3)},
-        **{("reduce", row): 1 for row in range(3)},
-        ("2", 0): 1,
-    }
+    assert [len(choices) for choices in supernet.choices()] == [2, 2, 2, 1, 1, 1, 1]
 
 
 def test_alphas_start_equal_and_are_no_weights() -> None:
@@ -78,14 +75,59 @@ def test_a_copy_runs_its_own_choices() -> None:
     again = copy.deepcopy(supernet)
     again.single(again.random_path())
     own = {id(m) for m in again.network.modules()}
-    assert all(id(choice) in own for _, _, choices in again.choices() for choice in choices)
+    assert all(id(choice) in own for choices in again.choices() for choice in choices)
 
 
 def test_the_device_type_of_the_alphas_follows_the_supernet() -> None:
     supernet = Supernet(cells()).double()
     assert all(a.dtype == torch.float64 for a in supernet.alphas.values())
+    point = supernet.one_hot(supernet.random_path())
+    assert all(a.dtype == torch.float64 for a in point.values())
+
+
+def test_the_alphas_stay_on_the_cpu() -> None:
+    with torch.device("meta"):
+        made_there = Supernet(cells())
+    moved = Supernet(cells()).to("meta")
+    for supernet in (made_there, moved, moved.to(torch.float64)):
+        assert supernet.device.type == "meta"
+        assert all(a.device.type == "cpu" for a in supernet.alphas.values())
+        assert all(
+            a.device.type == "cpu" for a in supernet.one_hot(supernet.random_path()).values()
+        )
+    assert {a.dtype for a in moved.alphas.values()} == {torch.float64}
+    back = made_there.to_empty(device="cpu")
+    assert all((a == 0.5).all() for a in back.alphas.values())
+
+
+def test_mixtures_and_probes_are_where_the_network_is() -> None:
+    supernet = Supernet(nn.Sequential(edge(), edge())).to("meta")
+    x = torch.ones(3, 2, device="meta")
+    weights = {name: a.softmax(dim=1) for name, a in supernet.alphas.items()}
+    supernet.mixture(weights)
+    assert supernet(x).device.type == "meta"
     path = supernet.random_path()
-    assert all(a.dtype == torch.float64 for a in path.values())
+    supernet.mixture(weights, path)
+    assert supernet(x).device.type == "meta"
+    for fused in (True, False):
+        probed = supernet.probe(path, fused)
+        assert all(anchor.is_leaf and anchor.device.type == "meta" for anchor in probed.anchors)
+        supernet(x).sum().backward(inputs=probed.anchors)
+        assert all(anchor.grad is not None for anchor in probed.anchors)
+
+
+def test_leaves_hold_the_numbers_of_all_tables_and_get_their_gradient() -> None:
+    tables = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(1, 2)}
+    leaves = Leaves(tables, torch.device("cpu"))
+    assert all(torch.equal(leaves.tables[name], table) for name, table in tables.items())
+    assert all((g == 0).all() for g in leaves.gradients().values())
+    for _ in range(2):
+        (leaves.tables["a"] ** 2).sum().backward(inputs=leaves.anchors)
+    gradients = leaves.gradients()
+    assert torch.equal(gradients["a"], 4 * tables["a"])
+    assert torch.equal(gradients["b"], torch.zeros(1, 2))
+    tables["b"].zero_()
+    assert (leaves.tables["b"] == 1).all()
 
 
 def test_nothing_to_search() -> None:
@@ -119,8 +161,8 @@ def test_choices_in_attributes_lists_and_dictionaries_of_modules() -> None:
 def test_a_choice_that_is_the_whole_network() -> None:
     supernet = Supernet(edge())
     assert supernet.edges == ("network",)
-    assert supernet.architecture({"network": torch.tensor([[0.0, 1.0]])}).edges == {"network": "b"}
-    supernet.single({"network": torch.tensor([[0.0, 1.0]])})
+    assert supernet.architecture((1,)).edges == {"network": "b"}
+    supernet.single((1,))
     x = torch.ones(1, 2)
     assert torch.equal(supernet(x), supernet.network.operations[1](x))  # type: ignore[union-attr,operator]
 
@@ -129,7 +171,7 @@ def test_a_choice_instance_that_stands_in_two_places_is_one_edge() -> None:
     choice = edge()
     supernet = Supernet(nn.Sequential(choice, nn.ReLU(), choice))
     assert supernet.edges == ("0",)
-    assert [len(choices) for _, _, choices in supernet.choices()] == [1]
+    assert [len(choices) for choices in supernet.choices()] == [1]
 
 
 def test_depth() -> None:
@@ -181,12 +223,6 @@ def test_an_edge_in_two_nodes() -> None:
         Supernet(node("0", "0"))
 
 
-def chosen(path: Alphas) -> dict[str, list[int | None]]:
-    return {
-        name: [int(row.argmax()) if row.any() else None for row in a] for name, a in path.items()
-    }
-
-
 def test_discretise() -> None:
     supernet = Supernet(cells())
     alphas = {
@@ -195,11 +231,12 @@ def test_discretise() -> None:
         "2": torch.tensor([[-1.0, -2.0]]),
     }
     path = supernet.discretise(alphas)
-    assert chosen(path) == {"normal": [1, None, 2], "reduce": [0, None, 1], "2": [0]}
-    assert all(set(a.unique().tolist()) <= {0.0, 1.0} for a in path.values())
-    assert all((a.sum(dim=1) <= 1).all() for a in path.values())
-    parameters = {name: nn.Parameter(a) for name, a in alphas.items()}
-    assert not any(a.requires_grad for a in supernet.discretise(parameters).values())
+    assert path == (1, None, 2, 0, None, 1, 0)
+    assert supernet.discretise({name: nn.Parameter(a) for name, a in alphas.items()}) == path
+    point = supernet.one_hot(path)
+    assert point["normal"].tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert point["reduce"].tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert point["2"].tolist() == [[1, 0]]
 
 
 def test_random_paths_are_uniform() -> None:
@@ -208,9 +245,9 @@ def test_random_paths_are_uniform() -> None:
     draws = 3000
     counts: Counter[Any] = Counter()
     for _ in range(draws):
-        path = chosen(supernet.random_path(generator))
-        assert sum(k is not None for k in path["t"]) == 2
-        counts[(*path["t"], *path["1"])] += 1
+        path = supernet.random_path(generator)
+        assert sum(k is not None for k in path[:3]) == 2
+        counts[path] += 1
     expected = draws / (3 * 9 * 2)
     assert len(counts) == 54
     assert sum((n - expected) ** 2 / expected for n in counts.values()) < 90.6  # p = 0.001 at 53
@@ -218,9 +255,7 @@ def test_random_paths_are_uniform() -> None:
 
 def test_random_paths_do_not_move_the_alphas_and_obey_the_seed() -> None:
     supernet = Supernet(cells())
-    one, two = (
-        chosen(supernet.random_path(torch.Generator().manual_seed(seed))) for seed in (4, 4)
-    )
+    one, two = (supernet.random_path(torch.Generator().manual_seed(seed)) for seed in (4, 4))
     assert one == two
     assert all((a == 0.5).all() for a in supernet.alphas.values())
 
@@ -234,26 +269,22 @@ def test_architecture_and_path_are_inverse() -> None:
         assert architecture.space == "mine"
         assert list(architecture.edges) == list(supernet.edges)
         again = supernet.path(architecture)
-        assert {n: a.tolist() for n, a in again.items()} == {n: a.tolist() for n, a in path.items()}
+        assert again == path
         assert supernet.architecture(again) == architecture
 
 
 def test_shared_rows_run_alike_and_every_edge_as_told() -> None:
     supernet = Supernet(cells())
-    path = {
-        "normal": torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
-        "reduce": torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
-        "2": torch.tensor([[0.0, 1.0]]),
-    }
+    path = (1, None, 2, None, 0, 0, 1)
     supernet.single(path)
     runs = [choice.run for node in (0, 3) for choice in supernet.network[node].choices]  # type: ignore[index,union-attr,operator]
     assert runs == [Single(1), Single(None), Single(2)] * 2
     assert supernet.network[2].run == Single(1)  # type: ignore[index,union-attr]
-    leaves = supernet.probe(path)
-    assert all(leaf.is_leaf and leaf.requires_grad for leaf in leaves.values())
-    assert {n: a.tolist() for n, a in leaves.items()} == {n: a.tolist() for n, a in path.items()}
-    path["2"][0, 1] = 0.0
-    assert leaves["2"].tolist() == [[0.0, 1.0]]
+    probed = supernet.probe(path)
+    assert all(leaf.is_leaf and leaf.requires_grad for leaf in probed.anchors)
+    assert {n: a.shape for n, a in probed.gradients().items()} == {
+        n: a.shape for n, a in supernet.alphas.items()
+    }
 
 
 def test_an_architecture_of_another_network() -> None:
@@ -282,7 +313,7 @@ def test_what_is_there_for_the_search_only_never_survives() -> None:
     # b is the largest of both edges; without it the second edge is the stronger.
     alphas = {"t": torch.tensor([[0.1, 0.9, 0.2], [0.4, 0.8, 0.3]])}
     path = supernet.discretise(alphas)
-    assert path["t"].tolist() == [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    assert path == (None, 0)
     generator = torch.Generator().manual_seed(0)
     drawn = Counter(
         name
@@ -292,11 +323,10 @@ def test_what_is_there_for_the_search_only_never_survives() -> None:
     )
     assert drawn.keys() == {"a", "c"}
     assert min(drawn.values()) > 60
-    leaves = supernet.probe(path)
+    probed = supernet.probe(path)
     x = torch.ones(3, 2)
     supernet(x, x).sum().backward()
-    assert leaves["t"].grad is not None
-    assert (leaves["t"].grad != 0).all()  # the probe still tells what it would do
+    assert (probed.gradients()["t"] != 0).all()  # the probe still tells what it would do
 
 
 def test_edges_of_a_table_agree_on_what_never_survives() -> None:

@@ -21,7 +21,7 @@ class AlphaHistory:
     def add(self) -> None:
         """Keep the alphas as they are now."""
         self.snapshots.append(
-            {name: a.detach().cpu().clone() for name, a in self.supernet.alphas.items()}
+            {name: a.detach().clone() for name, a in self.supernet.alphas.items()}
         )
 
     def tensors(self) -> dict[str, Tensor]:

@@ -196,9 +196,10 @@ def run_search(
         on_val = strategy.arch_step(next(arch_batches))
         on_train = strategy.weight_step(next(weight_batches)) if is_iterative else {}
         architecture = strategy.derive()
+        path = supernet.path(architecture)
         if on_val is not None:
-            complexity.step(architecture)
-        visits.step(architecture)
+            complexity.step(path)
+        visits.step(path)
         changed = monitor.step(architecture)
         return StepReport(
             {**_prefixed("train_", on_train), **_prefixed("val_", on_val or {})},
@@ -212,7 +213,8 @@ def run_search(
             schedule.step()
         history.add()
         architecture = strategy.derive()
-        visits.end_epoch(architecture)
+        path = supernet.path(architecture)
+        visits.end_epoch(path)
         health = monitor.end_epoch()
         warnings = [health.collapse_warning()]
         if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
@@ -221,7 +223,7 @@ def run_search(
         line = {
             "lr": lr,
             **health.as_dict(),
-            **complexity.line(architecture),
+            **complexity.line(path),
             "architecture": dict(architecture.edges),
         }
         return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)

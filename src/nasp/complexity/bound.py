@@ -12,6 +12,7 @@ from nasp.complexity.quantity import find_quantity
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.path import Path
 
 STIFFNESS = 1.0
 """ρ of the augmented Lagrangian: the quadratic part, in units of the loss."""
@@ -45,9 +46,9 @@ class Bound:
         pressure = (self.multiplier + STIFFNESS * violation).clamp_min(0)
         return (pressure**2 - self.multiplier**2) / (2 * STIFFNESS)
 
-    def step(self, architecture: Architecture) -> None:
-        """Move the multiplier by what the current architecture costs."""
-        violation = self.table.of(architecture) / self.limit - 1
+    def step(self, path: Path) -> None:
+        """Move the multiplier by what the current path costs."""
+        violation = self.table.of(path) / self.limit - 1
         self.multiplier = max(0.0, self.multiplier + self.rate * violation)
 
     def reached(self, architecture: Architecture) -> Reached:

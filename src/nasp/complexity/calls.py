@@ -39,7 +39,7 @@ def record_calls(supernet: Supernet, run: Callable[[], object]) -> Calls:
         NaspError: the pass fails, or does not call the network.
     """
     found: dict[nn.Module, dict[Any, Call]] = {supernet.network: {}}
-    found |= {choice: {} for _, _, choices in supernet.choices() for choice in choices}
+    found |= {choice: {} for choices in supernet.choices() for choice in choices}
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         key = shapes((args, kwargs))
@@ -70,7 +70,7 @@ def record_calls(supernet: Supernet, run: Callable[[], object]) -> Calls:
 @contextmanager
 def runs_restored(supernet: Supernet) -> Iterator[None]:
     """Let every choice be run at the end as it was told before."""
-    runs = {choice: choice.run for _, _, choices in supernet.choices() for choice in choices}
+    runs = {choice: choice.run for choices in supernet.choices() for choice in choices}
     try:
         yield
     finally:

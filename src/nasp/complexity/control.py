@@ -18,6 +18,7 @@ from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge, Target
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 
 ATTEMPTS = 8
@@ -59,7 +60,7 @@ class Complexity:
         if config.complexity > 0:
             gauge = Gauge(find_quantity(config.cost, own), searched(), store)
             costs = gauge.table(f"candidates: {config.cost}", rest=False).candidates()
-            fitting = {name: costs[name].to(a.detach()) for name, a in supernet.alphas.items()}
+            fitting = {name: costs[name].to(a.dtype) for name, a in supernet.alphas.items()}
             self.regulariser = Regulariser(fitting, config.complexity, config.normalise)
         self.bounds: list[Bound] = []
         target = bounded() if config.at_most else None
@@ -78,17 +79,17 @@ class Complexity:
         nothing = next(iter(alphas.values())).new_zeros(())
         return sum(terms, start=nothing)
 
-    def step(self, architecture: Architecture) -> None:
-        """Move the multipliers by what the current architecture costs."""
+    def step(self, path: Path) -> None:
+        """Move the multipliers by what the current path costs."""
         for bound in self.bounds:
-            bound.step(architecture)
+            bound.step(path)
 
-    def line(self, architecture: Architecture) -> dict[str, Any]:
-        """Return for an epoch's metrics what the current architecture costs, by the tables."""
+    def line(self, path: Path) -> dict[str, Any]:
+        """Return for an epoch's metrics what the current path costs, by the tables."""
         if not self.bounds:
             return {}
         return {
-            "costs": {b.gauge.quantity.name: b.table.of(architecture) for b in self.bounds},
+            "costs": {b.gauge.quantity.name: b.table.of(path) for b in self.bounds},
             "multipliers": {b.gauge.quantity.name: b.multiplier for b in self.bounds},
         }
 
@@ -111,7 +112,7 @@ class Complexity:
             reached = self.reached(architecture)
             if all(each.is_met for each in reached):
                 break
-            paid = [table.of(architecture) for table in tables]
+            paid = [table.of(self.supernet.path(architecture)) for table in tables]
             limits = [_tighter(*each) for each in zip(limits, paid, reached, strict=True)]
             picks = nearest_within(alphas, tables, limits)
             if picks is None:

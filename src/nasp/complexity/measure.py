@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from nasp.complexity.calls import Calls, runs_restored, total
 from nasp.complexity.costs import Cost, running_parameters
 from nasp.complexity.table import CostTable
 from nasp.supernet.choice import Choice
-from nasp.supernet.supernet import Alphas, Supernet
+from nasp.supernet.path import Path
+from nasp.supernet.supernet import Supernet
 
 
 def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None, rest: bool = True) -> CostTable:
@@ -38,15 +38,16 @@ def cost_table(supernet: Supernet, cost: Cost, calls: Calls | None, rest: bool =
         }
         fixed = whole(supernet.network, supernet.network) if rest else 0.0
     own = {choice: list(costs) for choice, costs in measured.items()}
-    place = {c: edge for edge, (_, _, choices) in enumerate(supernet.choices()) for c in choices}
-    is_on = [bool(row.any()) for rows in first.values() for row in rows]
+    place = {c: edge for edge, choices in enumerate(supernet.choices()) for c in choices}
     for choice, outer in enclosing.items():
-        if is_on[place[choice]] and outer is None:
+        if first[place[choice]] is None:
+            continue
+        if outer is None:
             fixed -= measured[choice][0]
-        elif is_on[place[choice]] and outer is not None:
+        else:
             own[outer[0]][outer[1]] -= measured[choice][0]
     rows, parents = [], []
-    for _, _, choices in supernet.choices():
+    for choices in supernet.choices():
         costs = zip(*(own[choice] for choice in choices), strict=True)
         # What is left of a measured time may come out below zero.
         rows.append(tuple(max(0.0, sum(each)) for each in costs))
@@ -60,22 +61,16 @@ def parameter_counts(supernet: Supernet) -> dict[str, Tensor]:
     """Return p_k: the parameters of every candidate, summed over the edges that share a row.
 
     Returns:
-        Table -> ``[edges, candidates]``, on the alphas' device, in their dtype.
+        Table -> ``[edges, candidates]``, of the alphas' type.
     """
     counts = cost_table(supernet, running_parameters, None).candidates()
     return {name: counts[name].to(a.detach()) for name, a in supernet.alphas.items()}
 
 
-def _first_path(supernet: Supernet) -> Alphas:
-    """Return the discrete point of every edge's first candidate, and each node's first edges."""
-    path = {name: torch.zeros_like(a.detach()) for name, a in supernet.alphas.items()}
-    for rows in path.values():
-        rows[:, 0] = 1.0
-    flat = [row for rows in path.values() for row in rows]
-    for group in supernet.groups:
-        for edge in group.edges[group.keep :]:
-            flat[edge].zero_()
-    return path
+def _first_path(supernet: Supernet) -> Path:
+    """Return the path of every edge's first candidate, and each node's first edges."""
+    off = {edge for group in supernet.groups for edge in group.edges[group.keep :]}
+    return tuple(None if edge in off else 0 for edge in range(len(supernet.edges)))
 
 
 def _enclosing(

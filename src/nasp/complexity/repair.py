@@ -136,7 +136,8 @@ def leaning(supernet: Supernet, alphas: Mapping[str, Tensor], to: Architecture) 
     """
     leant = {name: a.detach().clone() for name, a in alphas.items()}
     rows = [row for name in supernet.tables for row in leant[name]]
-    held = [row for rows_of in supernet.path(to).values() for row in rows_of.bool()]
+    point = supernet.one_hot(supernet.path(to))
+    held = [row for rows_of in point.values() for row in rows_of.bool()]
     tops = [row.max().clone() for row in rows]
     for group in supernet.groups:
         highest = torch.stack([tops[edge] for edge in group.edges]).max()

@@ -54,16 +54,18 @@ def standings(
     """
     generator = torch.Generator().manual_seed(seed)
     supernet, count = target.supernet, RANDOM if target.is_separable else RANDOM_BUILT
-    others = [supernet.architecture(supernet.random_path(generator)) for _ in range(count)]
+    others = [supernet.random_path(generator) for _ in range(count)]
     found = []
     for name in costs:
         gauge = Gauge(find_quantity(name), target, Store(None))
         measured = gauge.of(architecture)
         if target.is_separable:
             table = gauge.table(name)
-            estimate, each = table.of(architecture), [table.of(other) for other in others]
+            estimate = table.of(supernet.path(architecture))
+            each = [table.of(other) for other in others]
         else:
-            estimate, each = measured.value, [gauge.of(other).value for other in others]
+            estimate = measured.value
+            each = [gauge.of(supernet.architecture(other)).value for other in others]
         cheaper = sum(cost < estimate for cost in each) / count
         found.append(
             Standing(name, measured.value, measured.spread, estimate, count, fmean(each), cheaper)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from nasp.errors import NaspError
-from nasp.supernet.architecture import Architecture
+from nasp.supernet.path import Path
 from nasp.supernet.proximal import NodeGroup
-from nasp.supernet.supernet import Supernet, Table
+from nasp.supernet.supernet import Supernet
+from nasp.supernet.tables import Table
 
 Parent = tuple[int, int]
 """The edge, and which of its candidates, inside which another edge lies."""
@@ -39,25 +40,20 @@ class CostTable:
     parents: tuple[Parent | None, ...]
     fixed: float
 
-    def of(self, architecture: Architecture) -> float:
-        """Return what the network of an architecture costs: the fixed part and its candidates."""
-        chosen = [
-            None if (name := architecture[edge]) is None else table.candidates.index(name)
-            for table in self.tables.values()
-            for edge in table.edges
-        ]
+    def of(self, path: Path) -> float:
+        """Return what the network of a path costs: the fixed part and its candidates."""
 
         def counts(edge: int) -> bool:
             parent = self.parents[edge]
-            return parent is None or (chosen[parent[0]] == parent[1] and counts(parent[0]))
+            return parent is None or (path[parent[0]] == parent[1] and counts(parent[0]))
 
-        held = ((edge, k) for edge, k in enumerate(chosen) if k is not None and counts(edge))
+        held = ((edge, k) for edge, k in enumerate(path) if k is not None and counts(edge))
         return self.fixed + sum(self.own[edge][k] for edge, k in held)
 
     def network(self, alphas: Mapping[str, Tensor]) -> Tensor:
         """Return what a network costs in which candidate k counts a_k times, with its graph.
 
-        At a discrete point that is `of` its architecture, at probabilities of the candidates
+        At a discrete point that is `of` its path, at probabilities of the candidates
         the expected cost.
 
         Args:

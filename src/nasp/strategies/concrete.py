@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
-from nasp.strategies.strategy import Horizon
+from nasp.strategies.strategy import Problem
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Alphas
 
 
@@ -26,44 +26,26 @@ class ConcreteConfig(AlphaAdam):
     final_temperature: float = Field(gt=0)
 
 
-class ConcreteSampler:
-    """Draws relaxed one-hot rows, at a temperature that falls with the weight steps.
+class Concrete(Relaxation):
+    """A strategy that draws relaxed one-hot rows, at a temperature that falls by weight steps.
 
     Args:
-        relaxation: has the alphas, and draws the noise.
-        config: first and last temperature.
-        horizon: lays out what lies between.
-
-    Attributes:
-        weight_steps: how many have been taken; the strategy counts them.
+        problem: whose alphas are drawn anew; R is taken at the sample.
+        config: settings.
     """
 
-    def __init__(self, relaxation: Relaxation, config: ConcreteConfig, horizon: Horizon) -> None:
-        self.relaxation = relaxation
-        self.config = config
-        self.horizon = horizon
-        self.weight_steps = 0
+    def __init__(self, problem: Problem, config: ConcreteConfig) -> None:
+        super().__init__(problem, config)
+        self.ends = config.temperature, config.final_temperature
 
     @property
     def temperature(self) -> float:
         """The temperature of this epoch."""
-        return self.horizon.anneal(
-            self.config.temperature, self.config.final_temperature, self.weight_steps
-        )
+        return self.problem.horizon.anneal(*self.ends, self.weight_steps)
 
-    def sample(self) -> Alphas:
+    def mixture(self) -> tuple[Alphas, Path | None]:
         """Return a relaxed sample with a graph to the alphas."""
-        relaxation = self.relaxation
-        return concrete_sample(relaxation.supernet.alphas, self.temperature, relaxation.generator)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the relaxation's state and the count of steps."""
-        return {"relaxation": self.relaxation.state_dict(), "weight_steps": self.weight_steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` returned."""
-        self.relaxation.load_state_dict(state["relaxation"])
-        self.weight_steps = state["weight_steps"]
+        return concrete_sample(self.supernet.alphas, self.temperature, self.generator), None
 
 
 def concrete_sample(

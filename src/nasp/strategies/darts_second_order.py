@@ -8,6 +8,7 @@ has none, moves nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,16 +20,16 @@ from torch.utils import _pytree as pytree
 from nasp.errors import UsageError
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.strategy import Problem
-from nasp.supernet.architecture import Architecture
-from nasp.supernet.supernet import Alphas
+from nasp.supernet.leaves import Leaves
 from nasp.training.learner import gradient_of
 from nasp.training.task import Batch, Metrics
+from nasp.training.unread import Unread, read
 
 RADIUS = 0.01
 """How far the finite difference reaches, in weight space: ε = 0.01 / ‖∇_w' L_val‖."""
 
 
-class DARTSSecondOrder:
+class DARTSSecondOrder(DARTS):
     """Algorithm 1 of the paper with ξ the weights' learning rate.
 
     Each step runs five passes of the whole mixture, where first order runs two. BatchNorm's
@@ -55,8 +56,7 @@ class DARTSSecondOrder:
                 "Strategy 'darts-second-order' needs gradients that are not scaled: use"
                 " precision bf16-mixed or 32-true instead of 16-mixed."
             )
-        self.first_order = DARTS(problem, config)
-        self.learner = problem.learner
+        super().__init__(problem, config)
         self.training_batch: Batch | None = None
 
     def arch_step(self, batch: Batch) -> Metrics | None:
@@ -66,59 +66,52 @@ class DARTSSecondOrder:
         """
         if self.training_batch is None:
             return None
-        relaxation = self.first_order.relaxation
-        relaxed = self.first_order.mixture()
-        mixture = relaxation.relax(relaxed)
-        with restored(self.learner.weights) as weights:
-            reach = self._look_ahead(weights)
+        weights, _ = self.mixture()
+        mixture = self.relax(weights)
+        with restored(self.learner.weights) as moved:
+            ahead, norm = self._look_ahead(moved)
             # ∇_A' and ∇_w' of L_val(w', A) in one pass
-            _clear([*weights, *mixture.values()])
-            metrics = self.learner.gradients(
-                batch, [*mixture.values(), *weights], lambda: relaxation.penalty(mixture)
-            )
-            direct = {name: gradient_of(p).clone() for name, p in mixture.items()}
-            direction = [gradient_of(w).clone() for w in weights]
+            _clear([*moved, *mixture.anchors])
+            on_val = self.learner.backward(batch, [*mixture.anchors, *moved])
+            direction = [gradient_of(w) for w in moved]
+        length = torch.stack([v.square().sum() for v in direction]).sum().sqrt()
+        (_, metrics), (norm, length, direct) = read(
+            [ahead, on_val], [norm, length, gradient_of(mixture.anchors[0])]
+        )
         # eq. 7:  ∇_A L_val(w', A) − ξ ∇²_{A,w} L_train(w, A) ∇_w' L_val(w', A)
-        implicit = self._hessian_product(mixture, direction)
-        gradients = {name: direct[name] - reach * implicit[name] for name in direct}
-        relaxation.descend(relaxed, gradients)
+        implicit = self._hessian_product(mixture, direction, float(length))
+        self.descend(weights, mixture.split(direct - self._reach(float(norm)) * implicit))
         _clear(self.learner.weights)
         return metrics
 
     def weight_step(self, batch: Batch) -> Metrics:
         """Move the weights through the mixture: w ← w − γ ∇_w L_train(w, A)."""
         self.training_batch = batch
-        return self.first_order.weight_step(batch)
-
-    def derive(self) -> Architecture:
-        """Return the strongest candidates and edges, as first order does."""
-        return self.first_order.derive()
+        return super().weight_step(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return first order's state and the training batch."""
         # Clones, for a batch that is a view would bring the whole data set along.
         batch = pytree.tree_map_only(Tensor, torch.clone, self.training_batch)
-        return {"first_order": self.first_order.state_dict(), "training_batch": batch}
+        return {**super().state_dict(), "training_batch": batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self.first_order.load_state_dict(state["first_order"])
+        super().load_state_dict(state)
         self.training_batch = state["training_batch"]
 
-    def _look_ahead(self, weights: Sequence[nn.Parameter]) -> float:
-        """Set w' = w − ξ (μ m + c ∇_w L_train(w, A) + λ w), the step SGD would take; return ξ c.
+    def _look_ahead(self, weights: Sequence[nn.Parameter]) -> tuple[Unread, Tensor]:
+        """Set w' = w − ξ (μ m + c ∇_w L_train(w, A) + λ w), the step SGD would take.
 
-        c ≤ 1 is what the gradient is clipped by, a constant here as in the authors' recurrent code.
+        Returns:
+            The figures of the pass, and the norm of its gradient, which is clipped.
         """
         optimizer = self.learner.optimizer
         group = optimizer.param_groups[0]
-        xi: float = group["lr"]
         _clear(weights)
-        self.learner.gradients(self.training_batch, weights)
-        clip, shrink = self.learner.clip, 1.0
-        if clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(weights, clip)
-            shrink = min(1.0, clip / (float(norm) + 1e-6))
+        unread = self.learner.backward(self.training_batch, weights)
+        clip = self.learner.clip
+        norm = nn.utils.clip_grad_norm_(weights, math.inf if clip is None else clip)
         with torch.no_grad():
             for w in weights:
                 if w.grad is None:  # SGD leaves such a weight alone
@@ -127,33 +120,44 @@ class DARTSSecondOrder:
                 moment = optimizer.state.get(w, {}).get("momentum_buffer")
                 if moment is not None:
                     step.add_(moment, alpha=group["momentum"])
-                w.sub_(step, alpha=xi)
-        return xi * shrink
+                w.sub_(step, alpha=group["lr"])
+        return unread, norm
 
-    def _hessian_product(self, mixture: Alphas, direction: Sequence[Tensor]) -> Alphas:
-        """Return ∇²_{A,w} L_train(w, A) · v by central differences (eq. 8).
+    def _reach(self, norm: float) -> float:
+        """Return ξ c, c ≤ 1 what a gradient of this norm is clipped by.
+
+        It counts as a constant here, as in the authors' recurrent code.
+        """
+        xi: float = self.learner.optimizer.param_groups[0]["lr"]
+        clip = self.learner.clip
+        return xi * (1.0 if clip is None else min(1.0, clip / (norm + 1e-6)))
+
+    def _hessian_product(self, mixture: Leaves, v: Sequence[Tensor], length: float) -> Tensor:
+        """Return ∇²_{A,w} L_train(w, A) · v by central differences (eq. 8), on the CPU.
 
         [∇_A L_train(w + εv, A) − ∇_A L_train(w − εv, A)] / 2ε,  ε = 0.01 / ‖v‖.
         """
-        norm = float(torch.stack([v.square().sum() for v in direction]).sum().sqrt())
-        if norm == 0:
-            return {name: torch.zeros_like(p) for name, p in mixture.items()}
-        epsilon = RADIUS / norm
+        if length == 0:
+            return torch.zeros(mixture.anchors[0].shape)
+        epsilon = RADIUS / length
         # Both ends see one random state: another dropout mask would drown the difference.
-        devices = {v.device.index for v in direction if v.device.type == "cuda"}
+        devices = {direction.device.index for direction in v if direction.device.type == "cuda"}
         with torch.random.fork_rng(devices=devices):
-            plus = self._gradient_at(epsilon, mixture, direction)
-        minus = self._gradient_at(-epsilon, mixture, direction)
-        return {name: (plus[name] - minus[name]) / (2 * epsilon) for name in mixture}
+            ahead, plus = self._gradient_at(epsilon, mixture, v)
+        behind, minus = self._gradient_at(-epsilon, mixture, v)
+        _, (plus, minus) = read([ahead, behind], [plus, minus])
+        return (plus - minus) / (2 * epsilon)
 
-    def _gradient_at(self, step: float, mixture: Alphas, direction: Sequence[Tensor]) -> Alphas:
+    def _gradient_at(
+        self, step: float, mixture: Leaves, v: Sequence[Tensor]
+    ) -> tuple[Unread, Tensor]:
         with restored(self.learner.weights) as weights:
             with torch.no_grad():
-                for w, v in zip(weights, direction, strict=True):
-                    w.add_(v, alpha=step)
-            _clear(list(mixture.values()))
-            self.learner.gradients(self.training_batch, list(mixture.values()))
-        return {name: gradient_of(p).clone() for name, p in mixture.items()}
+                for w, direction in zip(weights, v, strict=True):
+                    w.add_(direction, alpha=step)
+            _clear(mixture.anchors)
+            unread = self.learner.backward(self.training_batch, mixture.anchors)
+        return unread, gradient_of(mixture.anchors[0])
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from nasp.runs.random_state import random_states, restore_random_states
-from nasp.strategies.neighbourhood import units, with_unit
+from nasp.strategies.neighbourhood import changed_units, units, with_unit
 from nasp.strategies.strategy import Problem
+from nasp.supernet.path import Path
 from nasp.supernet.proximal import prox_c2
-from nasp.supernet.supernet import Alphas
 from nasp.training.task import Batch
 
 REST = 5
@@ -32,19 +32,18 @@ class Descent:
     """
 
     def __init__(self, problem: Problem, lr: float) -> None:
+        self.problem = problem
         self.supernet = problem.supernet
-        self.learner = problem.learner
-        self.penalty = problem.penalty
         self.setback = REST * lr
 
     @torch.no_grad()
     def step(
-        self, path: Alphas, proposal: Alphas, batch: Batch, loss: float, drawn: dict[str, Any]
-    ) -> Alphas:
+        self, path: Path, proposal: Path, batch: Batch, loss: float, drawn: dict[str, Any]
+    ) -> Path:
         """Return `path` with the proposal's foremost change, or `path` where that goes uphill.
 
         Args:
-            path: the discrete point that stands.
+            path: the one that stands.
             proposal: prox_C1 of the alphas.
             batch: the validation batch of this step.
             loss: of `path` on it.
@@ -57,26 +56,26 @@ class Descent:
         self.supernet.single(changed)
         states = random_states()
         restore_random_states(drawn)
-        risen = self.learner.loss(batch) - loss
+        risen = self.problem.learner.loss(batch) - loss
         restore_random_states(states)
-        if risen + float(self.penalty(changed) - self.penalty(path)) < 0:
+        here, there = self.supernet.one_hot(path), self.supernet.one_hot(changed)
+        if risen + float(self.problem.penalty(there) - self.problem.penalty(here)) < 0:
             return changed
         for name, a in self.supernet.alphas.items():
-            a.copy_(prox_c2(a + self.setback * (path[name] - changed[name])))
+            a.copy_(prox_c2(a + self.setback * (here[name] - there[name])))
         return path
 
-    def foremost_change(self, path: Alphas, proposal: Alphas) -> Alphas | None:
+    def foremost_change(self, path: Path, proposal: Path) -> Path | None:
         """Return `path` with the change of the edge or node whose alphas gain most by it.
 
         The edges of a node group change together. None where the two paths are equal.
         """
-        alphas = self.supernet.alphas
-        gains = torch.cat([((proposal[n] - path[n]) * a).sum(dim=1) for n, a in alphas.items()])
-        differs = torch.cat([(proposal[n] != path[n]).any(dim=1) for n in alphas])
-        if not differs.any():
+        changed = changed_units(self.supernet, path, proposal)
+        if not changed:
             return None
-        unit = units(self.supernet)
-        total = torch.zeros_like(gains).index_add_(0, unit, gains)
-        changes = torch.zeros_like(gains).index_add_(0, unit, differs.to(gains.dtype))
-        foremost = torch.where(changes > 0, total, -torch.inf).argmax()
+        here, there = self.supernet.one_hot(path), self.supernet.one_hot(proposal)
+        alphas = self.supernet.alphas.items()
+        gains = torch.cat([((there[name] - here[name]) * a).sum(dim=1) for name, a in alphas])
+        total = torch.zeros_like(gains).index_add_(0, torch.tensor(units(self.supernet)), gains)
+        foremost = changed[int(total[changed].argmax())]
         return with_unit(self.supernet, path, proposal, foremost)

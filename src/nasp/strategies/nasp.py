@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from nasp.complexity import parameter_counts
 from nasp.runs.random_state import random_states
@@ -14,9 +13,11 @@ from nasp.strategies.descent import Descent
 from nasp.strategies.neighbourhood import random_neighbour
 from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.leaves import Leaves
+from nasp.supernet.path import Path
+from nasp.supernet.probed import Probed
 from nasp.supernet.proximal import prox_c2
 from nasp.supernet.supernet import Alphas
-from nasp.training.learner import gradient_of
 from nasp.training.task import Batch, Metrics
 
 TIE = 1e-6
@@ -73,18 +74,17 @@ class NASP:
     """
 
     def __init__(self, problem: Problem, config: NASPConfig) -> None:
+        self.problem = problem
         self.supernet = problem.supernet
         self.learner = problem.learner
         self.config = config
         self.generator = torch.Generator().manual_seed(problem.seed)
-        self.penalty = problem.penalty
         horizon = problem.horizon
         self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
         steps = horizon.epochs * horizon.steps_per_epoch
         self.resting_steps = max(self.warmup_steps, int(config.rest * steps))
         lr = config.lr or horizon.step_size(PAPER["lr"], self.resting_steps)
         self.optimizer = _alpha_optimizer(list(self.supernet.alphas.values()), config, lr)
-        self.alpha_step = self.learner.fit_precision(self.optimizer).step
         self.weight_steps = 0
         self.path = self._first_path()
         self.descent = Descent(problem, lr) if config.descent else None
@@ -98,14 +98,8 @@ class NASP:
         discrete = self._discrete_point()
         drawn = random_states()
         # 2.  A_{t+1} = prox_C2(A_t − ε ∇_Ā F(w_t, Ā_t)),  F = L_val + η R
-        metrics = self.learner.gradients(
-            batch,
-            inputs=list(discrete.values()),
-            penalty=lambda: self.penalty(discrete),
-        )
-        for name, a in alphas.items():
-            a.grad = gradient_of(discrete[name])
-        self.alpha_step()
+        metrics = self.learner.gradients(batch, discrete.anchors)
+        self.problem.step(self.optimizer, self.path, discrete.gradients())
         with torch.no_grad():
             for a in alphas.values():
                 a.copy_(prox_c2(a))
@@ -113,8 +107,9 @@ class NASP:
         if self.descent is None:
             self.path = self.supernet.discretise(alphas, self.generator)
         else:
-            held = {name: a + TIE * self.path[name] for name, a in alphas.items()}
-            proposal = self.supernet.discretise(held, self.generator)
+            held = self.supernet.one_hot(self.path)
+            ranked = {name: a + TIE * held[name] for name, a in alphas.items()}
+            proposal = self.supernet.discretise(ranked, self.generator)
             self.path = self.descent.step(self.path, proposal, batch, metrics["loss"], drawn)
         return metrics
 
@@ -133,7 +128,7 @@ class NASP:
         return {
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "path": self.path,
+            "path": list(self.path),
             "weight_steps": self.weight_steps,
         }
 
@@ -141,19 +136,19 @@ class NASP:
         """Take up a state that `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self.path = state["path"]
+        self.path = tuple(state["path"])
         self.weight_steps = state["weight_steps"]
 
-    def _discrete_point(self) -> dict[str, Tensor]:
-        """Return leaves that hold Ā, the supernet set to give them the exact gradient."""
+    def _discrete_point(self) -> Probed | Leaves:
+        """Set the supernet to give the exact gradient at Ā; return what has it then."""
         if self.config.gradient == "plain":
-            leaves = {name: a.clone().requires_grad_() for name, a in self.path.items()}
-            self.supernet.mixture(leaves)
+            leaves = Leaves(self.supernet.one_hot(self.path), self.supernet.device)
+            self.supernet.mixture(leaves.tables)
             return leaves
         is_fused = self.config.gradient == "probe"
         return self.supernet.probe(self.path, is_fused, fixed_weights=True)
 
-    def _first_path(self) -> Alphas:
+    def _first_path(self) -> Path:
         alphas: Alphas = dict(self.supernet.alphas)
         if self.config.start == "largest":
             counts = parameter_counts(self.supernet)
@@ -163,7 +158,7 @@ class NASP:
             }
         return self.supernet.discretise(alphas, self.generator)
 
-    def _explored(self) -> Alphas | None:
+    def _explored(self) -> Path | None:
         draw = torch.rand((), generator=self.generator).item()
         if self.weight_steps < self.warmup_steps:
             return self.supernet.random_path(self.generator)

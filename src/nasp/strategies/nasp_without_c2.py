@@ -7,7 +7,6 @@ from typing import Any
 from nasp.strategies.relaxation import AlphaAdam, Relaxation
 from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
-from nasp.training.learner import gradient_of
 from nasp.training.task import Batch, Metrics
 
 
@@ -15,7 +14,7 @@ class NASPWithoutC2Config(AlphaAdam):
     """Settings of NASP without C2; the defaults are those of NASP's authors' code."""
 
 
-class NASPWithoutC2:
+class NASPWithoutC2(Relaxation):
     """NASP's iteration, but for the clip of its second line.
 
     Args:
@@ -23,26 +22,22 @@ class NASPWithoutC2:
         config: settings.
     """
 
+    MEAN = 0.5
+    DEVIATION = 0.0
+
     def __init__(self, problem: Problem, config: NASPWithoutC2Config) -> None:
-        self.supernet = problem.supernet
-        self.learner = problem.learner
-        self.penalty = problem.penalty
-        self.relaxation = Relaxation(problem, config, mean=0.5, deviation=0.0)
-        self.path = self.supernet.discretise(self.supernet.alphas, self.relaxation.generator)
+        super().__init__(problem, config)
+        self.path = self.supernet.discretise(self.supernet.alphas, self.generator)
 
     def arch_step(self, batch: Batch) -> Metrics:
         """Lines 1 to 3 of the iteration, the second without prox_C2."""
         # 1.  Ā_t = prox_C1(A_t)
-        discrete = self.supernet.probe(self.path)
+        probed = self.supernet.probe(self.path)
         # 2.  A_{t+1} = A_t − ε ∇_Ā F(w_t, Ā_t)
-        self.relaxation.optimizer.zero_grad(set_to_none=True)
-        metrics = self.learner.gradients(
-            batch, list(discrete.values()), lambda: self.penalty(discrete)
-        )
-        gradients = {name: gradient_of(leaf) for name, leaf in discrete.items()}
-        self.relaxation.descend(dict(self.supernet.alphas), gradients)
+        metrics = self.learner.gradients(batch, probed.anchors)
+        self.problem.step(self.optimizer, self.path, probed.gradients())
         # 3.  Ā_{t+1} = prox_C1(A_{t+1})
-        self.path = self.supernet.discretise(self.supernet.alphas, self.relaxation.generator)
+        self.path = self.supernet.discretise(self.supernet.alphas, self.generator)
         return metrics
 
     def weight_step(self, batch: Batch) -> Metrics:
@@ -56,9 +51,9 @@ class NASPWithoutC2:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the alphas' optimiser, what breaks ties, and the discrete point."""
-        return {"relaxation": self.relaxation.state_dict(), "path": self.path}
+        return {**super().state_dict(), "path": list(self.path)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self.relaxation.load_state_dict(state["relaxation"])
-        self.path = state["path"]
+        super().load_state_dict(state)
+        self.path = tuple(state["path"])

@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 
-from nasp.supernet.supernet import Alphas, Supernet
+from nasp.supernet.path import Path
+from nasp.supernet.supernet import Supernet
 
 
-def units(supernet: Supernet) -> Tensor:
-    """Return what changes together: a number ``[edges]`` that the edges of a node group share."""
-    alike = torch.arange(len(supernet.edges), device=next(iter(supernet.alphas.values())).device)
+def units(supernet: Supernet) -> list[int]:
+    """Return what changes together: for each edge a number that its node group's edges share."""
+    alike = list(range(len(supernet.edges)))
     for group in supernet.groups:
-        alike[list(group.edges)] = group.edges[0]
+        for edge in group.edges:
+            alike[edge] = group.edges[0]
     return alike
 
 
-def with_unit(
-    supernet: Supernet, path: Mapping[str, Tensor], other: Mapping[str, Tensor], unit: Tensor
-) -> Alphas:
+def changed_units(supernet: Supernet, one: Path, other: Path) -> list[int]:
+    """Return the `units` in which two paths differ, in order."""
+    pairs = zip(units(supernet), one, other, strict=True)
+    return sorted({unit for unit, k, j in pairs if k != j})
+
+
+def with_unit(supernet: Supernet, path: Path, other: Path, unit: int) -> Path:
     """Return `path` with the edges of one of its `units` as they are in `other`."""
-    lengths = [len(table.edges) for table in supernet.tables.values()]
-    rows = torch.split(units(supernet) == unit, lengths)
-    return {
-        name: torch.where(row[:, None], other[name], path[name])
-        for name, row in zip(supernet.tables, rows, strict=True)
-    }
+    edges = zip(units(supernet), path, other, strict=True)
+    return tuple(j if number == unit else k for number, k, j in edges)
 
 
-def random_neighbour(
-    supernet: Supernet, path: Mapping[str, Tensor], generator: torch.Generator
-) -> Alphas:
+def random_neighbour(supernet: Supernet, path: Path, generator: torch.Generator) -> Path:
     """Return `path` with one of its `units` as it is in a random path.
 
     It is uniform among those that differ; where none does, `path` itself is returned.
 
     Args:
         supernet: whose paths they are.
-        path: a discrete point.
-        generator: draws, on the CPU, so that a seed means one path on any device.
+        path: where the neighbour is.
+        generator: draws.
     """
     other = supernet.random_path(generator)
-    differs = torch.cat([(other[name] != path[name]).any(dim=1) for name in supernet.tables])
-    changed: Tensor = torch.unique(units(supernet)[differs])
-    if not len(changed):
-        return dict(path)
+    changed = changed_units(supernet, path, other)
+    if not changed:
+        return path
     drawn = int(torch.randint(len(changed), (), generator=generator))
     return with_unit(supernet, path, other, changed[drawn])

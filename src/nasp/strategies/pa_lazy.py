@@ -9,7 +9,6 @@ from pydantic import Field
 from nasp.strategies.pa_standard import PAStandard
 from nasp.strategies.relaxation import AlphaAdam
 from nasp.strategies.strategy import Problem
-from nasp.supernet.architecture import Architecture
 from nasp.training.task import Batch, Metrics
 
 
@@ -24,7 +23,7 @@ class PALazyConfig(AlphaAdam):
     period: int | None = Field(10, ge=1)
 
 
-class PALazy:
+class PALazy(PAStandard):
     """A_{t+1} = A_t − ε ∇_A F(w_t, A_t), and A ← prox_C(A) after every `period` of them.
 
     Between projections all candidates run, each times its entry of A, in both steps.
@@ -35,31 +34,23 @@ class PALazy:
     """
 
     def __init__(self, problem: Problem, config: PALazyConfig) -> None:
+        super().__init__(problem, config)
         self.period = config.period
-        self.standard = PAStandard(problem, config)
         self.arch_steps = 0
 
-    def arch_step(self, batch: Batch) -> Metrics:
+    def arch_step(self, batch: Batch) -> Metrics | None:
         """Move the alphas by the gradient at the continuous point; into C where it is time."""
-        metrics = self.standard.gradient_step(batch)
+        metrics = self.gradient_step(batch)
         self.arch_steps += 1
         if self.period is not None and self.arch_steps % self.period == 0:
-            self.standard.project()
+            self.project()
         return metrics
-
-    def weight_step(self, batch: Batch) -> Metrics:
-        """Move the weights through the candidates, each times its entry of A."""
-        return self.standard.weight_step(batch)
-
-    def derive(self) -> Architecture:
-        """Return where prox_C1 keeps an entry."""
-        return self.standard.derive()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the plain algorithm and the count of steps."""
-        return {"standard": self.standard.state_dict(), "arch_steps": self.arch_steps}
+        return {**super().state_dict(), "arch_steps": self.arch_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self.standard.load_state_dict(state["standard"])
+        super().load_state_dict(state)
         self.arch_steps = state["arch_steps"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+from torch import Tensor
+
 from nasp.complexity import Penalty
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.supernet import Supernet
-from nasp.training.learner import Learner
+from nasp.supernet.path import Path
+from nasp.supernet.supernet import Alphas, Supernet
+from nasp.training.learner import Learner, gradient_of
 from nasp.training.task import Batch, Metrics
 
 AUTHORS_STEPS = 50 * 390
@@ -63,6 +68,40 @@ class Problem:
     horizon: Horizon
     seed: int
     penalty: Penalty
+
+    def gradients(self, at: Alphas, of_loss: Mapping[str, Tensor]) -> Alphas | None:
+        """Return the gradient of F = L_val + η R by the weights that candidates are run with.
+
+        Args:
+            at: these weights, table -> ``[edges, candidates]``, on the CPU.
+            of_loss: the gradient of L_val there, as the last `Learner.gradients` gave it.
+
+        Returns:
+            On the CPU. None where a loss scale overflowed: then no step is due.
+        """
+        gradients = self.learner.unscaled(of_loss)
+        leaves = {name: point.detach().requires_grad_() for name, point in at.items()}
+        penalty = self.penalty(leaves)
+        if gradients is None or not penalty.requires_grad:
+            return gradients
+        penalty.backward()  # type: ignore[no-untyped-call]
+        return {name: gradient_of(leaf) + gradients[name] for name, leaf in leaves.items()}
+
+    def step(
+        self, optimizer: torch.optim.Optimizer, path: Path, of_loss: Mapping[str, Tensor]
+    ) -> None:
+        """Move the alphas by the gradient of F at a discrete point Ā: A ← A − ε ∇_Ā F(w, Ā).
+
+        Args:
+            optimizer: of the alphas; its step size is ε.
+            path: Ā.
+            of_loss: the gradient of L_val there.
+        """
+        gradients = self.gradients(self.supernet.one_hot(path), of_loss)
+        if gradients is not None:
+            for name, a in self.supernet.alphas.items():
+                a.grad = gradients[name]
+            optimizer.step()
 
 
 class Strategy(Protocol):

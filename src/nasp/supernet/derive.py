@@ -97,12 +97,11 @@ def _replaced_tensors(network: nn.Module, weights: Mapping[str, Tensor]) -> dict
 def _chosen_candidates(
     supernet: Supernet, architecture: Architecture
 ) -> dict[int, nn.Module | None]:
-    supernet.path(architecture)  # raises where the two do not belong together
+    path = supernet.path(architecture)  # raises where the two do not belong together
     chosen: dict[int, nn.Module | None] = {}
-    for table, row, choices in supernet.choices():
-        name = architecture[supernet.tables[table].edges[row]]
+    for k, choices in zip(path, supernet.choices(), strict=True):
         for choice in choices:
-            chosen[id(choice)] = None if name is None else choice.candidates[name]
+            chosen[id(choice)] = None if k is None else choice.operations[k]
     in_nodes = {
         id(choice)
         for node in supernet.modules()

@@ -278,11 +278,12 @@ class ImageSpaceTests(SpaceTests):
         assert torch.equal(torch.get_rng_state(), state)
         for seed in range(3):
             architecture = random_architecture(space, seed)
+            path = target.supernet.path(architecture)
             network = space.network(architecture, config)
             costs = {
                 "params": parameter_count(network),
                 "flops": flops(network, torch.randn(1, 3, 8, 8)),
             }
             for kind, cost in costs.items():
-                assert tables[kind].of(architecture) == cost
+                assert tables[kind].of(path) == cost
                 assert gauges[kind].of(architecture).value == cost

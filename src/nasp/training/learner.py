@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,12 +12,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from nasp.errors import NaspError, UsageError
+from nasp.errors import UsageError
 from nasp.training.task import Batch, Metrics, Paced, Task
-
-
-class NotFiniteError(NaspError):
-    """A loss or a gradient is not finite: the training diverged, or the data are invalid."""
+from nasp.training.unread import NotFiniteError, Unread, read
 
 
 class Learner:
@@ -48,78 +45,102 @@ class Learner:
         self.weights = list(weights)
         self.clip = clip
         self.accumulate = accumulate
-        self.network = fabric.setup_module(network)
+        # Moved here, for Fabric would warn of alphas that stay on the CPU.
+        self.network = fabric.setup_module(fabric.to_device(network), move_to_device=False)
         self.optimizer = optimizer(self.weights)
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
+        self._scale = 1.0
 
-    def gradients(
-        self,
-        batch: Batch,
-        inputs: Sequence[Tensor],
-        penalty: Callable[[], Tensor] | None = None,
-    ) -> Metrics:
+    def backward(self, batch: Batch, inputs: Sequence[Tensor]) -> Unread:
         """Add the gradient of the batch's mean loss to the ``.grad`` of `inputs`, and no other.
 
         Args:
             batch: split into `accumulate` parts of equal size.
-            inputs: leaves of the graph.
-            penalty: a term that is added to the loss once.
+            inputs: leaves of the graph, on the network's device.
 
         Returns:
-            The loss (without the penalty) and the task's metrics, means over the batch.
+            The loss and the task's metrics: the device may still be at work on them.
+        """
+        unread = Unread()
+        for part, share in split_batch(self.fabric.to_device(batch), self.accumulate):
+            loss, metrics = self.task.loss(self.network, part)
+            unread.add(share, loss, metrics)
+            objective = loss * share
+            if objective.requires_grad:
+                self.fabric.backward(objective, inputs=list(inputs))
+        return unread
+
+    def gradients(self, batch: Batch, inputs: Sequence[Tensor]) -> Metrics:
+        """Do what `backward` does, and wait for the figures.
+
+        Returns:
+            The loss and the task's metrics, means over the batch.
 
         Raises:
             NotFiniteError: the loss is not finite.
         """
-        parts = split_batch(self.fabric.to_device(batch), self.accumulate)
-        totals: Metrics = {}
-        for index, (part, share) in enumerate(parts):
-            loss, metrics = self.task.loss(self.network, part)
-            for name, value in {"loss": loss.detach(), **metrics}.items():
-                totals[name] = totals.get(name, 0.0) + share * float(value)
-            if not math.isfinite(totals["loss"]):
-                raise NotFiniteError(
-                    f"The loss became {totals['loss']}: lower the learning rate, check the data"
-                    " for invalid values, or use precision 32-true; the run resumes from its last"
-                    " checkpoint."
-                )
-            objective = loss * share
-            if index == 0 and penalty is not None:
-                objective = objective + penalty()
-            if objective.requires_grad:
-                self.fabric.backward(objective, inputs=list(inputs))
-        return totals
+        unread, scaler = self.backward(batch, inputs), self._scaler
+        one = torch.ones((), device=self.fabric.device)
+        (metrics,), scales = read([unread], [] if scaler is None else [scaler.scale(one)])
+        self._scale = float(scales[0]) if scales else 1.0
+        return metrics
+
+    def unscaled(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Return what the last `gradients` gave, without the loss scale of 16-bit precision.
+
+        Args:
+            gradients: on the CPU.
+
+        Returns:
+            None where the scaled gradients overflowed: the scale is lowered, and no step is due.
+        """
+        scaler = self._scaler
+        if scaler is None:
+            return dict(gradients)
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients.values()):
+            scaler.update(self._scale * scaler.get_backoff_factor())
+            return None
+        return {name: gradient / self._scale for name, gradient in gradients.items()}
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """Return the batch's mean loss, the network as it is set, in the mode it is in."""
-        parts = split_batch(self.fabric.to_device(batch), self.accumulate)
-        return sum(share * float(self.task.loss(self.network, part)[0]) for part, share in parts)
+        unread = Unread()
+        for part, share in split_batch(self.fabric.to_device(batch), self.accumulate):
+            unread.add(share, self.task.loss(self.network, part)[0], {})
+        (metrics,), _ = read([unread], must_be_finite=False)
+        return metrics["loss"]
 
     def weight_step(self, batch: Batch) -> Metrics:
-        """Move the weights one step down the batch's loss; return loss and metrics."""
+        """Move the weights one step down the batch's loss; return loss and metrics.
+
+        Raises:
+            NotFiniteError: the loss or the gradient is not finite; the weights have not moved.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        metrics = self.gradients(batch, self.weights)
+        unread, norms = self.backward(batch, self.weights), []
         if self.clip is not None:
             norm = self.fabric.clip_gradients(
                 self.network, self._stepper, max_norm=self.clip, error_if_nonfinite=False
             )
-            # Under a loss scale an overflow is ordinary: the scaler skips that step.
-            is_scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
-            if norm is not None and not torch.isfinite(norm) and not is_scaled:
-                raise NotFiniteError(
-                    "The gradient of the weights is not finite: lower the learning rate, or"
-                    " check the data for invalid values; the run resumes from its last checkpoint."
-                )
+            norms = [] if norm is None else [norm]
+        (metrics,), norms = read([unread], norms)
+        # Under a loss scale an overflow is ordinary: the scaler skips that step.
+        if self._scaler is None and not all(math.isfinite(float(norm)) for norm in norms):
+            raise NotFiniteError(
+                "The gradient of the weights is not finite: lower the learning rate, or"
+                " check the data for invalid values; the run resumes from its last checkpoint."
+            )
         if isinstance(self.task, Paced):
             gradients = [weight.grad for weight in self.weights if weight.grad is not None]
             torch._foreach_mul_(gradients, self.task.pace(batch))
         self._stepper.step()
         return metrics
 
-    def fit_precision(self, optimizer: torch.optim.Optimizer) -> Any:
-        """Return the optimiser with a step that undoes the loss scaling of 16-bit precision."""
-        return self.fabric.setup_optimizers(optimizer)
+    @property
+    def _scaler(self) -> Any:
+        """The precision's loss scale; None where it has none."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the weights' optimiser and of the precision's loss scale."""

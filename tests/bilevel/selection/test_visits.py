@@ -9,6 +9,7 @@ from torch import nn
 
 from nasp import Architecture, Choice, Node, Supernet
 from nasp.bilevel.selection import Visits
+from nasp.supernet.path import Path
 
 
 def supernet() -> Supernet:
@@ -36,13 +37,17 @@ A, B, C, D = (
 )
 
 
+def path(of: Architecture) -> Path:
+    return supernet().path(of)
+
+
 def after(steps: str, ends: str) -> Visits:
     names = {"A": A, "B": B, "C": C, "D": D}
     visits = Visits(supernet(), len(steps))
     for name in steps:
-        visits.step(names[name])
+        visits.step(path(names[name]))
     for name in ends:
-        visits.end_epoch(names[name])
+        visits.end_epoch(path(names[name]))
     return visits
 
 
@@ -69,16 +74,16 @@ def test_a_restored_count_goes_on() -> None:
     whole = after("AAAABBCD", "AB")
     first = Visits(supernet(), 8)
     for x in (A, A, A, A, B):
-        first.step(x)
-    first.end_epoch(A)
+        first.step(path(x))
+    first.end_epoch(path(A))
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
     second = Visits(supernet(), 8)
     second.load_state_dict(torch.load(file, weights_only=True))
     for x in (B, C, D):
-        second.step(x)
-    second.end_epoch(B)
+        second.step(path(x))
+    second.end_epoch(path(B))
     assert second.propose(9) == whole.propose(9)
     assert [second.count(x) for x in (A, B, C, D)] == [whole.count(x) for x in (A, B, C, D)]
     assert second.epochs(B) == (2,)

@@ -16,7 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 from nasp.errors import UsageError
 from nasp.supernet.choice import Choice, Node, Zero
-from nasp.supernet.supernet import Alphas, Supernet
+from nasp.supernet.leaves import Leaves
+from nasp.supernet.path import Path
+from nasp.supernet.probed import Probed
+from nasp.supernet.supernet import Supernet
 
 
 class PlainChoice(nn.Module):
@@ -82,8 +85,8 @@ class Pair:
         pair.plain.load_state_dict(pair.supernet.network.state_dict())
         return pair
 
-    def probe(self, path: Alphas) -> tuple[Alphas, Alphas]:
-        leaves = {name: a.detach().clone().requires_grad_() for name, a in path.items()}
+    def probe(self, path: Path) -> tuple[Probed, Leaves]:
+        leaves = Leaves(self.supernet.one_hot(path), self.supernet.device)
         where = {
             edge: (table.name, row)
             for table in self.supernet.tables.values()
@@ -92,7 +95,7 @@ class Pair:
         for place, module in self.plain.named_modules():
             if isinstance(module, PlainChoice):
                 table, row = where[module.share or place or "network"]
-                module.a = leaves[table][row]
+                module.a = leaves.tables[table][row]
         return self.supernet.probe(path), leaves
 
 
@@ -279,14 +282,11 @@ def assert_same_gradients(one: nn.Module, other: nn.Module) -> None:
         torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10, msg=name)
 
 
-def assert_close(one: Alphas, other: Alphas, tolerance: float = 1e-10) -> None:
-    for name in one:
-        left, right = one[name].grad, other[name].grad
-        if left is None or right is None:
-            assert left is None or not left.any()
-            assert right is None or not right.any()
-        else:
-            torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+def assert_close(one: Probed | Leaves, other: Probed | Leaves, tolerance: float = 1e-10) -> None:
+    left, right = one.gradients(), other.gradients()
+    assert left.keys() == right.keys()
+    for name, gradient in left.items():
+        torch.testing.assert_close(gradient, right[name], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
@@ -319,13 +319,12 @@ def test_same_gradients_outputs_and_statistics_as_the_plain_graph(make: Make) ->
 def test_switched_off_edges_get_their_gradient() -> None:
     pair = Pair.of(NETWORKS["nodes"])
     path = pair.supernet.random_path(torch.Generator().manual_seed(0))
-    off = [name for name, a in path.items() if not a.any()]
+    off = [name for name, k in zip(pair.supernet.tables, path, strict=True) if k is None]
     assert len(off) == 2
     ours, _ = pair.probe(path)
     loss_of(pair.supernet(images())).backward()
     for name in off:
-        gradient = ours[name].grad
-        assert gradient is not None
+        gradient = ours.gradients()[name]
         # Operations one to four of five; `none` is worth nothing.
         assert (gradient[0, :4].abs() > 1e-3).all()
         assert gradient[0, 4] == 0
@@ -335,20 +334,19 @@ def test_switched_off_edges_get_their_gradient() -> None:
 def test_finite_differences(name: str) -> None:
     supernet = Pair.of(NETWORKS[name]).supernet
     path = supernet.random_path(torch.Generator().manual_seed(1))
-    leaves = supernet.probe(path)
+    probed = supernet.probe(path)
     loss_of(supernet(images())).backward()
     step = 1e-6
 
     def loss_at(table: str, index: tuple[int, ...], value: float) -> float:
-        moved = {n: a.clone() for n, a in path.items()}
+        moved = supernet.one_hot(path)
         moved[table][index] += value
         supernet.mixture(moved)
         with torch.no_grad():
             return float(loss_of(supernet(images())))
 
-    for table, leaf in leaves.items():
-        gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-        for index in torch.cartesian_prod(*(torch.arange(n) for n in leaf.shape)).tolist():
+    for table, gradient in probed.gradients().items():
+        for index in torch.cartesian_prod(*(torch.arange(n) for n in gradient.shape)).tolist():
             entry = tuple(index)
             slope = (loss_at(table, entry, step) - loss_at(table, entry, -step)) / (2 * step)
             assert float(gradient[entry]) == pytest.approx(slope, rel=1e-5, abs=1e-6)
@@ -357,15 +355,13 @@ def test_finite_differences(name: str) -> None:
 def test_a_choice_inside_an_unchosen_candidate_gets_no_gradient_as_in_the_plain_graph() -> None:
     pair = Pair.of(NETWORKS["nested"])
     path = pair.supernet.random_path(torch.Generator().manual_seed(0))
-    path["1"] = torch.tensor([[0.0, 0.0, 1.0]])
-    ours, plains = pair.probe(path)
+    place = pair.supernet.edges.index("1")
+    ours, plains = pair.probe((*path[:place], 2, *path[place + 1 :]))
     loss_of(pair.supernet(images())).backward()
     loss_of(pair.plain(images())).backward()
-    for name in set(path) - {"1"}:
-        plain = plains[name].grad
-        assert plain is not None
-        assert not plain.any()
-        assert ours[name].grad is None or not ours[name].grad.any()
+    for name in set(pair.supernet.tables) - {"1"}:
+        assert not plains.gradients()[name].any()
+        assert not ours.gradients()[name].any()
     assert_close(ours, plains)
 
 
@@ -428,8 +424,8 @@ def test_without_a_graph_the_chosen_candidate_runs_alone() -> None:
 def test_weights_get_no_gradient_when_only_the_alphas_are_asked_for() -> None:
     pair = Pair.of(NETWORKS["shared rows"])
     ours, plains = pair.probe(pair.supernet.random_path(torch.Generator().manual_seed(2)))
-    loss_of(pair.supernet(images())).backward(inputs=list(ours.values()))
-    loss_of(pair.plain(images())).backward(inputs=list(plains.values()))
+    loss_of(pair.supernet(images())).backward(inputs=ours.anchors)
+    loss_of(pair.plain(images())).backward(inputs=plains.anchors)
     assert_close(ours, plains)
     assert all(weight.grad is None for weight in pair.supernet.parameters())
 
@@ -439,11 +435,7 @@ def saved_bytes(count: int, off: bool) -> tuple[int, int]:
     torch.manual_seed(0)
     edges = [Choice({f"conv{k}": conv(3) for k in range(count)}) for _ in range(2)]
     supernet = Supernet(nn.ModuleDict({"node": Node(edges, keep=1 if off else 2)}))
-    path = {
-        name: torch.eye(count)[:1] * (not off or index == 0)
-        for index, name in enumerate(supernet.tables)
-    }
-    supernet.probe(path)
+    supernet.probe((0, None if off else 0))
     x = images()
     found: list[int] = []
 
@@ -476,7 +468,7 @@ def test_the_unchosen_run_only_in_the_backward_pass_and_without_a_graph() -> Non
             return output
 
     supernet = Supernet(Choice({name: Spy(name) for name in "abc"}))
-    supernet.probe({"network": torch.tensor([[0.0, 1.0, 0.0]])})
+    supernet.probe((1,))
     output = supernet(torch.randn(3, 2))
     assert calls == [("b", True)]
     output.sum().backward()
@@ -519,11 +511,11 @@ def test_autocast() -> None:
     loss_of(exact.plain(x)).backward()
     assert {m.seen for m in pair.supernet.modules() if isinstance(m, Recorded)} == {torch.bfloat16}
     assert float(losses["ours"].detach()) == pytest.approx(float(losses["plain"].detach()), 1e-2)
-    for name, leaf in ours.items():
-        assert leaf.grad is not None
-        assert leaf.grad.dtype == torch.float32
-        scale = float(exacts[name].grad.abs().max())  # type: ignore[union-attr]
-        torch.testing.assert_close(leaf.grad, plains[name].grad, rtol=0.02, atol=0.02 * scale)
+    expected = plains.gradients()
+    for name, gradient in ours.gradients().items():
+        assert gradient.dtype == torch.float32
+        scale = float(exacts.gradients()[name].abs().max())
+        torch.testing.assert_close(gradient, expected[name], rtol=0.02, atol=0.02 * scale)
 
 
 def test_without_autocast_in_the_forward_pass_there_is_none_in_the_backward() -> None:
@@ -539,19 +531,18 @@ def test_without_autocast_in_the_forward_pass_there_is_none_in_the_backward() ->
 def test_a_backward_pass_inside_autocast_leaves_the_weights_their_graph() -> None:
     torch.set_default_dtype(torch.float32)
     supernet = Supernet(Choice({"a": nn.Linear(4, 4), "b": nn.Linear(4, 4)}))
-    a, b = torch.eye(2)
     x = torch.randn(3, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        supernet.probe({"network": a[None]})
+        supernet.probe((0,))
         supernet(x).float().sum().backward()
-        supernet.single({"network": b[None]})
+        supernet.single((1,))
         supernet(x).float().sum().backward()
     assert all(weight.grad is not None for weight in supernet.weights())
 
 
 def test_candidates_of_different_shapes() -> None:
     supernet = Supernet(Choice({"three": nn.Linear(2, 3), "four": nn.Linear(2, 4)}))
-    supernet.probe({"network": torch.tensor([[1.0, 0.0]])})
+    supernet.probe((0,))
     message = (
         r"All candidates of an edge must give one shape, but 'three' gives \(5, 3\) and 'four'"
         r" gives \(5, 4\)\."
@@ -575,7 +566,7 @@ class Answers(nn.Module):
 
 def test_a_candidate_that_returns_no_tensor() -> None:
     supernet = Supernet(Choice({"text": Answers(lambda x: "text"), "skip": nn.Identity()}))
-    supernet.probe({"network": torch.tensor([[1.0, 0.0]])})
+    supernet.probe((0,))
     with pytest.raises(UsageError, match=r"candidates text, skip must return a tensor.*gave a str"):
         supernet(torch.randn(5, 2))
 
@@ -583,7 +574,7 @@ def test_a_candidate_that_returns_no_tensor() -> None:
 def test_a_candidate_that_returns_another_number_of_tensors() -> None:
     two = Answers(lambda x: (x, x))
     supernet = Supernet(Choice({"skip": nn.Identity(), "two": two}))
-    supernet.probe({"network": torch.tensor([[1.0, 0.0]])})
+    supernet.probe((0,))
     output = supernet(torch.randn(5, 2))
     with pytest.raises(UsageError, match=r"'two' gives \(5, 2\), \(5, 2\)\."):
         output.sum().backward()
@@ -594,20 +585,18 @@ def test_a_candidate_that_changes_the_shared_input(chosen: str) -> None:
     in_place = nn.Sequential(nn.Hardswish(inplace=True), nn.Conv2d(2, 2, 1))
     net = Choice({"in_place": in_place, "conv": nn.Conv2d(2, 2, 3, padding=1)})
     supernet = Supernet(nn.Sequential(nn.Conv2d(2, 2, 1), net))
-    path = torch.tensor([[float(chosen == name) for name in net.names]])
-    supernet.probe({"1": path})
+    supernet.probe((net.names.index(chosen),))
     with pytest.raises(UsageError, match=r"'in_place' changes its input in place.*inplace=False"):
         supernet(images()).sum().backward()
 
 
 def test_half_precision_alphas_of_a_double_network() -> None:
-    a = torch.tensor([1.0, 0.0], dtype=torch.float32)
-    supernet = Supernet(Choice({"one": nn.Linear(2, 2), "two": nn.Linear(2, 2)}))
-    leaves = supernet.probe({"network": a[None]})
+    supernet = Supernet(Choice({"one": nn.Linear(2, 2), "two": nn.Linear(2, 2)})).float()
+    supernet.network.double()
+    probed = supernet.probe((0,))
     x = torch.randn(3, 2)
     supernet(x).sum().backward()
-    gradient = leaves["network"].grad
-    assert gradient is not None
+    gradient = probed.gradients()["network"]
     assert gradient.dtype == torch.float32
     one, two = supernet.network.operations  # type: ignore[union-attr,misc]
     expected = torch.stack([one(x).sum(), two(x).sum()])
@@ -624,7 +613,7 @@ def test_integer_inputs() -> None:
             return F.normalize(self.edge(x), dim=-1)
 
     pair = Pair.of(lambda edge, node: Net(edge))
-    ours, plains = pair.probe({"edge": torch.tensor([[0.0, 1.0]])})
+    ours, plains = pair.probe((1,))
     tokens = torch.randint(5, (4, 6))
     for network in (pair.supernet, pair.plain):
         loss_of(network(tokens)).backward()

@@ -13,9 +13,11 @@ from torch.utils.checkpoint import checkpoint
 from nasp.errors import UsageError
 from nasp.spaces import NetworkConfig, find_space, spaces_of
 from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.leaves import Leaves
+from nasp.supernet.path import Path
 from nasp.supernet.probe.candidate import Chain
+from nasp.supernet.probed import Probed
 from nasp.supernet.supernet import Supernet
-from nasp.training.learner import gradient_of
 
 SIZE = NetworkConfig(channels=8, cells=3, image_size=16)
 
@@ -70,19 +72,17 @@ class HalfCheckpointed(Cell):
         return self.head(hidden.mean((2, 3)))
 
 
-def measured(
-    supernet: Supernet, path: dict[str, Tensor], x: Tensor, fused: bool | None
-) -> dict[str, Tensor]:
+def measured(supernet: Supernet, path: Path, x: Tensor, fused: bool | None) -> dict[str, Tensor]:
     """Alphas' gradients and buffers after one A step's pass; fused None is the plain graph."""
     again = copy.deepcopy(supernet)
     if fused is None:
-        leaves = {name: a.clone().requires_grad_() for name, a in path.items()}
-        again.mixture(leaves)
+        plain = Leaves(again.one_hot(path), again.device)
+        again.mixture(plain.tables)
+        leaves: Leaves | Probed = plain
     else:
         leaves = again.probe(path, fused, fixed_weights=True)
-    again(x).square().sum().backward(inputs=list(leaves.values()))
-    gradients = {name: gradient_of(leaf) for name, leaf in leaves.items()}
-    return {**gradients, **dict(again.named_buffers())}
+    again(x).square().sum().backward(inputs=leaves.anchors)
+    return {**leaves.gradients(), **dict(again.named_buffers())}
 
 
 def assert_same(
@@ -118,7 +118,7 @@ def test_chosen_weights_get_a_gradient_unless_they_are_fixed(fixed_weights: bool
     torch.manual_seed(0)
     supernet = Supernet(Cell()).double()
     x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    path = {name: torch.eye(a.shape[1], dtype=a.dtype)[:1] for name, a in supernet.alphas.items()}
+    path = (0,) * len(supernet.edges)
     found = []
     for run in ("probe", "single"):
         again = copy.deepcopy(supernet)
@@ -141,7 +141,7 @@ def test_single_precision_is_near() -> None:
     path = supernet.random_path(torch.Generator().manual_seed(0))
     x = torch.randn(8, 3, 16, 16)
     ours, plain = measured(supernet, path, x, True), measured(supernet, path, x, None)
-    for name in path:
+    for name in supernet.tables:
         scale = plain[name].abs().max()
         torch.testing.assert_close(ours[name] / scale, plain[name] / scale, rtol=0, atol=2e-5)
 
@@ -152,7 +152,8 @@ def test_a_checkpointed_part() -> None:
     x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     path = supernet.random_path(torch.Generator().manual_seed(2))
     ours, plain = measured(supernet, path, x, True), measured(supernet, path, x, None)
-    assert_same({name: ours[name] for name in path}, {name: plain[name] for name in path})
+    tables = supernet.tables
+    assert_same({name: ours[name] for name in tables}, {name: plain[name] for name in tables})
 
 
 def change_nothing(_: nn.Module) -> None:
@@ -183,8 +184,7 @@ def test_one_batch_norm_on_two_edges_takes_note_twice() -> None:
     operation = nn.Sequential(nn.Conv2d(4, 4, 1, bias=False), shared)
     edges = [Choice({"skip": nn.Identity(), "conv": operation}) for _ in range(2)]
     supernet = Supernet(nn.Sequential(nn.Conv2d(3, 4, 1), *edges)).double()
-    path = {name: torch.tensor([[1.0, 0.0]]) for name in supernet.tables}
-    buffers = measured(supernet, path, torch.randn(2, 3, 4, 4, dtype=torch.float64), True)
+    buffers = measured(supernet, (0, 0), torch.randn(2, 3, 4, 4, dtype=torch.float64), True)
     assert [int(b) for name, b in buffers.items() if "num_batches" in name] == [2]
 
 
@@ -192,12 +192,11 @@ def test_one_input_may_pass_several_times() -> None:
     edge = Choice({"skip": nn.Identity(), "conv": conv(3, 3)})
     supernet = Supernet(edge).double()
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
-    path = {"network": torch.tensor([[1.0, 0.0]])}
-    once = measured(supernet, path, x, True)["network"]
-    leaves = supernet.probe(path)
+    once = measured(supernet, (0,), x, True)["network"]
+    probed = supernet.probe((0,))
     for _ in range(2):
-        supernet(x).square().sum().backward(inputs=list(leaves.values()))
-    torch.testing.assert_close(gradient_of(leaves["network"]), 2 * once)
+        supernet(x).square().sum().backward(inputs=probed.anchors)
+    torch.testing.assert_close(probed.gradients()["network"], 2 * once)
 
 
 def test_passes_of_several_parts_of_a_batch_add_up() -> None:
@@ -206,22 +205,22 @@ def test_passes_of_several_parts_of_a_batch_add_up() -> None:
     path = supernet.random_path(torch.Generator().manual_seed(4))
     parts = torch.randn(6, 3, 8, 8, dtype=torch.float64).split(3)
     again = copy.deepcopy(supernet)
-    plain = {name: a.clone().requires_grad_() for name, a in path.items()}
-    again.mixture(plain)
+    plain = Leaves(again.one_hot(path), again.device)
+    again.mixture(plain.tables)
     ours = supernet.probe(path, fixed_weights=True)
     for part in parts:
-        supernet(part).square().sum().backward(inputs=list(ours.values()))
-        again(part).square().sum().backward(inputs=list(plain.values()))
+        supernet(part).square().sum().backward(inputs=ours.anchors)
+        again(part).square().sum().backward(inputs=plain.anchors)
     assert_same(
-        {n: gradient_of(a) for n, a in ours.items()} | dict(supernet.named_buffers()),
-        {n: gradient_of(a) for n, a in plain.items()} | dict(again.named_buffers()),
+        ours.gradients() | dict(supernet.named_buffers()),
+        plain.gradients() | dict(again.named_buffers()),
     )
 
 
 def test_a_candidate_of_another_shape_is_named_an_error() -> None:
     edge = Choice({"skip": nn.Identity(), "smaller": nn.Sequential(nn.MaxPool2d(2))})
     supernet = Supernet(nn.Sequential(nn.Conv2d(3, 4, 1), edge))
-    supernet.probe({"1": torch.tensor([[1.0, 0.0]])})
+    supernet.probe((0,))
     with pytest.raises(UsageError, match="must give one shape"):
         supernet(torch.randn(2, 3, 4, 4)).sum().backward()
 
@@ -238,9 +237,7 @@ def saved_tensors(copies: int) -> int:
     """Tensors that the forward pass keeps, with so many copies of each candidate."""
     edge = Choice({f"c{index}": conv(3) for index in range(copies)})
     supernet = Supernet(nn.Sequential(nn.Conv2d(3, 4, 1), edge))
-    path = torch.zeros(1, copies)
-    path[0, 0] = 1
-    supernet.probe({"1": path})
+    supernet.probe((0,))
     output = supernet(torch.randn(2, 3, 4, 4))
     seen, waiting, count = set(), [output.grad_fn], 0
     while waiting:

@@ -114,9 +114,11 @@ def parameters(space: str, cells: Sequence[str]) -> list[float]:
     """Return how many parameters the candidates of each cell have in a small network."""
     named = find_space(space)
     supernet = Supernet(named.supernet(NetworkConfig(channels=4, cells=1)))
-    counts = parameter_counts(supernet)
+    rows = [row.tolist() for counts in parameter_counts(supernet).values() for row in counts]
     paths = (supernet.path(named.parse(cell)) for cell in cells)
-    return [sum(float((counts[n] * p).sum()) for n, p in path.items()) for path in paths]
+    return [
+        sum(row[k] for row, k in zip(rows, path, strict=True) if k is not None) for path in paths
+    ]
 
 
 def agreement(shared: Sequence[float | None], table: Sequence[float]) -> Agreement:

@@ -6,14 +6,14 @@ import copy
 
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
 from nasp.bench.steps.settings import BenchSettings
 from nasp.bench.steps.workloads import network_size
 from nasp.complexity import parameter_counts
 from nasp.spaces import find_space
 from nasp.supernet.choice import Choice
-from nasp.supernet.supernet import Alphas, Supernet
+from nasp.supernet.path import Path
+from nasp.supernet.supernet import Supernet
 
 LEAD = 0.2
 """The path's alphas above the others': more than the alphas move while a row is measured."""
@@ -33,10 +33,10 @@ def make_supernet(settings: BenchSettings, partial_channels: int = 1) -> Superne
     network = make_network(settings, partial_channels)
     network.to(memory_format=torch.channels_last)
     supernet = Supernet(network, settings.space)
-    path = random_path(supernet, settings)
+    point = supernet.one_hot(random_path(supernet, settings))
     with torch.no_grad():
         for name, a in supernet.alphas.items():
-            a.copy_(0.4 + LEAD * path[name])
+            a.copy_(0.4 + LEAD * point[name])
     return supernet
 
 
@@ -53,16 +53,14 @@ def make_network(settings: BenchSettings, partial_channels: int = 1) -> nn.Modul
     return network
 
 
-def random_path(supernet: Supernet, settings: BenchSettings) -> Alphas:
+def random_path(supernet: Supernet, settings: BenchSettings) -> Path:
     """Return the seed's uniformly random path through the first `path_candidates`."""
     # Drawn in tables of that width, so that more candidates do not change the draw.
     narrow = {
         name: torch.zeros_like(a.detach()[:, : settings.path_candidates])
         for name, a in supernet.alphas.items()
     }
-    path = supernet.discretise(narrow, torch.Generator().manual_seed(settings.seed))
-    widths = {name: a.shape[1] for name, a in supernet.alphas.items()}
-    return {name: pad(a, (0, widths[name] - a.shape[1])) for name, a in path.items()}
+    return supernet.discretise(narrow, torch.Generator().manual_seed(settings.seed))
 
 
 def _set_candidates(network: nn.Module, count: int) -> None:
@@ -84,13 +82,13 @@ def _set_candidates(network: nn.Module, count: int) -> None:
 def _orders(network: nn.Module) -> dict[int, list[str]]:
     supernet = Supernet(network)
     counts = parameter_counts(supernet)
-    orders = {}
-    for table, _, choices in supernet.choices():
-        sizes = counts[table].sum(dim=0).tolist()  # one order for all edges of a table
+    of_edge: dict[str, list[str]] = {}
+    for name, table in supernet.tables.items():
+        sizes = counts[name].sum(dim=0).tolist()  # one order for all edges of a table
         by_size = sorted(range(len(sizes)), key=lambda k: -sizes[k])
-        for choice in choices:
-            orders[id(choice)] = [supernet.tables[table].candidates[k] for k in by_size]
-    return orders
+        of_edge |= {edge: [table.candidates[k] for k in by_size] for edge in table.edges}
+    pairs = zip(of_edge.values(), supernet.choices(), strict=True)
+    return {id(choice): order for order, choices in pairs for choice in choices}
 
 
 def _candidates(choice: Choice, order: list[str], count: int) -> dict[str, nn.Module]:

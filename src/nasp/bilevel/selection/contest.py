@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from nasp.bilevel.selection.halving import Rung
 from nasp.bilevel.selection.trial import Trial
 from nasp.errors import NaspError
-from nasp.training.learner import NotFiniteError
 from nasp.training.task import Batch, Metrics
+from nasp.training.unread import NotFiniteError
 
 
 class Turn(NamedTuple):

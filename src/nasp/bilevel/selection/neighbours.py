@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import torch
-
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 
 
-@torch.no_grad()
 def neighbours(supernet: Supernet, architecture: Architecture) -> list[Architecture]:
     """Return all that differ by the candidate of one edge, which is on in both.
 
@@ -19,18 +15,12 @@ def neighbours(supernet: Supernet, architecture: Architecture) -> list[Architect
         architecture: of this supernet.
     """
     path = supernet.path(architecture)
-    changes: list[tuple[float, str, str]] = []
-    for name, table in supernet.tables.items():
-        alphas = supernet.alphas[name]
-        losses = (alphas * path[name]).sum(dim=1, keepdim=True) - alphas
-        for edge, row in zip(table.edges, losses.tolist(), strict=True):
-            held = architecture[edge]
-            if held is None:
-                continue
-            others = [k for k in table.surviving if table.candidates[k] != held]
-            changes += [(row[k], edge, table.candidates[k]) for k in others]
+    rows = [row.tolist() for alphas in supernet.alphas.values() for row in alphas]
+    surviving = [table.surviving for table in supernet.tables.values() for _ in table.edges]
+    changes: list[tuple[float, Path]] = []
+    for edge, (held, row, others) in enumerate(zip(path, rows, surviving, strict=True)):
+        if held is not None:
+            near = [(k, (*path[:edge], k, *path[edge + 1 :])) for k in others if k != held]
+            changes += [(row[held] - row[k], other) for k, other in near]
     changes.sort(key=lambda change: change[0])
-    return [
-        replace(architecture, edges={**architecture.edges, edge: candidate})
-        for _, edge, candidate in changes
-    ]
+    return [supernet.architecture(other) for _, other in changes]

@@ -40,7 +40,7 @@ def rerank(
     """
     fabric = make_fabric(recipe.device, recipe.precision)
     ranked = with_batch_statistics(supernet)
-    network = fabric.setup_module(ranked)
+    network = fabric.setup_module(ranked.network)
     measured, meter = Measured(), Meter()
     checkpointer = Checkpointer(
         run, {"measured": measured, "meter": meter}, recipe.checkpoint_minutes

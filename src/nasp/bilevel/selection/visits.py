@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
-
-Key = tuple[int, ...]  # an edge's candidate, numbered from 1; 0 where it is off
 
 
 class Visits:
@@ -28,29 +25,28 @@ class Visits:
         self.supernet = supernet
         self.steps = steps
         self._done = 0
-        self._counts: dict[Key, int] = {}
-        self._epoch_ends: list[Key] = []
+        self._counts: dict[Path, int] = {}
+        self._epoch_ends: list[Path] = []
 
-    def step(self, architecture: Architecture) -> None:
-        """Take note of the architecture after a step."""
+    def step(self, path: Path) -> None:
+        """Take note of the path after a step."""
         self._done += 1
         if 2 * self._done > self.steps:
-            key = self._key(architecture)
             # Anew at the end: of those with equal counts the latest visited comes first.
-            self._counts[key] = self._counts.pop(key, 0) + 1
+            self._counts[path] = self._counts.pop(path, 0) + 1
 
-    def end_epoch(self, architecture: Architecture) -> None:
-        """Take note of the architecture at the end of an epoch."""
-        self._epoch_ends.append(self._key(architecture))
+    def end_epoch(self, path: Path) -> None:
+        """Take note of the path at the end of an epoch."""
+        self._epoch_ends.append(path)
 
     def count(self, architecture: Architecture) -> int:
         """Return in how many steps of the second half this was the architecture."""
-        return self._counts.get(self._key(architecture), 0)
+        return self._counts.get(self.supernet.path(architecture), 0)
 
     def epochs(self, architecture: Architecture) -> tuple[int, ...]:
         """Return at the end of which epochs, from 1, this was the architecture."""
-        key = self._key(architecture)
-        return tuple(i for i, end in enumerate(self._epoch_ends, 1) if end == key)
+        path = self.supernet.path(architecture)
+        return tuple(i for i, end in enumerate(self._epoch_ends, 1) if end == path)
 
     def propose(self, count: int) -> list[Architecture]:
         """Return the epochs' last architectures and the most visited, in turn.
@@ -60,43 +56,28 @@ class Visits:
         """
         ends = list(dict.fromkeys(reversed(self._epoch_ends)))
         latest_first = reversed(list(self._counts.items()))
-        visited = [key for key, _ in sorted(latest_first, key=lambda item: -item[1])]
+        visited = [path for path, _ in sorted(latest_first, key=lambda item: -item[1])]
         chosen = list(dict.fromkeys(_in_turn(ends, visited)))[:count]
-        return [self._architecture(key) for key in chosen]
+        return [self.supernet.architecture(path) for path in chosen]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all counts."""
         return {
             "done": self._done,
-            "visited": torch.tensor(list(self._counts), dtype=torch.int16),
+            "visited": [list(path) for path in self._counts],
             "counts": list(self._counts.values()),
-            "epoch_ends": torch.tensor(self._epoch_ends, dtype=torch.int16),
+            "epoch_ends": [list(path) for path in self._epoch_ends],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
         self._done = state["done"]
-        visited = map(tuple, state["visited"].tolist())
+        visited = map(tuple, state["visited"])
         self._counts = dict(zip(visited, state["counts"], strict=True))
-        self._epoch_ends = [tuple(key) for key in state["epoch_ends"].tolist()]
-
-    def _key(self, architecture: Architecture) -> Key:
-        return tuple(
-            0 if (name := architecture[edge]) is None else 1 + table.candidates.index(name)
-            for table in self.supernet.tables.values()
-            for edge in table.edges
-        )
-
-    def _architecture(self, key: Key) -> Architecture:
-        rows = ((edge, t.candidates) for t in self.supernet.tables.values() for edge in t.edges)
-        edges = {
-            edge: None if number == 0 else candidates[number - 1]
-            for (edge, candidates), number in zip(rows, key, strict=True)
-        }
-        return Architecture(edges, self.supernet.space)
+        self._epoch_ends = [tuple(path) for path in state["epoch_ends"]]
 
 
-def _in_turn(one: list[Key], other: list[Key]) -> Iterator[Key]:
+def _in_turn(one: list[Path], other: list[Path]) -> Iterator[Path]:
     for index in range(max(len(one), len(other))):
         yield from one[index : index + 1]
         yield from other[index : index + 1]

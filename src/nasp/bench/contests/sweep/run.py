@@ -84,8 +84,9 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         @cache
         def cost(of: str) -> float:
             architecture = space.parse(of)
-            adds_up = gauge.quantity.adds_up
-            return table.of(architecture) if adds_up else gauge.of(architecture).value
+            if gauge.quantity.adds_up:
+                return table.of(gauge.target.supernet.path(architecture))
+            return gauge.of(architecture).value
 
         drawn = draw(gauge.target.supernet, job.random, job.seeds[0]) if job.random else []
         random = [notation(architecture) for architecture in drawn]

@@ -1,0 +1,62 @@
+"""Figures of a step that are still on the device: read after the backward pass, in one copy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from nasp.errors import NaspError
+from nasp.supernet.host import to_host
+from nasp.training.task import Metrics
+
+
+class NotFiniteError(NaspError):
+    """A loss or a gradient is not finite: the training diverged, or the data are invalid."""
+
+
+class Unread:
+    """Losses and metrics of the parts of a batch.
+
+    Attributes:
+        parts: of each part its share of the examples, and its figures.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[float, dict[str, Tensor | float]]] = []
+
+    def add(self, share: float, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
+        """Take note of a part."""
+        figures = {"loss": loss, **metrics}
+        detached = {n: v.detach() if isinstance(v, Tensor) else v for n, v in figures.items()}
+        self.parts.append((share, {**detached}))
+
+
+def read(
+    several: Sequence[Unread], others: Sequence[Tensor] = (), must_be_finite: bool = True
+) -> tuple[list[Metrics], list[Tensor]]:
+    """Return the means of each batch, and more tensors that come to the CPU in the same copy.
+
+    Raises:
+        NotFiniteError: a loss is not finite, though it must be.
+    """
+    figures = [v for unread in several for _, part in unread.parts for v in part.values()]
+    waiting = [value for value in figures if isinstance(value, Tensor)]
+    came = to_host([*waiting, *others])
+    values = iter(came)
+    means: list[Metrics] = []
+    for unread in several:
+        totals: Metrics = {}
+        for share, part in unread.parts:
+            for name, figure in part.items():
+                value = float(next(values) if isinstance(figure, Tensor) else figure)
+                totals[name] = totals.get(name, 0.0) + share * value
+        if must_be_finite and not math.isfinite(totals["loss"]):
+            raise NotFiniteError(
+                f"The loss became {totals['loss']}: lower the learning rate, check the data"
+                " for invalid values, or use precision 32-true; the run resumes from its last"
+                " checkpoint."
+            )
+        means.append(totals)
+    return means, came[len(waiting) :]
