@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nasp.bench.process import answer, in_fresh_process
-from nasp.bench.steps.measure import Request, measure
+from nasp.bench.steps.measure import Request, measure_row
 from nasp.bench.steps.rounds import ADVICE
 from nasp.bench.steps.settings import BenchSettings
 from nasp.errors import NaspError, UsageError
@@ -53,7 +53,7 @@ def test_a_process_that_fails_is_one_sentence(
 ) -> None:
     monkeypatch.setattr("nasp.bench.process.subprocess.Popen", lambda *_, **__: process)
     with pytest.raises(error, match=message):
-        in_fresh_process(measure, REQUEST, Interruption(), ADVICE)
+        in_fresh_process(measure_row, REQUEST, Interruption(), ADVICE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -70,13 +70,13 @@ def test_a_stop_ends_the_process_at_once(
     monkeypatch.setattr("nasp.bench.process.subprocess.Popen", sleep)
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
     with interruptible() as interruption, pytest.raises(Interrupted):
-        in_fresh_process(measure, REQUEST, interruption, ADVICE)
+        in_fresh_process(measure_row, REQUEST, interruption, ADVICE)
     assert begun[0].returncode == -signal.SIGKILL
 
 
 def test_the_other_end_says_what_was_wrong_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     request = Request(row="floor", settings=TINY.model_copy(update={"space": "mars"}))
-    assert answer("nasp.bench.steps.measure:measure", request.model_dump_json()) == 2
+    assert answer("nasp.bench.steps.measure:measure_row", request.model_dump_json()) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("Unknown search space 'mars'")

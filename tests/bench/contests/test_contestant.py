@@ -35,7 +35,7 @@ def test_contestants_need_labels_of_their_own() -> None:
     [
         ("x=nsap", "Unknown strategy 'nsap'.*Did you mean 'nasp'"),
         ("", "A contestant is|Unknown strategy|LABEL=STRATEGY"),
-        ("a=nasp lr", "are key=value, not 'lr'"),
+        ("a=nasp lr", "takes NAME=VALUE, not 'lr'"),
         ("a=nasp seed=3", "'seed' is the same for all"),
         ("a=nasp epochs=3", "'epochs' is the same for all"),
         ("a,b=nasp", "neither commas nor spaces"),

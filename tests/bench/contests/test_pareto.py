@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasp.bench.contests.pareto import Point, beaten, better_than, front
-from nasp.bench.contests.plots import Front, draw_front
+from nasp.bench.contests.plots import draw_front
 
 points = st.lists(
     st.builds(
@@ -56,9 +56,18 @@ def test_shares(found: list[Point], random: list[Point]) -> None:
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_picture(ending: str, tmp_path: Path) -> None:
     found = [Point("a", 0, 2e6, 0.1), Point("a", 1, 1e6, 0.2), Point("b", 0, 3e6, 0.3)]
+    search = {"space": "darts", "data": {"name": "folder:a/b"}, "search": {"strategy": "nasp"}}
+    report = {
+        "cost": "parameters",
+        "network": "8 cells",
+        "error": "test error",
+        "settings": {"search": search},
+        "rows": [{"name": "a"}, {"name": "b"}],
+        "points": [{**point._asdict(), "on_front": point in front(found)} for point in found],
+        "random": [{"cost": 2e6, "error": 0.5}],
+    }
     path = tmp_path / f"front.{ending}"
-    picture = Front(found, [Point("", 0, 2e6, 0.5)], "parameters", "error, %", ("M", 1e6))
-    draw_front(picture, path, "t")
+    draw_front(report, path)
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG" if ending == "png" else b"<?xml")
     assert len(content) > 5000

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nasp.bench.steps import memory
-from nasp.bench.steps.measure import Request, count_flops, measure
+from nasp.bench.steps.measure import Request, count_flops, measure_row
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bench.steps.settings import BenchSettings
 
@@ -28,7 +28,7 @@ def test_flops_of_a_convolution_are_those_counted_by_hand() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_a_row_is_measured(dtype: str) -> None:
     settings = TINY.model_copy(update={"dtype": dtype})
-    sample = measure(Request(row="nasp", settings=settings, warmup=1, repeats=3))
+    sample = measure_row(Request(row="nasp", settings=settings, warmup=1, repeats=3))
     assert len(sample.arch_seconds) == len(sample.weight_seconds) == 3
     assert all(s > 0 for s in sample.arch_seconds + sample.weight_seconds)
     assert sample.peak_bytes >= 0
@@ -41,7 +41,8 @@ def test_a_row_is_measured(dtype: str) -> None:
 def test_flops_grow_from_the_floor_to_the_rivals() -> None:
     names = ("floor", "nasp", "nasp-unfused", "nasp-plain", "darts", "darts-second-order")
     flops = {
-        name: measure(Request(row=name, settings=TINY, warmup=1, repeats=1)).flops for name in names
+        name: measure_row(Request(row=name, settings=TINY, warmup=1, repeats=1)).flops
+        for name in names
     }
     known = {name: count for name, count in flops.items() if count is not None}
     # The fused probe has an order of its own: it may buy time with arithmetic.

@@ -12,7 +12,7 @@ from nasp.bench.harness import seconds_left
 from nasp.bench.results import Results
 from nasp.bench.steps import rounds
 from nasp.bench.steps.cost import measure_cost
-from nasp.bench.steps.measure import Request, Sample, measure
+from nasp.bench.steps.measure import Request, Sample, measure_row
 from nasp.bench.steps.rounds import Repetition, spread
 from nasp.bench.steps.settings import BenchSettings
 from nasp.errors import NaspError, UsageError
@@ -31,7 +31,7 @@ class Machine:
         self.broken: dict[int, NaspError] = {}
 
     def __call__(self, function: object, request: Request, *_: object) -> Sample:
-        assert function is measure
+        assert function is measure_row
         self.asked.append(request)
         count = len(self.asked)
         if count in self.broken:

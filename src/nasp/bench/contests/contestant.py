@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nasp.bench.results import Results
 from nasp.bilevel.search import SearchConfig
 from nasp.errors import UsageError
+from nasp.jobs.options import named_values
 from nasp.strategies import find_strategy
 
 FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_minutes")
@@ -79,21 +79,18 @@ def parse_contestant(text: str) -> Contestant:
         raise UsageError(f"The label '{label}' must have neither commas nor spaces.")
     search: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not key or not separator:
-            raise UsageError(f"A contestant's settings are key=value, not '{pair}'.")
+    for key, value in named_values("--contestant", pairs).items():
         field, _, inner = key.partition(".")
         if field in FOR_ALL:
             raise UsageError(f"'{field}' is the same for all contestants: it is no key of one.")
         if field == "settings" and inner:
-            settings[inner] = _value(value)
+            settings[inner] = value
         elif field not in SearchConfig.model_fields:
-            settings[key] = _value(value)
+            settings[key] = value
         elif inner:
-            search.setdefault(field, {})[inner] = _value(value)
+            search.setdefault(field, {})[inner] = value
         else:
-            search[field] = _value(value)
+            search[field] = value
     return Contestant(label=label or strategy, strategy=strategy, search=search, settings=settings)
 
 
@@ -111,10 +108,3 @@ def check_same(results: Results, contestants: Sequence[Contestant]) -> None:
                 f"{results.path} holds a contestant '{there.label}' with other settings: give this"
                 " one another label."
             )
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

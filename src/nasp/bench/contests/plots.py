@@ -10,9 +10,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, ScalarFormatter
 
-from nasp.bench.contests.pareto import Point, front
 from nasp.bench.contests.quality_rows import SECONDS
 from nasp.bench.plots import Band, draw_bands, save_plot
+from nasp.complexity.quantity import find_quantity
 from nasp.runs.clock import Clock
 
 
@@ -126,56 +126,40 @@ def draw_fidelity(report: Mapping[str, Any], path: Path) -> None:
     save_plot(figure, path)
 
 
-class Front(NamedTuple):
-    """Errors against costs, and what stands at their axes.
+def draw_front(report: Mapping[str, Any], path: Path) -> None:
+    """Draw the front of what a sweep found, and random architectures behind it.
 
-    Attributes:
-        found: of the searches.
-        random: random architectures.
-        cost: what stands on the axis of costs.
-        error: what stands on the axis of errors.
-        unit: of the costs, and its size.
+    Args:
+        report: of `nasp.bench.contests.sweep.run`.
+        path: see `nasp.bench.plots.save_plot`.
     """
-
-    found: Sequence[Point]
-    random: Sequence[Point]
-    cost: str
-    error: str
-    unit: tuple[str, float]
-
-
-def draw_front(picture: Front, path: Path, title: str) -> None:
-    """Draw the front of what was found, and random architectures behind it."""
-    name, size = picture.unit
+    found, random, sweep = report["points"], report["random"], report["settings"]
+    quantity = find_quantity(report["cost"])
+    unit, size = quantity.unit(max(point["cost"] for point in [*found, *random]))
     figure = Figure(figsize=(7.5, 5.0), layout="constrained")
     axes = figure.subplots()
 
-    def scatter(points: Sequence[Point], **style: Any) -> None:
-        axes.scatter([p.cost / size for p in points], [100 * p.error for p in points], **style)
+    def scatter(points: Sequence[Mapping[str, Any]], **style: Any) -> None:
+        costs = [point["cost"] / size for point in points]
+        axes.scatter(costs, [100 * point["error"] for point in points], **style)
 
-    label = f"{len(picture.random)} random architectures"
-    scatter(picture.random, s=10, color="#c4c4c4", label=label)
-    settings = list(dict.fromkeys(point.setting for point in picture.found))
-    colours = matplotlib.colormaps["viridis"].resampled(max(len(settings), 2))
-    for index, setting in enumerate(settings):
-        own = [point for point in picture.found if point.setting == setting]
+    scatter(random, s=10, color="#c4c4c4", label=f"{len(random)} random architectures")
+    colours = matplotlib.colormaps["viridis"].resampled(max(len(report["rows"]), 2))
+    for index, row in enumerate(report["rows"]):
+        own = [point for point in found if point["setting"] == row["name"]]
         edge: dict[str, Any] = {"edgecolors": "black", "linewidths": 0.5, "zorder": 3}
-        scatter(own, color=[colours(index)], label=setting, **edge)
-    steps = front(picture.found)
-    axes.step(
-        [point.cost / size for point in steps],
-        [100 * point.error for point in steps],
-        where="post",
-        color="#b5432e",
-        zorder=2,
-        label="front",
-    )
-    axes.set(xlabel=f"{picture.cost}, {name}" if name else picture.cost, ylabel=picture.error)
+        scatter(own, color=[colours(index)], label=row["name"], **edge)
+    front = sorted((p["cost"] / size, 100 * p["error"]) for p in found if p["on_front"])
+    axes.step(*zip(*front, strict=True), where="post", color="#b5432e", zorder=2, label="front")
+    cost = f"{quantity.label} of the network ({report['network']})"
+    axes.set(xlabel=f"{cost}, {unit}" if unit else cost, ylabel=f"{report['error']}, %")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.suptitle(title)
+    search = sweep["search"]
+    data, strategy = search["data"]["name"].rpartition("/")[2], search["search"]["strategy"]
+    figure.suptitle(f"{search['space']} on {data}, {strategy}")
     save_plot(figure, path)

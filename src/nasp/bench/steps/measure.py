@@ -78,7 +78,7 @@ class Sample(BaseModel):
     machine: dict[str, Any]
 
 
-def measure(request: Request) -> Sample:
+def measure_row(request: Request) -> Sample:
     """Measure a row in this process; memory is right only in a fresh one.
 
     Raises:

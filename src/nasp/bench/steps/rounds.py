@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nasp.bench.harness import measure_missing
 from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
-from nasp.bench.steps.measure import Request, Sample, measure
+from nasp.bench.steps.measure import Request, Sample, measure_row
 from nasp.bench.steps.rows import check_row, check_settings
 from nasp.bench.steps.settings import BenchSettings
 from nasp.runs.interruption import Interruption
@@ -82,7 +82,9 @@ def measure_in_rounds(
 
     def measure_one(key: str, interruption: Interruption) -> dict[str, Any]:
         request = requests[key]
-        sample = in_fresh_process(measure, request, interruption, ADVICE, request.settings.threads)
+        sample = in_fresh_process(
+            measure_row, request, interruption, ADVICE, request.settings.threads
+        )
         return {"sample": sample.model_dump()}
 
     measure_missing(

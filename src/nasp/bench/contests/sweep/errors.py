@@ -37,12 +37,12 @@ def measurements_of(
     """
     if job.error == "train":
         return {
-            f"training of {notation}": partial(_trained, job, notation, folder, observe)
+            f"{described(job)} of {notation}": partial(_trained, job, notation, folder, observe)
             for notation in notations
         }
     measure = {"shared": _under_shared_weights, "table": _in_the_table}[job.error]
     return {
-        f"errors of {len(notations)} architectures": partial(
+        f"{described(job)} of {len(notations)} architectures": partial(
             measure, job, notations, folder, observe
         )
     }

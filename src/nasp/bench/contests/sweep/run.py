@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from nasp.bench.contests.pareto import Point, beaten, better_than, front
-from nasp.bench.contests.plots import Front, draw_front
+from nasp.bench.contests.plots import draw_front
 from nasp.bench.contests.sweep.errors import described, measurements_of
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.harness import measure_missing
@@ -112,7 +112,7 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         measure_missing(list(errors), lambda key, _: {"errors": errors[key]()}, results, announce)
         results.raise_failures()
         report = results.report()
-        _draw(job, gauge, report, folder)
+        draw_front(report, folder.path / PICTURE)
         return report
 
 
@@ -215,24 +215,3 @@ def _over(values: Sequence[float]) -> dict[str, float]:
 def _mean(shares: Iterable[float | None]) -> float | None:
     known = [share for share in shares if share is not None]
     return fmean(known) if known else None
-
-
-def _draw(job: SweepJob, gauge: Gauge, report: dict[str, Any], folder: RunFolder) -> None:
-    def points(rows: Sequence[dict[str, Any]]) -> list[Point]:
-        return [
-            Point(row.get("setting", ""), row.get("seed", i), row["cost"], row["error"])
-            for i, row in enumerate(rows)
-        ]
-
-    found, random = points(report["points"]), points(report["random"])
-    largest = max(point.cost for point in [*found, *random])
-    picture = Front(
-        found,
-        random,
-        f"{gauge.quantity.label} of the network ({report['network']})",
-        f"{report['error']}, %",
-        gauge.quantity.unit(largest),
-    )
-    data = job.search.data.name.rpartition("/")[2]
-    title = f"{job.search.space} on {data}, {job.search.search.strategy}"
-    draw_front(picture, folder.path / PICTURE, title)
