@@ -6,14 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 from typer.testing import CliRunner
 
-from nasp.cli.fields import Classes, Given, Section, command
+from nasp.cli.fields import Given, Section, command
 
 
 class Pictures(BaseModel):
@@ -29,7 +29,7 @@ class Pictures(BaseModel):
     rate: float | None = Field(None, ge=0.5)
     """How fast; default as it comes."""
     how: Literal["well", "badly"] = "well"
-    """well or badly."""
+    """In which way."""
     exact: bool = True
     """Whether bits repeat."""
     root: Path | None = None
@@ -55,13 +55,24 @@ class Sounds(BaseModel):
     """Of the fork."""
 
 
-def classes() -> Classes:
-    return {"pictures": Larger, "sounds": Sounds}
+class Kind(NamedTuple):
+    """A kind of data."""
+
+    data: type[BaseModel]
+
+
+KINDS = {"pictures": Kind(Larger), "sounds": Kind(Sounds)}
+
+
+def names() -> list[str]:
+    return ["well", "oddly"]
 
 
 FED = Section(
     "fed",
-    classes,
+    f"{__name__}:KINDS",
+    "data",
+    choices={"how": f"{__name__}:names"},
     flags={"name": "data", "exact": "exact/fast"},
     defaults={"name": "those at hand"},
 )
@@ -106,7 +117,7 @@ def test_the_help_says_what_the_fields_say() -> None:
     assert "For sounds: Seconds a step. [default: (by the data)]" in row(out, "--size")
     assert "[1<=x<=9] Pictures a step." in row(out, "--size")
     assert row(out, "--rate").endswith("[x>=0.5] How fast; default as it comes.")
-    assert row(out, "--how").endswith("well or badly. [default: well]")
+    assert row(out, "--how").endswith("In which way: well, oddly. [default: well]")
     assert row(out, "--exact").endswith("Whether bits repeat. [default: exact]")
     assert "--fast" in row(out, "--exact")
     assert row(out, "--inner").endswith("NAME=VALUE Anything else; repeatable.")

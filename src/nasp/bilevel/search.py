@@ -48,13 +48,13 @@ class SearchConfig(Recipe, ComplexityConfig):
     strategy: str = "nasp"
     """The search algorithm."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """NAME=VALUE: any setting of the strategy; repeatable."""
+    """Any setting of the strategy; repeatable."""
     select: Selecting = "none"
     """How the result is chosen: none (the last architecture), rerank (the best by the shared
     weights of those that the search came by), train (the best of these after stand-alone
     training)."""
     selection: SelectConfig = Field(default_factory=SelectConfig)
-    """NAME=VALUE: any setting of that choice; repeatable."""
+    """Any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)
     """Steps of an epoch of the search; default a pass over the weights' batches."""
 

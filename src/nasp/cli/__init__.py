@@ -30,12 +30,8 @@ app = typer.Typer(
     help="Search for a network's architecture, discrete at every step (NASP, AAAI 2020).",
     epilog="First: [bold]nasp search[/bold] searches on embedded images, in about a minute.",
 )
-app.command()(search)
-app.command()(resume)
-app.command()(train)
-app.command()(show)
-app.command()(sweep)
-app.command()(export)
+for each in (search, resume, train, show, sweep, export):
+    each.add_to(app)
 bench = typer.Typer(
     name="bench",
     no_args_is_help=True,

@@ -10,7 +10,7 @@ import typer
 
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
-from nasp.cli.sections import MEASURED, ROUNDS
+from nasp.cli.sections import STEPS
 from nasp.cli.tables import number, print_table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ SCALE_EXAMPLES = """
 """
 
 
-@command(MEASURED, ROUNDS, examples=COST_EXAMPLES)
+@command(*STEPS, examples=COST_EXAMPLES)
 def cost(
     given: Given,
     rows: Annotated[
@@ -58,7 +58,7 @@ def cost(
     results.raise_failures()
 
 
-@command(MEASURED, ROUNDS, examples=SCALE_EXAMPLES)
+@command(*STEPS, examples=SCALE_EXAMPLES)
 def scale(
     given: Given,
     series: Annotated[

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.contest import CONTESTANTS, Contestants
+from nasp.cli.contest import Contestants
 from nasp.cli.fields import Given, command
-from nasp.cli.sections import CONTEST, CONTEST_DATA, EPOCHS
+from nasp.cli.sections import FIDELITY
 from nasp.cli.tables import print_table
 
 SMALLEST_P = 1e-6
@@ -25,7 +25,7 @@ EXAMPLES = """
 """
 
 
-@command(CONTESTANTS, CONTEST_DATA, CONTEST, EPOCHS, examples=EXAMPLES)
+@command(*FIDELITY, examples=EXAMPLES)
 def fidelity(
     given: Given,
     samples: Annotated[

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.contest import CONTESTANTS, Contestants
+from nasp.cli.contest import Contestants
 from nasp.cli.fields import Given, command
-from nasp.cli.sections import BUDGET, CONTEST, CONTEST_DATA
+from nasp.cli.sections import QUALITY
 
 EXAMPLES = """
   nasp bench quality                              the embedded table: minutes
@@ -23,7 +23,7 @@ EXAMPLES = """
 """
 
 
-@command(CONTESTANTS, CONTEST_DATA, CONTEST, BUDGET, examples=EXAMPLES)
+@command(*QUALITY, examples=EXAMPLES)
 def quality(
     given: Given,
     reference: Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
-from nasp.cli.sections import TABLE, TABLE_DATA
+from nasp.cli.sections import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ EXAMPLES = """
 """
 
 
-@command(TABLE_DATA, TABLE, examples=EXAMPLES)
+@command(*TABLE, examples=EXAMPLES)
 def table(
     given: Given,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell.")] = 3,

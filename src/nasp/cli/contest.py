@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.cli import options as o
-from nasp.cli.fields import Given, Section
+from nasp.cli.fields import Given
 
 if TYPE_CHECKING:
     from nasp.bench.contests.contest import Contest
@@ -50,6 +50,3 @@ class Contestants(BaseModel):
         )
         seeds = range(self.first_seed, self.first_seed + self.seeds)
         return Contest(settings, contestants, seeds, table)
-
-
-CONTESTANTS = Section("contestants", lambda: {"": Contestants})

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import NETWORK
 
 EXAMPLES = """
-Examples:
-
   nasp export runs/first                          RUN/network.py and its weights
 
   nasp export runs/first --to onnx --out digits.onnx
@@ -22,7 +22,9 @@ Examples:
 """
 
 
+@command(NETWORK, examples=EXAMPLES)
 def export(
+    given: Given,
     target: Annotated[
         str,
         typer.Argument(
@@ -44,14 +46,6 @@ def export(
             help="best or last (of a training), inherit (a search's own), fresh;"
             " default the first of them that there is."
         ),
-    ] = None,
-    channels: o.Channels = None,
-    cells: o.Cells = None,
-    image_size: o.ImageSide = None,
-    in_channels: o.InChannels = None,
-    classes: o.Classes = None,
-    vocabulary: Annotated[
-        int | None, typer.Option(min=2, help="Tokens of a language model; default 10,000.")
     ] = None,
     tokens: Annotated[
         int, typer.Option(min=1, help="Tokens a call of a language model; fixed in onnx and torch.")
@@ -76,16 +70,8 @@ def export(
     folder = Path() if isinstance(found, Architecture) else found.path
     file = out or written_files(folder / "network", chosen)[0]
     refuse_existing(written_files(file, chosen), force)
-    size = o.given(
-        channels=channels,
-        cells=cells,
-        image_size=image_size,
-        in_channels=in_channels,
-        classes=classes,
-        vocabulary=vocabulary,
-    )
     with Watch(quiet=as_json) as watch:
-        rebuilt = rebuild(found, weights, size, seed, tokens, watch)
+        rebuilt = rebuild(found, weights, given["size"], seed, tokens, watch)
         watch.say(f"Writing {file} and checking it")
         exported = write(
             rebuilt.network,
@@ -129,6 +115,3 @@ _WEIGHTS = {
     "inherit": "Weights: the supernet's of the search in {}, not trained on their own.",
     "fresh": "Weights: newly drawn, not trained.",
 }
-
-
-export.__doc__ = f"{export.__doc__}\n{EXAMPLES}"

@@ -8,9 +8,10 @@ Settings wait for torch, so a command's options are made when the command is fir
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -26,6 +27,18 @@ Given = Mapping[str, dict[str, Any]]
 Classes = Mapping[str, type[BaseModel]]
 """Kind of data -> settings."""
 
+FLAGS = {
+    "name": "data",
+    "root": "data-dir",
+    "varied": "varied-bptt/fixed-bptt",
+    "dropouts": "dropout",
+    "deterministic": "deterministic/fast",
+    "minutes": "budget-minutes",
+    "settings": "set",
+    "selection": "set-select",
+}
+"""Field -> option, where they are called otherwise."""
+
 BY_DATA = "by the data"
 """What is said of a default that depends on them."""
 
@@ -36,25 +49,36 @@ class Section:
 
     Attributes:
         name: under which the command finds what the user gave.
-        classes: returns the settings. A field that several of them have is one option; those
-            that the first one lacks stand apart, as options for their kind of data.
+        settings: where the class is, such as ``"nasp.bilevel.search:SearchConfig"``, or what has
+            one for each kind of data.
+        part: what each kind of data calls its class; a field that several kinds have is one
+            option, and those that the first kind lacks stand apart, as options for theirs.
         only: the fields that are options, in this order; default all.
         but: fields that are none.
+        by_data: fields whose defaults depend on the data.
         flags: field -> its option, where that is not its name.
-        defaults: field -> what is said of its default, where that is not the settings' own.
+        defaults: field -> what is said of its default, where that is not the settings' own alone,
+            for which ``{}`` stands.
+        choices: field -> where the function is that returns the names that it can have.
     """
 
     name: str
-    classes: Callable[[], Classes]
+    settings: str
+    part: str = ""
     only: Sequence[str] = ()
     but: Sequence[str] = ()
-    flags: Mapping[str, str] = field(default_factory=dict)
+    by_data: Sequence[str] = ()
+    flags: Mapping[str, str] = field(default_factory=lambda: FLAGS)
     defaults: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def options(self) -> Iterator[_Option]:
         """Yield an option a field."""
-        classes = self.classes()
-        names = self.only or {name: None for each in classes.values() for name in each.model_fields}
+        found = resolve_name(self.settings)
+        classes: Classes = {"": found}
+        if self.part:
+            classes = {kind: getattr(each, self.part) for kind, each in found.items()}
+        names = self.only or {n: None for each in classes.values() for n in _own_first(each)}
         for name in names:
             if name not in self.but:
                 having = {k: each for k, each in classes.items() if name in each.model_fields}
@@ -65,19 +89,20 @@ class Section:
         info = fields[0]
         flag = self.flags.get(name, name.replace("_", "-"))
         type_ = _type(info)
-        said = self.defaults.get(name)
         defaults = [each.get_default(call_default_factory=True) for each in fields]
-        if said is None and any(default != defaults[0] for default in defaults):
-            said = BY_DATA
-        is_plain = said is None and type_ != list[str] and not info.is_required()
+        is_one = name not in self.by_data and all(each == defaults[0] for each in defaults)
+        own = defaults[0] if is_one else BY_DATA
+        said = self.defaults.get(name, "{}").format(own)
+        is_own = type_ != list[str] and not info.is_required() and said == str(defaults[0])
+        choices = resolve_name(self.choices[name])() if name in self.choices else ()
         default = typer.Option(
-            defaults[0] if is_plain else None,
+            defaults[0] if is_own else None,
             "/".join(f"--{part}" for part in flag.split("/")),
-            help=_help(name, having),
+            help=_help(name, having, choices),
             min=_bound(info, "ge"),
             max=_bound(info, "le"),
             metavar="NAME=VALUE" if type_ == list[str] != info.annotation else None,
-            show_default=True if said is None else said,
+            show_default=is_own or (said if name in self.defaults or own == BY_DATA else False),
             rich_help_panel=None if first in having else f"Options for {next(iter(having))}",
         )
         parameter = inspect.Parameter(
@@ -159,6 +184,12 @@ def _with_options(function: Callable[..., None], sections: Sequence[Section]) ->
     return run
 
 
+def _own_first(settings: type[BaseModel]) -> list[str]:
+    """Return the fields, those that a class adds before those that it inherits."""
+    added = {name: None for each in settings.__mro__ for name in inspect.get_annotations(each)}
+    return [name for name in added if name in settings.model_fields]
+
+
 def _type(info: FieldInfo) -> Any:
     """Return the type that typer reads; what it cannot, such as a `Literal`, is checked later."""
     kinds = [info.annotation]
@@ -176,9 +207,11 @@ def _bound(info: FieldInfo, name: str) -> float | None:
     return next((getattr(each, name) for each in info.metadata if hasattr(each, name)), None)
 
 
-def _help(name: str, having: Classes) -> str:
-    """Return the field's description, and what differs of another kind of data."""
+def _help(name: str, having: Classes, choices: Iterable[str]) -> str:
+    """Return the field's description, what it can be, and what differs of another kind of data."""
     (_, first), *others = ((kind, _description(each, name)) for kind, each in having.items())
+    if names := ", ".join(choices):
+        first = f"{first.removesuffix('.')}: {names}."
     parts = [f"For {kind}: {text}" for kind, text in others if text != first]
     return escape(" ".join([first, *parts]))
 

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
+from nasp.cli.fields import command
 
 EXAMPLES = """
-Examples:
-
   nasp resume runs/first              a search
 
   nasp resume runs/first/train        a training
@@ -20,6 +19,7 @@ Examples:
 """
 
 
+@command(examples=EXAMPLES)
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of what was stopped.")],
     as_json: o.AsJson = False,
@@ -57,6 +57,3 @@ def resume(
         o.print_json({"run": str(run), "results": training_summary(results)})
     else:
         show_training(results, run)
-
-
-resume.__doc__ = f"{resume.__doc__}\n{EXAMPLES}"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.search_options import asked_search
-from nasp.cli.sharing import sharing
-
-if TYPE_CHECKING:
-    from nasp.jobs.search import SearchJob
+from nasp.cli.fields import Given, command
+from nasp.cli.search_options import Preset, asked_search
+from nasp.cli.sections import SEARCH
 
 EXAMPLES = """
-Examples:
-
   nasp search                                     on embedded images, then trains the result
 
   nasp search --data cifar10 --space darts        the paper's search
@@ -34,9 +30,17 @@ Examples:
 """
 
 
-@sharing(asked_search, types=["SearchJob"])
+@command(*SEARCH, examples=EXAMPLES)
 def search(
-    job: SearchJob,
+    given: Given,
+    bound_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="channels=N,cells=N",
+            help="The size of the network that keeps the bounds; default as nasp train builds it.",
+        ),
+    ] = None,
+    preset: Preset = None,
     out: o.Out = None,
     then_train: Annotated[
         bool | None,
@@ -57,6 +61,7 @@ def search(
     from nasp.jobs.search import run_search_job
     from nasp.jobs.train import run_train_job
 
+    job = asked_search(given, preset, bound_at)
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch:
         with new_run(folder, job) as run:
@@ -76,6 +81,3 @@ def search(
                 show_training(results, run.path / "train")
     if as_json:
         o.print_json(summary)
-
-
-search.__doc__ = f"{search.__doc__}\n{EXAMPLES}"

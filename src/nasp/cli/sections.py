@@ -1,77 +1,117 @@
-"""Which fields of which settings are options; several commands share these."""
+"""Which fields of which settings are options of which commands."""
 
 from __future__ import annotations
 
-from nasp.cli.fields import BY_DATA, Classes, Section
+from dataclasses import replace
 
+from nasp.cli.fields import Section
 
-def _measured() -> Classes:
-    from nasp.bench.steps.settings import BenchSettings
+DOMAINS = "nasp.domains:DOMAINS"
+RECIPE = ("epochs", "lr", "weight_decay")
 
-    return {"": BenchSettings}
-
-
-def _repetition() -> Classes:
-    from nasp.bench.steps.rounds import Repetition
-
-    return {"": Repetition}
-
-
-def _epoch() -> Classes:
-    from nasp.bench.steps.epoch import EpochSettings
-
-    return {"": EpochSettings}
-
-
-def _images() -> Classes:
-    from nasp.domains.images.data import ImageConfig
-
-    return {"images": ImageConfig}
-
-
-def _cells_of_a_table() -> Classes:
-    from nasp.bench.tables.making import TableSettings
-
-    return {"": TableSettings}
-
-
-def _budget() -> Classes:
-    from nasp.bench.contests.settings import Budget
-
-    return {"": Budget}
-
-
-def _contest() -> Classes:
-    from nasp.bench.contests.settings import ContestSettings
-
-    return {"": ContestSettings}
-
-
-DATA_FLAGS = {"name": "data", "root": "data-dir"}
-
-REPEATABLE = {"deterministic": "deterministic/fast"}
-MEASURED = Section("settings", _measured, but=["path_candidates"], flags=REPEATABLE)
-EPOCH = Section("settings", _epoch, flags=REPEATABLE)
-ROUNDS = Section("repetition", _repetition)
-
-TABLE_DATA = Section(
-    "data",
-    _images,
-    flags=DATA_FLAGS,
-    defaults={"name": "digits", "batch_size": BY_DATA, "subset": BY_DATA},
-)
-TABLE = Section(
-    "table", _cells_of_a_table, but=["data"], defaults={"channels": BY_DATA, "epochs": BY_DATA}
+DATA = Section("data", DOMAINS, "data", by_data=["batch_size"])
+SIZE = Section(
+    "size",
+    "nasp.jobs.search:SearchJob",
+    only=["channels", "cells"],
+    by_data=["channels", "cells"],
 )
 
-CONTEST_DATA = Section(
-    "data", _images, flags=DATA_FLAGS, defaults={"name": "the table's", "batch_size": BY_DATA}
+SEARCH_CONFIG = Section(
+    "search",
+    "nasp.bilevel.search:SearchConfig",
+    but=["lr_min", "momentum", "clip", "epoch_steps"],
+    by_data=RECIPE,
+    choices={"strategy": "nasp.strategies:strategy_names"},
 )
-CONTEST = Section(
-    "contest",
-    _contest,
-    only=["channels", "cells", "threads", "device"],
-    defaults={"channels": "the table's", "cells": "the table's"},
+SEARCH = (
+    replace(DATA, defaults={"name": "digits; in a space for text pydoc"}),
+    Section(
+        "job",
+        "nasp.jobs.search:SearchJob",
+        only=["space"],
+        defaults={"space": "darts; on digits nasbench201; on a text recurrent"},
+        choices={"space": "nasp.spaces:space_names"},
+    ),
+    SIZE,
+    Section("size", DOMAINS, "supernet", defaults={"partial_channels": "1; of pc-darts 4"}),
+    SEARCH_CONFIG,
+    Section(
+        "settings",
+        "nasp.strategies.nasp:NASPConfig",
+        only=["lr", "exploration", "warmup_epochs"],
+        by_data=["lr"],
+        flags={"lr": "alpha-lr"},
+    ),
+    Section(
+        "selection",
+        "nasp.bilevel.selection:SelectConfig",
+        only=["epochs"],
+        by_data=["epochs"],
+        flags={"epochs": "select-epochs"},
+    ),
 )
-EPOCHS = Section("budget", _budget, only=["epochs"])
-BUDGET = Section("budget", _budget)
+SWEEP = tuple(
+    replace(each, but=[*each.but, "complexity", "at_most"]) if each is SEARCH_CONFIG else each
+    for each in SEARCH
+)
+
+TRAIN = (
+    replace(
+        DATA,
+        by_data=["batch_size", "cutout", "varied"],
+        defaults={"name": "what was searched on", "workers": "the search's, else {}"},
+    ),
+    SIZE,
+    Section(
+        "train",
+        DOMAINS,
+        "train",
+        but=["lr_min", "momentum", "clip"],
+        by_data=[*RECIPE, "auxiliary", "drop_path"],
+        defaults={"seed": "the search's, else {}"},
+    ),
+)
+
+NETWORK = Section(
+    "size",
+    DOMAINS,
+    "network",
+    but=["stem", "partial_channels", "drop_path", "as_derived", "dropouts"],
+    defaults=dict.fromkeys(
+        ("channels", "cells", "image_size", "in_channels", "classes", "vocabulary"),
+        "the run's, else {}",
+    ),
+)
+
+STEPS = (
+    Section("settings", "nasp.bench.steps.settings:BenchSettings", but=["path_candidates"]),
+    Section("repetition", "nasp.bench.steps.rounds:Repetition"),
+)
+
+EPOCH = Section("settings", "nasp.bench.steps.epoch:EpochSettings")
+
+IMAGES = Section("data", "nasp.domains.images.data:ImageConfig", by_data=["batch_size"])
+TABLE = (
+    replace(IMAGES, by_data=["batch_size", "subset"], defaults={"name": "digits"}),
+    Section(
+        "table",
+        "nasp.bench.tables.making:TableSettings",
+        but=["data"],
+        by_data=["channels", "epochs"],
+    ),
+)
+
+BUDGET = Section("budget", "nasp.bench.contests.settings:Budget")
+FIDELITY = (
+    Section("contestants", "nasp.cli.contest:Contestants"),
+    replace(IMAGES, defaults={"name": "the table's"}),
+    Section(
+        "contest",
+        "nasp.bench.contests.settings:ContestSettings",
+        only=["channels", "cells", "threads", "device"],
+        defaults={"channels": "the table's", "cells": "the table's"},
+    ),
+    replace(BUDGET, only=["epochs"]),
+)
+QUALITY = (*FIDELITY[:-1], BUDGET)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import NETWORK
 
 EXAMPLES = """
-Examples:
-
   nasp show runs/first                            how a search went, and what it found
 
   nasp show architecture.json --channels 36 --cells 20
@@ -22,7 +22,9 @@ Examples:
 """
 
 
+@command(NETWORK, examples=EXAMPLES)
 def show(
+    given: Given,
     target: Annotated[
         str,
         typer.Argument(
@@ -30,21 +32,6 @@ def show(
             help="A run folder, a sweep's, an architecture.json, or a genotype's text.",
         ),
     ],
-    channels: Annotated[
-        int | None, typer.Option(min=1, help="What it costs at this width; default 16.")
-    ] = None,
-    cells: Annotated[
-        int | None, typer.Option(min=1, help="What it costs at this depth; default 8.")
-    ] = None,
-    image_size: o.ImageSide = None,
-    in_channels: o.InChannels = None,
-    classes: o.Classes = None,
-    vocabulary: Annotated[
-        int | None,
-        typer.Option(
-            min=2, rich_help_panel=o.TEXT, help="Number of tokens; default a run's own, or 10,000."
-        ),
-    ] = None,
     latency: Annotated[
         bool, typer.Option(help="Measure how long an example takes, on this machine.")
     ] = True,
@@ -91,14 +78,7 @@ def show(
     if not isinstance(found, Architecture) and found.architecture_path.is_file():
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
-        size = o.given(
-            channels=channels,
-            cells=cells,
-            image_size=image_size,
-            in_channels=in_channels,
-            classes=classes,
-            vocabulary=vocabulary,
-        )
+        size = given["size"]
         named = architecture.space
         space = find_space(named) if named in space_names() else None
         domain = default_domain(None if space is None else space.name)
@@ -125,6 +105,3 @@ def show(
         show_architecture(summary["architecture"])
     if "costs" in summary:
         show_costs(summary["costs"], example)
-
-
-show.__doc__ = f"{show.__doc__}\n{EXAMPLES}"

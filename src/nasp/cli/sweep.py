@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.search_options import asked_search
-from nasp.cli.sharing import sharing
-
-if TYPE_CHECKING:
-    from nasp.jobs.search import SearchJob
+from nasp.cli.fields import Given, command
+from nasp.cli.search_options import Preset, asked_search
+from nasp.cli.sections import SWEEP
 
 EXAMPLES = """
-Examples:
-
   nasp sweep --complexities 0,0.1,0.3,1 --seeds 3            on embedded images
 
   nasp sweep --data cifar10 --complexities 0,0.1,0.3 --cost macs --epochs 10 --subset 5000
@@ -29,9 +25,9 @@ Examples:
 """
 
 
-@sharing(asked_search, types=["SearchJob"], leave_out=["complexity", "at_most", "bound_at"])
+@command(*SWEEP, examples=EXAMPLES)
 def sweep(
-    job: SearchJob,
+    given: Given,
     complexities: Annotated[
         str | None, typer.Option(help="Comma-separated weights η, one search each and seed.")
     ] = None,
@@ -69,6 +65,7 @@ def sweep(
             help="Random architectures beside them; default 50, to train 6, of a table 500.",
         ),
     ] = None,
+    preset: Preset = None,
     out: o.Out = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -78,6 +75,7 @@ def sweep(
     from nasp.errors import NaspError
     from nasp.jobs.options import named_size
 
+    job = asked_search(given, preset)
     plan = sweep_job(
         job,
         _numbers(complexities),
@@ -169,6 +167,3 @@ def _numbers(text: str | None) -> list[float]:
     if any(not 0 <= value < float("inf") for value in values):
         raise UsageError("--complexities are weights: none is below 0.")
     return values
-
-
-sweep.__doc__ = f"{sweep.__doc__}\n{EXAMPLES}"

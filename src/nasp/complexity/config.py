@@ -26,7 +26,7 @@ class ComplexityConfig(BaseModel):
     """Costs (p̄) by edge, the sum of an edge's costs, as in the paper, or over the network, the
     mean of these sums over all edges."""
     at_most: dict[str, float] = Field(default_factory=dict)
-    """NAME=AMOUNT: the found network keeps this: params=3.3M, macs=600M, latency=5ms,
+    """The found network keeps this: params=3.3M, macs=600M, latency=5ms,
     memory=20MB; repeatable. From Python also cost -> amount, in units, seconds or bytes."""
 
     @field_validator("cost")

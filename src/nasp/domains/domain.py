@@ -36,7 +36,7 @@ class DataConfig(BaseModel):
     batch_size: int = Field(64, ge=1)
     """Examples a step."""
     workers: int = Field(2, ge=0)
-    """Processes that read data which do not fit in memory."""
+    """Processes that read what does not fit in memory."""
 
 
 class SupernetConfig(BaseModel):

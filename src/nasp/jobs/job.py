@@ -46,6 +46,7 @@ class Job(BaseModel):
 
     data: SerializeAsAny[DataConfig]
     space: str
+    """The search space."""
 
     @property
     def domain(self) -> Domain:

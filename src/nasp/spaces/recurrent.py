@@ -31,7 +31,7 @@ class LanguageConfig(BaseModel):
     cells: int = Field(1, ge=1)
     """Recurrent layers; DARTS has one."""
     dropouts: Dropouts = Field(default_factory=Dropouts)
-    """NAME=P: probability of dropout: output, hidden, input, embedding or word; repeatable."""
+    """Probability of dropout: output, hidden, input, embedding or word; repeatable."""
 
 
 class Recurrent:

@@ -39,7 +39,7 @@ class Descent(BaseModel):
     """auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
     deterministic: bool = True
     """On a CUDA device, take only algorithms that repeat themselves, so that a seed fixes the run;
-    False takes the fastest."""
+    otherwise the fastest."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     """32-true, bf16-mixed, 16-mixed or 64-true, as Lightning Fabric calls them."""
     checkpoint_minutes: float = Field(5.0, gt=0)

@@ -39,8 +39,6 @@ class ImageConfig(DataConfig):
     """Side of the square cut out of each training image; 0 for none."""
     image_size: int | None = Field(None, ge=4)
     """Side to which the images of a folder are brought; default 224."""
-    workers: int = Field(2, ge=0)
-    """Processes that read images which do not fit in memory."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class ImageSupernet(SupernetConfig):
     """Settings of a supernet that reads images."""
 
     partial_channels: int = Field(1, ge=1)
-    """K: candidates see 1/K of the channels; pc-darts: 4, else 1."""
+    """K: candidates see 1/K of the channels."""
 
 
 def sized(fields: Mapping[str, Any]) -> NetworkConfig:

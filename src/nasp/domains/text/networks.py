@@ -28,7 +28,7 @@ class TextSupernet(SupernetConfig):
     """Settings of a supernet that reads a text."""
 
     dropouts: Dropouts = Field(default_factory=Dropouts)
-    """NAME=P: probability of dropout: output, hidden, input, embedding or word; repeatable."""
+    """Probability of dropout: output, hidden, input, embedding or word; repeatable."""
 
 
 def sized(fields: Mapping[str, Any]) -> LanguageConfig:

@@ -35,7 +35,7 @@ class TextTrainConfig(TrainConfig):
     weight_decay: float = Field(8e-7, ge=0)
     clip: float | None = Field(0.25, gt=0)
     dropouts: Dropouts = Field(default_factory=Dropouts)
-    """NAME=P: probability of dropout: output, hidden, input, embedding or word; repeatable."""
+    """Probability of dropout: output, hidden, input, embedding or word; repeatable."""
     activation: float = Field(0.0, ge=0)
     """Weight of the mean square of the last layer's outputs, after dropout (AR)."""
     slowness: float = Field(1e-3, ge=0)
