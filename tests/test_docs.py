@@ -111,6 +111,18 @@ def broken(page: str, name: str) -> list[str]:
     return found
 
 
+def options(command: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each command's name, such as ``bench cost``, and its options by name."""
+    for each, inner in command.commands.items():
+        if hasattr(inner, "commands"):
+            yield from options(inner, f"{each} ")
+        else:
+            # The command itself stands behind its outline.
+            whole = inner.make_context(each, [], resilient_parsing=True).command
+            yield name + each, {p.name: p for p in whole.params if p.param_type_name == "option"}
+
+
+OPTIONS = dict(options(typer.main.get_command(app)))
 PYTHON = {
     name: [b for b in blocks(page) if b.language == "python" and not b.is_skipped]
     for name, page in PAGES.items()
@@ -156,10 +168,27 @@ def test_every_setting_of_a_strategy_is_listed_with_its_default(name: str) -> No
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_is_named_in_the_help_and_in_the_table(name: str) -> None:
-    search: Any = typer.main.get_command(app)
-    option = next(p for p in search.commands["search"].params if p.name == "strategy")
-    assert name in re.findall(r"[\w-]+", option.help)
+    assert name in re.findall(r"[\w-]+", OPTIONS["search"]["strategy"].help)
     assert f"\n| `{name}` | " in PAGES["docs/strategies.md"]
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_every_option_says_what_it_is_and_what_it_is_by_default(command: str) -> None:
+    for option in OPTIONS[command].values():
+        assert option.help, option.opts
+        is_shown = isinstance(option.show_default, str) or option.default is not None
+        assert is_shown or re.search("default|repeatable", option.help), option.opts
+
+
+def test_every_option_is_in_the_documentation() -> None:
+    words = set(re.findall(r"--[a-z][a-z-]*", " ".join(PAGES.values())))
+    missing = {
+        f"nasp {command} {option.opts[0]}"
+        for command, named in OPTIONS.items()
+        for option in named.values()
+        if words.isdisjoint([*option.opts, *option.secondary_opts])
+    }
+    assert not missing
 
 
 def test_blocks_are_seen() -> None:

@@ -74,7 +74,8 @@ def scale(
     ] = "nasp,nasp-plain",
     json_file: o.KeptFile = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the figures into this .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(help="Draw the figures into this .png, .svg or .pdf; default none."),
     ] = None,
 ) -> None:
     """Measure how time and memory grow with candidates, cells, channels and batch."""

@@ -37,7 +37,7 @@ def fidelity(
     ] = None,
     json_file: o.KeptFile = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the cells into this .png, .svg or .pdf.")
+        Path | None, typer.Option(help="Draw the cells into this .png, .svg or .pdf; default none.")
     ] = None,
 ) -> None:
     """Tell whether the weights that a search leaves know which cells are good.

@@ -31,7 +31,8 @@ def quality(
     ] = "nasp",
     json_file: o.KeptFile = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw accuracy against seconds into .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(help="Draw accuracy against seconds into .png, .svg or .pdf; default none."),
     ] = None,
 ) -> None:
     """Compare what strategies find, in a space whose every cell's accuracy is known.

@@ -12,7 +12,10 @@ import typer
 Out = Annotated[Path | None, typer.Option(help="The run folder; default one under runs/.")]
 KeptFile = Annotated[
     Path | None,
-    typer.Option("--json", help="Keep all in this file; a call that was stopped goes on from it."),
+    typer.Option(
+        "--json",
+        help="Keep all in this file; a call that was stopped goes on from it; default none.",
+    ),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")

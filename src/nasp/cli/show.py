@@ -36,7 +36,10 @@ def show(
         bool, typer.Option(help="Measure how long an example takes, on this machine.")
     ] = True,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw a run's curves and alphas into this file (.png).")
+        Path | None,
+        typer.Option(
+            help="Draw a run's curves and alphas into this .png, .svg or .pdf; default none."
+        ),
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:

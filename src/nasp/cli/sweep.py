@@ -29,13 +29,12 @@ EXAMPLES = """
 def sweep(
     given: Given,
     complexities: Annotated[
-        str | None, typer.Option(help="Comma-separated weights η, one search each and seed.")
+        str | None,
+        typer.Option(help="Comma-separated weights η, one search each and seed; default none."),
     ] = None,
     at_most: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=AMOUNT", help="A bound, one search each and seed; repeat it for more."
-        ),
+        typer.Option(metavar="NAME=AMOUNT", help="A bound, one search each and seed; repeatable."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Searches of each, from --seed on.")] = 1,
     size: Annotated[

@@ -25,7 +25,7 @@ class Budget(BaseModel):
     epochs: int | None = Field(None, ge=1)
     """Epochs of each search; a selection comes on top; default those of a search on these data."""
     seconds: float | None = Field(None, gt=0)
-    """Instead of epochs: what search and selection together may take."""
+    """Instead of epochs: what search and selection together may take; default no limit."""
     epoch_steps: int | None = Field(None, ge=1)
     """Steps of an epoch of the search, so that seconds are met finely; default a pass over the
     weights' batches."""
