@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -168,6 +169,7 @@ TABULAR = Domain(
     network=TableSize,
     shape=("columns",),
     by_hand="perceptron",
+    by_hand_title="a perceptron",
     default_space=lambda data: "tables",
     search_defaults=lambda data, space: SearchDefaults(
         {"channels": 4, "cells": 2}, {"batch_size": 16}, {"epochs": 2, "lr": 0.3}
@@ -259,3 +261,7 @@ def test_the_commands_know_it(
     assert summary["training"][0]["rows_per_second"] > 0
     shown = called("show", out)
     assert "parameters at 4 channels, 2 cells, a table of 3 columns" in shown
+    table = called("resume", f"{out}/train")
+    assert "Accuracy" in table
+    assert "rows/s" in table
+    assert re.search(r"a perceptron +\d+ +\d+\.\d\d% ", table)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from nasp.cli.tables import number, print_table
+from nasp.domains import every_domain
 from nasp.jobs.train import Result, at_equal_time
 
 Rows = list[dict[str, Any]]
@@ -21,7 +22,7 @@ def training_summary(results: list[Result]) -> Rows:
     rows = []
     for result in results:
         trained = result.trained
-        name = f"{trained.measured_on}_{trained.figure.name}"
+        name = _measured(result)
         row: dict[str, Any] = {
             "name": result.name,
             "parameters": result.parameters,
@@ -38,52 +39,75 @@ def training_summary(results: list[Result]) -> Rows:
     if results[0].test is not None:
         seconds, figures = at_equal_time(results)
         for row, figure in zip(rows, figures, strict=True):
-            row["at_equal_time"] = {"seconds": round(seconds, 1), "valid_perplexity": figure}
+            row["at_equal_time"] = {"seconds": round(seconds, 1), _measured(results[0]): figure}
     return rows
 
 
 def show_training(results: list[Result], folder: Path) -> None:
     """Print what the trained networks reached."""
-    rows = training_summary(results)
-    columns, cells, title, remark = (_images if results[0].test is None else _text)(rows)
+    show = _measured_at_the_end if results[0].test is not None else _measured_all_along
+    columns, cells, title, remark = show(results)
+    titles = {domain.by_hand: domain.by_hand_title for domain in every_domain()}
+
+    def named(name: str) -> str:
+        return titles.get(name, name.replace("random-", "random cell "))
+
     print_table(
         ("network", "parameters", *columns),
-        [(_named(row["name"]), f"{row['parameters']:,}", *cells(row)) for row in rows],
+        [
+            (named(row["name"]), f"{row['parameters']:,}", *cells(row))
+            for row in training_summary(results)
+        ],
         title,
     )
     typer.echo(f"{remark}\nTraining folder: {folder} (weights.safetensors, best.safetensors)")
 
 
-def _images(rows: Rows) -> tuple[Columns, Cells, str, str]:
+def _measured(result: Result) -> str:
+    return f"{result.trained.measured_on}_{result.trained.figure.name}"
+
+
+def _measured_all_along(results: list[Result]) -> tuple[Columns, Cells, str, str]:
+    first = results[0]
+    name, on, form = _measured(first), first.trained.measured_on, _form(first)
     return (
         ("last", "best (epoch)", "seconds"),
         lambda row: (
-            f"{row['test_accuracy']:.2%}",
-            f"{row['best_test_accuracy']:.2%} ({row['best_epoch']})",
+            f"{row[name]:{form}}",
+            f"{row[f'best_{name}']:{form}} ({row['best_epoch']})",
             f"{row['seconds']:.1f}",
         ),
-        f"Test accuracy after {rows[0]['epochs']} epochs",
-        "best is picked on the test images themselves: compare by last.",
+        f"{name.replace('_', ' ').capitalize()} after {first.trained.last['epoch']} epochs",
+        f"best is picked on the {on} part itself: compare by last.",
     )
 
 
-def _text(rows: Rows) -> tuple[Columns, Cells, str, str]:
-    equal = f"valid after {rows[0]['at_equal_time']['seconds']:.0f} s"
+def _measured_at_the_end(results: list[Result]) -> tuple[Columns, Cells, str, str]:
+    first, (seconds, _) = results[0], at_equal_time(results)
+    name, on, form = _measured(first), first.trained.measured_on, _form(first)
+    figure = first.trained.figure.name
+    equal = f"{on} after {seconds:.0f} s"
     return (
-        ("test", "valid, best (epoch)", equal, "epochs", "seconds", "tokens/s"),
+        (
+            "test",
+            f"{on}, best (epoch)",
+            equal,
+            "epochs",
+            "seconds",
+            *(f"{w}/s" for w in first.speed),
+        ),
         lambda row: (
-            f"{row['test_perplexity']:.2f}",
-            f"{row['best_valid_perplexity']:.2f} ({row['best_epoch']})",
-            number(row["at_equal_time"]["valid_perplexity"], ".2f"),
+            f"{row[f'test_{figure}']:{form}}",
+            f"{row[f'best_{name}']:{form}} ({row['best_epoch']})",
+            number(row["at_equal_time"][name], form),
             row["epochs"],
             f"{row['seconds']:.1f}",
-            f"{row['tokens_per_second']:,.0f}",
+            *(f"{row[f'{what}_per_second']:,.0f}" for what in first.speed),
         ),
-        "Perplexity",
-        "test is measured with the weights of the epoch that is best on valid.",
+        figure.capitalize(),
+        f"test is measured with the weights of the epoch that is best on {on}.",
     )
 
 
-def _named(name: str) -> str:
-    by_hand = {"resnet": "hand-made residual network", "lstm": "LSTM"}
-    return by_hand.get(name, name.replace("random-", "random cell "))
+def _form(result: Result) -> str:
+    return ".2%" if result.trained.figure.name == "accuracy" else ".2f"

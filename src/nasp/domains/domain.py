@@ -169,6 +169,7 @@ class Domain:
         network: the class of its networks' sizes.
         shape: the fields of `network` that the data say.
         by_hand: the name of the hand-made rival.
+        by_hand_title: what tables call it.
         default_space: data's name -> the name of a search space.
         search_defaults: data's name, space's name -> defaults.
         train_defaults: data's name, space's name -> defaults.
@@ -192,6 +193,7 @@ class Domain:
     network: type[BaseModel]
     shape: tuple[str, ...]
     by_hand: str
+    by_hand_title: str
     default_space: Callable[[str], str]
     search_defaults: Callable[[str, str], SearchDefaults]
     train_defaults: Callable[[str, str], TrainDefaults]

@@ -21,6 +21,7 @@ IMAGES = Domain(
     network=NetworkConfig,
     shape=("in_channels", "image_size", "classes"),
     by_hand="resnet",
+    by_hand_title="hand-made residual network",
     default_space=default_space,
     search_defaults=search_defaults,
     train_defaults=train_defaults,

@@ -20,6 +20,7 @@ TEXT = Domain(
     network=LanguageConfig,
     shape=("vocabulary",),
     by_hand="lstm",
+    by_hand_title="LSTM",
     default_space=default_space,
     search_defaults=search_defaults,
     train_defaults=train_defaults,

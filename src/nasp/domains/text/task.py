@@ -84,8 +84,8 @@ class LanguageModelling:
 def _cross_entropy(network: nn.Module, batch: Batch, reduction: str) -> Tensor:
     if not isinstance(batch, tuple | list) or len(batch) != 3:
         raise UsageError(
-            "A batch of text is (tokens, target, memory), as nasp.tasks.TextLoader yields it,"
-            f" but this one is a {type(batch).__name__}."
+            "A batch of text is (tokens, target, memory), as nasp.domains.text.loader.TextLoader"
+            f" yields it, but this one is a {type(batch).__name__}."
         )
     tokens, target, memory = batch
     # A copy: the memory is written to before the backward pass reads what began with it.
