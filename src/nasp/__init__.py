@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from nasp.errors import NaspError, UsageError
     from nasp.exporters import export
     from nasp.supernet.architecture import Architecture
-    from nasp.supernet.choice import Choice, Node, Zero
+    from nasp.supernet.choice import Choice, Node
     from nasp.supernet.partial_channels import PartialChannels
     from nasp.supernet.supernet import Supernet
+    from nasp.supernet.zero import Zero
     from nasp.training.supervised import Supervised
     from nasp.training.task import Figure, Task
 
@@ -50,7 +51,7 @@ _HOMES = {
     "Supervised": "nasp.training.supervised",
     "Task": "nasp.training.task",
     "UsageError": "nasp.errors",
-    "Zero": "nasp.supernet.choice",
+    "Zero": "nasp.supernet.zero",
     "export": "nasp.exporters",
     "search": "nasp.bilevel.search",
 }

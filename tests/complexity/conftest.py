@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 
 def conv(kernel: int, channels: int = 4) -> nn.Sequential:

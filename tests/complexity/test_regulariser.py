@@ -8,8 +8,9 @@ from torch import nn
 
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.complexity.regulariser import Normalise
-from nasp.supernet.choice import Choice, Zero
+from nasp.supernet.choice import Choice
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 
 def edge(channels: int, share: str | None = None) -> Choice:

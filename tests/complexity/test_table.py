@@ -13,7 +13,7 @@ from nasp.complexity.calls import record_calls
 from nasp.complexity.costs import flops, memory, running_parameters
 from nasp.errors import NaspError
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Probe
+from nasp.supernet.choice import Choice, Probed
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 
@@ -174,7 +174,7 @@ def test_measuring_leaves_the_supernet_as_it_was(supernet: Supernet) -> None:
     flops_table(supernet)
     after = [choice.run for choices in supernet.choices() for choice in choices]
     assert all(one is other for one, other in zip(runs, after, strict=True))
-    assert all(isinstance(run, Probe) for run in after)
+    assert all(isinstance(run, Probed) for run in after)
     assert [module.training for module in supernet.modules()] == modes
     assert all(torch.equal(t, before[n]) for n, t in supernet.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)

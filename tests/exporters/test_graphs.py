@@ -14,9 +14,10 @@ from nasp.exporters.source.forwards import forward_of
 from nasp.exporters.source.graphs import attribute_name, chain, essence, loops, simplified, singular
 from nasp.exporters.source.imports import Imports
 from nasp.exporters.source.statements import Assign, Each, Return
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 
 def body(graph: fx.Graph, **attributes: str) -> list[str]:

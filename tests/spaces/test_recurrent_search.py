@@ -16,7 +16,7 @@ from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Mixture
 from nasp.supernet.leaves import Leaves
 from nasp.supernet.path import Path
-from nasp.supernet.probed import Probed
+from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
 
 SPACE = find_space("recurrent")
@@ -61,7 +61,7 @@ def paths() -> list[Path]:
 
 
 def gradients(
-    supernet: Supernet, leaves: Leaves | Probed, loss: Loss = whole, passes: int = 1
+    supernet: Supernet, leaves: Leaves | Probe, loss: Loss = whole, passes: int = 1
 ) -> list[Tensor]:
     """Return the alphas' gradient, what went out, and BatchNorm's statistics."""
     generator = torch.Generator().manual_seed(3)
@@ -199,7 +199,7 @@ def test_autocast(run: str) -> None:
     torch.manual_seed(0)
     network = SPACE.supernet(LanguageConfig(vocabulary=WORDS, channels=SIZE))
     supernet = Supernet(network, "recurrent")
-    leaves: Leaves | Probed = Leaves(supernet.one_hot(path), supernet.device)
+    leaves: Leaves | Probe = Leaves(supernet.one_hot(path), supernet.device)
     if run == "probe":
         leaves = supernet.probe(path)
     elif run == "single":

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.strategies import Horizon, Problem, Strategy, make_strategy
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 from nasp.training.learner import Learner
 
 Data = tuple[Tensor, Tensor]

@@ -21,8 +21,9 @@ from nasp.strategies import darts_second_order as second
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.relaxation import Relaxation
-from nasp.supernet.choice import Choice, Mixture, Node, Zero
+from nasp.supernet.choice import Choice, Mixture, Node
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 from nasp.training.learner import Learner
 from nasp.training.task import Batch
 

@@ -19,9 +19,10 @@ from nasp.complexity import Regulariser, parameter_counts
 from nasp.strategies import NASP, Horizon, NASPConfig, Problem
 from nasp.strategies.nasp import PAPER
 from nasp.strategies.neighbourhood import changed_units
-from nasp.supernet.choice import Choice, Node, Single, Zero
+from nasp.supernet.choice import Choice, Node, Single
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 from nasp.training.learner import Learner
 from nasp.training.task import Batch
 

@@ -17,9 +17,10 @@ from nasp.strategies.random_search import draw
 from nasp.strategies.scored_sampling import path_parameters
 from nasp.strategies.synflow import synflow_score
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Zero
+from nasp.supernet.choice import Choice
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 
 def every_architecture(supernet: Supernet) -> set[Architecture]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nasp.errors import UsageError
-from nasp.supernet.choice import Choice, Mixture, Node, Probe, Single, Zero
+from nasp.supernet.choice import Choice, Mixture, Node, Probed, Single
+from nasp.supernet.probe.taps import Probe
+from nasp.supernet.zero import Zero
 
 
 class Times(nn.Module):
@@ -124,13 +126,12 @@ def test_a_node_sums_its_surviving_edges() -> None:
 def test_a_switched_off_edge_in_a_probe_changes_no_output() -> None:
     edges = [times(2, 3), times(5, 7)]
     node = Node(edges, keep=1)
-    a = torch.tensor([[0.0, 1.0], [0.0, 0.0]], requires_grad=True)
-    edges[0].run, edges[1].run = Probe(1, a[0]), Probe(None, a[1])
+    probe = Probe((1, None), {"a": (2, 2)}, torch.device("cpu"), torch.float32)
+    edges[0].run, edges[1].run = Probed(1, 0, probe), Probed(None, 1, probe)
     output = node(torch.tensor(1.0), torch.tensor(10.0))
     assert output == 3
     output.backward()
-    assert a.grad is not None
-    assert a.grad.tolist() == [[2.0, 3.0], [50.0, 70.0]]
+    assert probe.gradients()["a"].tolist() == [[2.0, 3.0], [50.0, 70.0]]
 
 
 def test_a_node_wants_one_input_an_edge() -> None:
@@ -150,7 +151,8 @@ def test_copies_and_pickles_leave_the_graph_behind(run: str) -> None:
     choice = times(2, 3)
     a = torch.tensor([0.0, 1.0], requires_grad=True)
     row = (a * 2) / 2
-    choice.run = Probe(1, row) if run == "probe" else Mixture(row)
+    probe = Probe((1,), {"a": (1, 2)}, torch.device("cpu"), torch.float32)
+    choice.run = Probed(1, 0, probe) if run == "probe" else Mixture(row)
     for again in (copy.deepcopy(choice), pickle.loads(pickle.dumps(choice))):
         assert again.run == Single(0)
         assert again(torch.tensor(1.0)) == 2

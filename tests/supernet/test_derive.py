@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from nasp.errors import UsageError
 from nasp.spaces import SPACES, NetworkConfig, spaces_of
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 
 def conv(kernel: int, stride: int = 1) -> nn.Module:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nasp.errors import UsageError
-from nasp.supernet.choice import Choice, Mixture, Single, Zero
+from nasp.supernet.choice import Choice, Mixture, Single
 from nasp.supernet.derive import derive
 from nasp.supernet.partial_channels import PartialChannels, alike_frames
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 PARTS = 4
 

@@ -33,6 +33,7 @@ FLAGS = {
     "varied": "varied-bptt/fixed-bptt",
     "dropouts": "dropout",
     "deterministic": "deterministic/fast",
+    "capture": "capture/no-capture",
     "minutes": "budget-minutes",
     "settings": "set",
     "selection": "set-select",

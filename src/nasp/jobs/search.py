@@ -16,7 +16,7 @@ from nasp.spaces import find_space
 from nasp.supernet.supernet import Supernet
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer, nobody
-from nasp.training.layout import fast_layout
+from nasp.training.layout import laid_out
 
 
 class SearchJob(Size, Job):
@@ -50,7 +50,7 @@ def search_in(
     size = {**data.shape, "channels": job.channels, "cells": job.cells}
     device = make_fabric(config.device, config.precision).device
     seed_everything(config.seed, verbose=False)
-    network = fast_layout(space.supernet(domain.sized({**size, **dict(job.supernet)})))
+    network = laid_out(space.supernet(domain.sized({**size, **dict(job.supernet)})), device)
     loaders = data.search_loaders(network, device, config.seed)
     # Not before the data are known to be enough: what cannot begin leaves no folder.
     if run is not None:

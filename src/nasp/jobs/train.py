@@ -23,7 +23,7 @@ from nasp.spaces.sampling import random_architecture
 from nasp.supernet.architecture import Architecture
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer, nobody
-from nasp.training.layout import fast_layout
+from nasp.training.layout import laid_out
 from nasp.training.train import TrainConfig, Trained, train
 
 
@@ -116,7 +116,7 @@ def _train_one(job: TrainJob, name: str, run: RunFolder, data: Data, observe: Ob
     config, size = job.train, job.size(data.shape)
     device = make_fabric(config.device, config.precision).device
     seed_everything(config.seed, verbose=False)
-    network, auxiliary = fast_layout(job.network(size)), None
+    network, auxiliary = laid_out(job.network(size), device), None
     if job.architecture is not None:
         auxiliary = find_space(job.space).auxiliary_head(size)
     loaders = data.train_loaders(network, device, config.seed)

@@ -15,8 +15,8 @@ from torchvision.ops import StochasticDepth
 
 from nasp.errors import UsageError, unknown_name
 from nasp.spaces.space import NetworkConfig
-from nasp.supernet.choice import Zero
 from nasp.supernet.partial_channels import PartialChannels
+from nasp.supernet.zero import Zero
 
 Candidate = Callable[[int, int, bool], nn.Module]
 """Makes a candidate operation from its channels, its stride, and whether BatchNorm is affine."""

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nasp.spaces.recurrent_cell import Gated, Projections, Read, follow
-from nasp.supernet.choice import Choice, Probe, Run
+from nasp.supernet.choice import Choice, Probed, Run
+from nasp.supernet.probe.edge import Keep
 
 VALUES_AT_ONCE = 2**18
 """Values of a state over the time steps that are taken together: more leave a CPU's cache."""
@@ -32,7 +33,7 @@ class CellProbe:
     """The probe of one pass through a cell.
 
     Args:
-        choices: by node and source; each is told to run as a `Probe`.
+        choices: by node and source; each is told to run as `Probed`.
         weights: W_i of each node, ``[2C, C]``.
     """
 
@@ -44,18 +45,17 @@ class CellProbe:
         ]
         self._record = _Record(edges, [weight.detach() for weight in weights])
         runs = [choice.run for into in choices for choice in into]
-        rows = [run.alphas for run in runs if isinstance(run, Probe)]
-        self._zero: Tensor = _Gather.apply(self._record, *rows)
+        attached = [run.probe.attached(run.edge) for run in runs if isinstance(run, Probed)]
+        keeps, anchors = zip(*attached, strict=True)
+        self._zero: Tensor = _Gather.apply(self._record, keeps, *anchors).to(weights[0].dtype)
 
     @staticmethod
     def takes(runs: Sequence[Run], state: Tensor) -> bool:
         """Tell whether all edges are to be probed, together, and this state's type allows it."""
-        is_hooked = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
         return (
-            all(isinstance(run, Probe) and run.fused is not None for run in runs)
+            all(isinstance(run, Probed) and run.probe.fused for run in runs)
             and state.dtype in (torch.float32, torch.float64)
             and not torch.is_autocast_enabled(state.device.type)
-            and not is_hooked
         )
 
     def begin(self, state: Tensor) -> Tensor:
@@ -169,15 +169,18 @@ def _inner(one: Tensor, other: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Zero, with the rows of alphas behind it; its backward pass gives them their gradient."""
+    """Zero, with all edges' anchors behind it: its backward pass comes last, and keeps products."""
 
     @staticmethod
-    def forward(ctx: Any, record: _Record, *rows: Tensor) -> Tensor:
-        ctx.record, ctx.dtype = record, rows[0].dtype
-        return rows[0].new_zeros(())
+    def forward(ctx: Any, record: _Record, keeps: Sequence[Keep], *anchors: Tensor) -> Tensor:
+        ctx.record, ctx.keeps = record, keeps
+        return anchors[0].new_zeros(())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, _: Tensor) -> tuple[None, ...]:
         with torch.no_grad():
-            return None, *ctx.record.inner_products().to(ctx.dtype).unbind()
+            products = ctx.record.inner_products()
+        for keep, row in zip(ctx.keeps, products.unbind(), strict=True):
+            keep(row)
+        return (None,) * (2 + len(ctx.keeps))

@@ -15,7 +15,7 @@ from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.leaves import Leaves
 from nasp.supernet.path import Path
-from nasp.supernet.probed import Probed
+from nasp.supernet.probe.taps import Probe
 from nasp.supernet.proximal import prox_c2
 from nasp.supernet.supernet import Alphas
 from nasp.training.task import Batch, Metrics
@@ -98,7 +98,7 @@ class NASP:
         discrete = self._discrete_point()
         drawn = random_states()
         # 2.  A_{t+1} = prox_C2(A_t − ε ∇_Ā F(w_t, Ā_t)),  F = L_val + η R
-        metrics = self.learner.gradients(batch, discrete.anchors)
+        metrics = self.learner.gradients(batch, discrete)
         self.problem.step(self.optimizer, self.path, discrete.gradients())
         with torch.no_grad():
             for a in alphas.values():
@@ -139,7 +139,7 @@ class NASP:
         self.path = tuple(state["path"])
         self.weight_steps = state["weight_steps"]
 
-    def _discrete_point(self) -> Probed | Leaves:
+    def _discrete_point(self) -> Probe | Leaves:
         """Set the supernet to give the exact gradient at Ā; return what has it then."""
         if self.config.gradient == "plain":
             leaves = Leaves(self.supernet.one_hot(self.path), self.supernet.device)

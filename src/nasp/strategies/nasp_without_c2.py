@@ -34,7 +34,7 @@ class NASPWithoutC2(Relaxation):
         # 1.  Ā_t = prox_C1(A_t)
         probed = self.supernet.probe(self.path)
         # 2.  A_{t+1} = A_t − ε ∇_Ā F(w_t, Ā_t)
-        metrics = self.learner.gradients(batch, probed.anchors)
+        metrics = self.learner.gradients(batch, probed)
         self.problem.step(self.optimizer, self.path, probed.gradients())
         # 3.  Ā_{t+1} = prox_C1(A_{t+1})
         self.path = self.supernet.discretise(self.supernet.alphas, self.generator)

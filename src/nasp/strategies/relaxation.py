@@ -97,7 +97,7 @@ class Relaxation:
         """Move the alphas down F = L_val + η R, both taken at the mixture."""
         weights, path = self.mixture()
         leaves = self.relax(weights, path)
-        metrics = self.learner.gradients(batch, leaves.anchors)
+        metrics = self.learner.gradients(batch, leaves)
         self.descend(weights, leaves.gradients())
         return metrics
 

@@ -1,8 +1,8 @@
 """How one edge is run: a single candidate, a mixture of all, or a probe.
 
-A probe's output is the chosen candidate's alone; its backward pass also delivers the exact
-dL/da_k = <g, O_k(x)> of *every* candidate, each unchosen one run forward without a graph when
-the output's gradient g arrives, and dropped at once.
+A probe's output is the chosen candidate's alone; after its backward pass there is also the exact
+dL/da_k = <g, O_k(x)> of *every* candidate, each unchosen one run forward without a graph on what
+the edge read, with the gradient g that reached its output.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError, unknown_name
 from nasp.supernet.partial_channels import alike_frames
-from nasp.supernet.probe.edge import attach_probe, same_shapes, tensors_of, with_tensors
-from nasp.supernet.probe.fused import FusedCandidates, FusedEdge
+from nasp.supernet.probe.candidate import Candidates
+from nasp.supernet.probe.edge import same_shapes, tensors_of, with_tensors
+from nasp.supernet.probe.taps import Probe
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,19 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Run one candidate, and give `alphas` ``[candidates]`` the gradient of all of them."""
+class Probed:
+    """Run one candidate (None: switched off); `probe` gets the inner products of all of them.
+
+    Attributes:
+        edge: its number in `Supernet.edges`.
+    """
 
     candidate: int | None
-    alphas: Tensor
-    fused: FusedEdge | None = None
+    edge: int
+    probe: Probe
 
 
-Run = Single | Mixture | Probe
+Run = Single | Mixture | Probed
 
 
 class Choice(nn.Module):
@@ -102,9 +107,9 @@ class Choice(nn.Module):
         return tuple(self.candidates.values())
 
     @cached_property
-    def fusible(self) -> FusedCandidates:
-        """The candidates as the fused probe sees them; looked at once."""
-        return FusedCandidates.of(self.names, self.operations)
+    def probeable(self) -> Candidates:
+        """The candidates as a probe sees them; looked at once."""
+        return Candidates.of(self.names, self.operations)
 
     @property
     def is_off(self) -> bool:
@@ -125,21 +130,14 @@ class Choice(nn.Module):
         assert run.candidate is not None
         if isinstance(run, Single) or not torch.is_grad_enabled():
             return operations[run.candidate](*args, **kwargs)
-        if run.fused is not None and run.fused.takes(args, kwargs):
-            return run.fused.run(run.candidate, run.alphas, args[0])
-        candidates = dict(zip(self.names, operations, strict=True))
-        return attach_probe(run.alphas, candidates, run.candidate, args, kwargs)
+        return run.probe.run(run.edge, self.probeable, run.candidate, args, kwargs)
 
     def attach_off_edge(self, output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
         """Return the node's `output` unchanged, with this switched-off edge's probe on it."""
         run = self.run
-        if not isinstance(run, Probe) or not torch.is_grad_enabled():
+        if not isinstance(run, Probed) or not torch.is_grad_enabled():
             return output
-        if run.fused is not None and run.fused.takes(inputs, {}):
-            return run.fused.attach(output, *inputs)
-        candidates = dict(zip(self.names, self.operations, strict=True))
-        probed: Tensor = attach_probe(run.alphas, candidates, None, inputs, {}, output)
-        return probed
+        return run.probe.attach(run.edge, self.probeable, output, inputs)
 
     def _mix(self, run: Mixture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         support = range(len(self.names)) if run.support is None else run.support
@@ -161,7 +159,7 @@ class Choice(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out how the edge is being run: it may hold a graph, and is set before each pass."""
-        return {k: v for k, v in self.__dict__.items() if k != "fusible"} | {"run": Single(0)}
+        return {k: v for k, v in self.__dict__.items() if k != "probeable"} | {"run": Single(0)}
 
 
 def weighted_sum(
@@ -242,32 +240,3 @@ class Node(nn.Module):
     def extra_repr(self) -> str:
         """Show how many edges survive."""
         return f"keep={self.keep}"
-
-
-class Zero(nn.Module):
-    """The candidate `none`: zeros, with no gradient to its input.
-
-    Args:
-        channels: channels of the output, dimension 1; default as the input's.
-        stride: step over all dimensions from the third on; default 1.
-    """
-
-    def __init__(self, channels: int | None = None, stride: int = 1) -> None:
-        super().__init__()
-        self.channels = channels
-        self.stride = stride
-
-    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
-        """Map ``[B, C, ...]`` to zeros of ``[B, channels, ceil(... / stride)]``."""
-        # Tuples are multiplied and added, not unpacked: so torch.fx can trace it.
-        rest = x.dim() - 2
-        if self.channels is not None:
-            x = x[:, :1].expand((-1, self.channels) + (-1,) * rest)
-        if self.stride != 1:
-            x = x[(slice(None), slice(None)) + (slice(None, None, self.stride),) * rest]
-        return torch.zeros_like(x, memory_format=torch.contiguous_format)
-
-    def extra_repr(self) -> str:
-        """Show what differs from the defaults."""
-        parts = [] if self.channels is None else [f"channels={self.channels}"]
-        return ", ".join(parts + ([f"stride={self.stride}"] if self.stride != 1 else []))

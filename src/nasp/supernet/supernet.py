@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Mixture, Probe, Run, Single
-from nasp.supernet.leaves import Leaves, on_device
+from nasp.supernet.choice import Choice, Mixture, Probed, Run, Single
+from nasp.supernet.leaves import on_device
 from nasp.supernet.path import Path
-from nasp.supernet.probe.fused import FusedEdge, FusedPass
-from nasp.supernet.probed import Probed
+from nasp.supernet.probe.taps import Probe
 from nasp.supernet.proximal import largest_entries, surviving_edges
 from nasp.supernet.tables import choices_by_edge, node_groups, tables_of
 
@@ -38,6 +37,7 @@ class Supernet(nn.Module):
             the only edge of a table that is named by its place in the module.
         edges: the names of all edges, table after table.
         groups: the node groups, over all edges in the order of `edges`.
+        run_key: equal whenever the edges are told to run alike; None where weights say how.
 
     Raises:
         UsageError: no choice inside; edges of one table with different candidates; an edge in
@@ -52,6 +52,7 @@ class Supernet(nn.Module):
         self.tables = tables_of(self._choices)
         self.edges = tuple(edge for table in self.tables.values() for edge in table.edges)
         self.groups = node_groups(network, self._choices)
+        self.run_key: tuple[Hashable, ...] | None = None
         self._alphas = nn.ParameterList(
             torch.full((len(table.edges), len(table.candidates)), 0.5, device="cpu")
             for table in self.tables.values()
@@ -118,30 +119,25 @@ class Supernet(nn.Module):
     def single(self, path: Path) -> None:
         """Run the chosen candidates alone from now on."""
         self._run([Single(chosen) for chosen in path])
+        self.run_key = ("single", path)
 
-    def probe(self, path: Path, fused: bool = True, fixed_weights: bool = False) -> Probed:
+    def probe(self, path: Path, fused: bool = True, fixed_weights: bool = False) -> Probe:
         """Run the chosen candidates, and let a backward pass give every candidate's gradient.
 
         Args:
             path: which are chosen.
             fused: let unchosen candidates share work and leave out what their gradient does not
-                need (`nasp.supernet.probe.fused`); False runs each as it is, for the same gradient.
+                need (`nasp.supernet.probe.taps`); False runs each as it is, for the same gradient.
             fixed_weights: the weights of chosen candidates need no gradient: the fused probe then
                 leaves out what it would have to keep and compute for one.
         """
-        leaves = Leaves(self.one_hot(path), self.device)
-        tables = list(leaves.tables.values())
-        fused_pass = FusedPass(tables, fixed_weights) if fused else None
-        chosen = iter(path)
-        for index, (table, numbers) in enumerate(zip(self.tables.values(), tables, strict=True)):
-            for row, (edge, alphas) in enumerate(zip(table.edges, numbers.unbind(), strict=True)):
-                k = next(chosen)
-                for choice in self._choices[edge]:
-                    where = None
-                    if fused_pass is not None:
-                        where = FusedEdge(fused_pass, index, row, choice.fusible)
-                    choice.run = Probe(k, alphas, where)
-        return Probed(leaves)
+        alphas = self.alphas
+        shapes = {name: (len(a), a.shape[1]) for name, a in alphas.items()}
+        dtype = next(iter(alphas.values())).dtype
+        probe = Probe(path, shapes, self.device, dtype, fused, fixed_weights)
+        self._run([Probed(k, edge, probe) for edge, k in enumerate(path)])
+        self.run_key = ("probe", path, fused, fixed_weights)
+        return probe
 
     def mixture(self, weights: Mapping[str, Tensor], path: Path | None = None) -> None:
         """Run candidates weighted and added up.
@@ -152,6 +148,7 @@ class Supernet(nn.Module):
             path: only its candidates run, and where it has none a node switched the edge off.
                 Default: all run.
         """
+        self.run_key = None
         here = {name: weights[name] for name in self.tables}
         device = self.device
         if any(table.device != device for table in here.values()):

@@ -15,9 +15,10 @@ from nasp.complexity import Regulariser, parameter_counts
 from nasp.errors import UsageError
 from nasp.strategies import Horizon, Problem, Strategy, find_strategy, make_strategy
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 from nasp.training.learner import Learner
 from nasp.training.task import Batch
 

@@ -6,11 +6,17 @@ import torch
 from torch import nn
 
 
-def fast_layout(network: nn.Module) -> nn.Module:
-    """Return the network in the memory layout in which it runs fastest.
+def fast_layout(device: torch.device) -> torch.memory_format:
+    """Return the memory layout in which the networks of our spaces run fastest on a device.
 
-    Networks without convolutions stay as they are.
+    Measured: on a CPU depthwise and small convolutions run about twice as fast channels-last; on
+    an H200, in float32, a probe of DARTS's space takes 20 ms in torch's own layout and 29 ms
+    channels-last, a training step 10 and 12.
     """
-    # Measured on CPU: depthwise and small convolutions run about twice as fast channels-last.
-    laid_out: nn.Module = network.to(memory_format=torch.channels_last)
-    return laid_out
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def laid_out(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network in `fast_layout`; without convolutions it stays as it is."""
+    ordered: nn.Module = network.to(memory_format=fast_layout(device))
+    return ordered

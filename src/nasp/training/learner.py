@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -13,8 +13,20 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
-from nasp.training.task import Batch, Metrics, Paced, Task
+from nasp.supernet.probe.taps import Probe
+from nasp.supernet.supernet import Supernet
+from nasp.training.captured import Captured, is_plain
+from nasp.training.task import Batch, Metrics, Paced, Static, Task
 from nasp.training.unread import NotFiniteError, Unread, read
+
+
+class Anchored(Protocol):
+    """Knows which leaves of the graph, on the network's device, a backward pass is to reach."""
+
+    @property
+    def anchors(self) -> Sequence[Tensor]:
+        """The leaves."""
+        ...
 
 
 class Learner:
@@ -28,6 +40,8 @@ class Learner:
         optimizer: makes the weights' optimiser from them.
         clip: largest norm of the weights' gradient; None leaves it as it is.
         accumulate: into how many parts a batch is split, one after the other; default 1.
+        capture: replay steps that repeat themselves as CUDA graphs, where a supernet and a task
+            are known to depend on nothing else; default True.
     """
 
     def __init__(
@@ -39,8 +53,12 @@ class Learner:
         optimizer: Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer],
         clip: float | None = 5.0,
         accumulate: int = 1,
+        capture: bool = True,
     ) -> None:
         self.fabric = fabric
+        is_static = isinstance(task, Static) and is_plain(network.modules())
+        self._supernet = network if isinstance(network, Supernet) and is_static else None
+        self._captured = Captured(fabric.device, capture)
         self.task = task
         self.weights = list(weights)
         self.clip = clip
@@ -51,26 +69,54 @@ class Learner:
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
         self._scale = 1.0
 
-    def backward(self, batch: Batch, inputs: Sequence[Tensor]) -> Unread:
+    def backward(self, batch: Batch, inputs: Sequence[Tensor] | Anchored) -> Unread:
         """Add the gradient of the batch's mean loss to the ``.grad`` of `inputs`, and no other.
 
         Args:
             batch: split into `accumulate` parts of equal size.
-            inputs: leaves of the graph, on the network's device.
+            inputs: leaves of the graph, on the network's device, or what has them as `anchors`;
+                what a probe of the pass finds is worked out here, with the rest.
 
         Returns:
             The loss and the task's metrics: the device may still be at work on them.
         """
+        probe = inputs if isinstance(inputs, Probe) else None
+        leaves = list(inputs if isinstance(inputs, Sequence) else inputs.anchors)
         unread = Unread()
-        for part, share in split_batch(self.fabric.to_device(batch), self.accumulate):
-            loss, metrics = self.task.loss(self.network, part)
+        parts = split_batch(self.fabric.to_device(batch), self.accumulate)
+        for part, share in parts:
+
+            def work(part: Batch, share: float = share) -> tuple[Any, ...]:
+                loss, metrics = self.task.loss(self.network, part)
+                gradients = self._gradients(loss * share, leaves)
+                return loss.detach(), metrics, gradients, probe and probe.take()
+
+            kind, key = "weights" if probe is None else "probe", self.run_key
+            found = self._captured.run(kind, key and (key, share), work, part)
+            loss, metrics, gradients, products = found
             unread.add(share, loss, metrics)
-            objective = loss * share
-            if objective.requires_grad:
-                self.fabric.backward(objective, inputs=list(inputs))
+            _add(leaves, gradients, is_only=len(parts) == 1)
+            if probe is not None:
+                probe.give(products)
         return unread
 
-    def gradients(self, batch: Batch, inputs: Sequence[Tensor]) -> Metrics:
+    def _gradients(self, objective: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return the gradients by the inputs, scaled as the precision wants it."""
+        if not objective.requires_grad:
+            return [None] * len(inputs)
+        scaled = objective if self._scaler is None else self._scaler.scale(objective)
+        found = torch.autograd.grad(scaled, inputs, allow_unused=True)
+        pairs = zip(inputs, found, strict=True)
+        return [g if g is None else _laid_out_as(leaf, g) for leaf, g in pairs]
+
+    @property
+    def run_key(self) -> Hashable | None:
+        """What the network now does to a batch; None where nobody can say that it stays so."""
+        if self._supernet is None or self._supernet.run_key is None:
+            return None
+        return (*self._supernet.run_key, self._supernet.training)
+
+    def gradients(self, batch: Batch, inputs: Sequence[Tensor] | Anchored) -> Metrics:
         """Do what `backward` does, and wait for the figures.
 
         Returns:
@@ -153,6 +199,24 @@ class Learner:
         """Take up a state that `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+def _add(leaves: Sequence[Tensor], gradients: Sequence[Tensor | None], is_only: bool) -> None:
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        if gradient is None:
+            continue
+        if leaf.grad is not None:
+            leaf.grad += gradient
+        else:
+            # What comes of a replay holds until the next one: another part's would replace it.
+            leaf.grad = gradient if is_only else gradient.clone()
+
+
+def _laid_out_as(leaf: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient in the leaf's memory layout, as autograd keeps it."""
+    if gradient.stride() == leaf.stride():
+        return gradient
+    return torch.empty_like(leaf).copy_(gradient)
 
 
 def gradient_of(leaf: Tensor) -> Tensor:

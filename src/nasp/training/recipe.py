@@ -40,6 +40,9 @@ class Descent(BaseModel):
     deterministic: bool = True
     """On a CUDA device, take only algorithms that repeat themselves, so that a seed fixes the run;
     otherwise the fastest."""
+    capture: bool = True
+    """On a CUDA device, replay steps that repeat themselves as CUDA graphs, where a network
+    of our spaces and its task depend on nothing else."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     """32-true, bf16-mixed, 16-mixed or 64-true, as Lightning Fabric calls them."""
     checkpoint_minutes: float = Field(5.0, gt=0)
@@ -65,6 +68,7 @@ class Descent(BaseModel):
             optimizer,
             clip=self.clip,
             accumulate=self.accumulate,
+            capture=self.capture,
         )
 
 

@@ -62,6 +62,16 @@ class Paced(Protocol):
         ...
 
 
+@runtime_checkable
+class Static(Protocol):
+    """What a task adds whose loss follows from network and batch alone, by the same operations."""
+
+    @property
+    def is_static(self) -> bool:
+        """Says so; there is no other answer."""
+        ...
+
+
 def score(task: Task, metrics: Metrics) -> float:
     """Return how good a network is on a task; larger is better.
 

@@ -15,11 +15,12 @@ from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
 
 from nasp.errors import UsageError
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.leaves import Leaves
 from nasp.supernet.path import Path
-from nasp.supernet.probed import Probed
+from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 
 class PlainChoice(nn.Module):
@@ -85,7 +86,7 @@ class Pair:
         pair.plain.load_state_dict(pair.supernet.network.state_dict())
         return pair
 
-    def probe(self, path: Path) -> tuple[Probed, Leaves]:
+    def probe(self, path: Path) -> tuple[Probe, Leaves]:
         leaves = Leaves(self.supernet.one_hot(path), self.supernet.device)
         where = {
             edge: (table.name, row)
@@ -282,7 +283,7 @@ def assert_same_gradients(one: nn.Module, other: nn.Module) -> None:
         torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10, msg=name)
 
 
-def assert_close(one: Probed | Leaves, other: Probed | Leaves, tolerance: float = 1e-10) -> None:
+def assert_close(one: Probe | Leaves, other: Probe | Leaves, tolerance: float = 1e-10) -> None:
     left, right = one.gradients(), other.gradients()
     assert left.keys() == right.keys()
     for name, gradient in left.items():
@@ -585,9 +586,14 @@ def test_a_candidate_that_changes_the_shared_input(chosen: str) -> None:
     in_place = nn.Sequential(nn.Hardswish(inplace=True), nn.Conv2d(2, 2, 1))
     net = Choice({"in_place": in_place, "conv": nn.Conv2d(2, 2, 3, padding=1)})
     supernet = Supernet(nn.Sequential(nn.Conv2d(2, 2, 1), net))
-    supernet.probe((net.names.index(chosen),))
-    with pytest.raises(UsageError, match=r"'in_place' changes its input in place.*inplace=False"):
+    probe = supernet.probe((net.names.index(chosen),))
+
+    def step() -> None:
         supernet(images()).sum().backward()
+        probe.gradients()
+
+    with pytest.raises(UsageError, match=r"'in_place' changes its input in place.*inplace=False"):
+        step()
 
 
 def test_half_precision_alphas_of_a_double_network() -> None:

@@ -14,13 +14,15 @@ from nasp.spaces import find_space
 from nasp.supernet.choice import Choice
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
+from nasp.training.device import find_device
+from nasp.training.layout import laid_out
 
 LEAD = 0.2
 """The path's alphas above the others': more than the alphas move while a row is measured."""
 
 
 def make_supernet(settings: BenchSettings, partial_channels: int = 1) -> Supernet:
-    """Return the supernet, channels-last as a search has it, its alphas set to `random_path`.
+    """Return the supernet, laid out as a search has it, its alphas set to `random_path`.
 
     Args:
         settings: what is measured.
@@ -30,8 +32,7 @@ def make_supernet(settings: BenchSettings, partial_channels: int = 1) -> Superne
         UsageError: the space, or a network of this size in it, does not exist.
     """
     torch.manual_seed(settings.seed)
-    network = make_network(settings, partial_channels)
-    network.to(memory_format=torch.channels_last)
+    network = laid_out(make_network(settings, partial_channels), find_device(settings.device))
     supernet = Supernet(network, settings.space)
     point = supernet.one_hot(random_path(supernet, settings))
     with torch.no_grad():

@@ -30,7 +30,7 @@ from nasp.spaces.sampling import all_architectures
 from nasp.supernet.architecture import Architecture
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer
-from nasp.training.layout import fast_layout
+from nasp.training.layout import laid_out
 from nasp.training.train import train
 
 BENCH = "table"
@@ -130,8 +130,8 @@ def train_cell(
     start = time.perf_counter()
     seed_everything(seed, verbose=False)
     size = sized({**images.shape, "channels": settings.channels, "cells": settings.cells})
-    network = fast_layout(find_space(settings.space).network(architecture, size))
     device = make_fabric(settings.device, "32-true").device
+    network = laid_out(find_space(settings.space).network(architecture, size), device)
     loaders, task = images.train_loaders(network, device, seed), images.task()
     recipe = ImageTrainConfig(
         epochs=settings.epochs,

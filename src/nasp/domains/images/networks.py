@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from nasp.complexity.target import Target
 from nasp.domains.domain import SupernetConfig
+from nasp.domains.images.task import ImageClassification
 from nasp.errors import validated
 from nasp.spaces import NetworkConfig, Space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
-from nasp.training.supervised import Supervised
+from nasp.training.layout import fast_layout, laid_out
 
 IMAGENET_SIZE = 128
 """Height and width of images from which on a network has ImageNet's stem."""
@@ -52,13 +53,16 @@ def example(network: nn.Module, config: NetworkConfig, tokens: int) -> tuple[Ten
 
 def stand_in(
     network: nn.Module, config: NetworkConfig, count: int, tokens: int, seed: int
-) -> tuple[Supervised, tuple[Tensor, Tensor]]:
+) -> tuple[ImageClassification, tuple[Tensor, Tensor]]:
     """Return a task, and so many random images and labels."""
     del network, tokens
     generator = torch.Generator().manual_seed(seed)
     shape = count, config.in_channels, config.image_size, config.image_size
     images = torch.randn(shape, generator=generator)
-    return Supervised(), (images, torch.randint(config.classes, (count,), generator=generator))
+    return ImageClassification(config.classes), (
+        images,
+        torch.randint(config.classes, (count,), generator=generator),
+    )
 
 
 def target(space: Space, config: NetworkConfig, device: torch.device | str = "cpu") -> Target:
@@ -66,8 +70,7 @@ def target(space: Space, config: NetworkConfig, device: torch.device | str = "cp
     whole = config.model_copy(update={"as_derived": True, "partial_channels": 1})
 
     def placed(network: nn.Module) -> nn.Module:
-        on_device: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return on_device
+        return laid_out(network.to(device), torch.device(device))
 
     def build(architecture: Architecture) -> nn.Module:
         return placed(space.network(architecture, config))
@@ -75,7 +78,7 @@ def target(space: Space, config: NetworkConfig, device: torch.device | str = "cp
     with torch.random.fork_rng():  # weights are drawn, and do not matter
         supernet = Supernet(placed(space.supernet(whole)), space.name)
         image = torch.randn(1, config.in_channels, config.image_size, config.image_size)
-    image = image.to(device, memory_format=torch.channels_last)
+    image = image.to(device, memory_format=fast_layout(torch.device(device)))
     cells = f"{config.cells} cell{'s' * (config.cells > 1)}"
     stages = " a stage" if space.name.startswith("nasbench201") else ""
     name = f"{cells}{stages}, {config.channels} channels"

@@ -105,6 +105,11 @@ class ImageClassification:
         }
 
     @property
+    def is_static(self) -> bool:
+        """True: a step may be replayed as a CUDA graph."""
+        return True
+
+    @property
     def has_top5(self) -> bool:
         """Whether top-5 accuracy says anything: with five classes it is always 1."""
         return self.classes > 5

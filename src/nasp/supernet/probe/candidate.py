@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -11,8 +13,41 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+_NEVER_DRAWS = (
+    *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten),
+    *(nn.Linear, nn.Bilinear, nn.Embedding, nn.Upsample, nn.ChannelShuffle, nn.PixelShuffle),
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish),
+    *(nn.Hardtanh, nn.ELU, nn.Softmax),
+)
 STATELESS = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d)
 KNOWN_LAYERS = (*STATELESS, nn.Identity, nn.Conv2d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of one edge: names, operations, and chains where they are such."""
+
+    names: tuple[str, ...]
+    operations: tuple[nn.Module, ...]
+    chains: tuple[Chain | None, ...]
+
+    @staticmethod
+    def of(names: Sequence[str], operations: Sequence[nn.Module]) -> Candidates:
+        """Look at the operations once, for all passes to come."""
+        chains = tuple(Chain.of(operation) for operation in operations)
+        return Candidates(tuple(names), tuple(operations), chains)
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether a candidate may draw random numbers: one that is not known never to."""
+        return not all(
+            type(module) in _NEVER_DRAWS or type(module).__module__.startswith("nasp.")
+            for operation in self.operations
+            for module in operation.modules()
+        )
 
 
 @dataclass(frozen=True)
@@ -38,14 +73,31 @@ class Chain:
     @property
     def is_usable(self) -> bool:
         """Whether no hook watches a layer, and its BatchNorms normalise by the batch."""
-        return not any(
-            layer._forward_hooks
-            or layer._forward_pre_hooks
-            or layer._backward_hooks
-            or layer._backward_pre_hooks
-            or (not layer.training and type(layer) is nn.BatchNorm2d)
-            for layer in self.layers
-        )
+        return not any(self._hooks) and all(norm.training for norm in self._norms)
+
+    @cached_property
+    def _hooks(self) -> tuple[Mapping[int, Any], ...]:
+        # Looked at before every pass, so they are gathered once.
+        names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        return tuple(getattr(layer, name) for layer in self.layers for name in names)
+
+    @cached_property
+    def _norms(self) -> tuple[nn.Module, ...]:
+        return tuple(layer for layer in self.layers if type(layer) is nn.BatchNorm2d)
+
+    @cached_property
+    def shared(self) -> tuple[nn.Module, ...]:
+        """The leading layers without state: they make the same of one tensor in every chain."""
+        leading = takewhile(lambda layer: isinstance(layer, STATELESS), self.layers[: self.stop])
+        return tuple(leading)
+
+    @cached_property
+    def stop(self) -> int:
+        """How many layers come before the end: a BatchNorm, and a 1×1 convolution before it."""
+        if not self.ends_in_norm:
+            return len(self.layers)
+        is_behind_pointwise = len(self.layers) > 1 and is_pointwise(self.layers[-2])
+        return len(self.layers) - (2 if is_behind_pointwise else 1)
 
     @property
     def ends_in_norm(self) -> bool:
@@ -111,7 +163,8 @@ def _convolved(x: Tensor, layer: nn.Module) -> Tensor:
     weight = layer.weight.detach()
     bias = None if layer.bias is None else layer.bias.detach()
     is_depthwise = layer.groups == layer.in_channels == layer.out_channels
-    if is_depthwise and layer.stride == (1, 1) and min(_turned_padding(layer)) >= 0:
+    is_on_cpu = x.device.type == "cpu"
+    if is_on_cpu and is_depthwise and layer.stride == (1, 1) and min(_turned_padding(layer)) >= 0:
         y: Tensor = _FixedDepthwise.apply(x, weight, bias, layer)
         return y
     return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
@@ -126,7 +179,8 @@ def _turned_padding(layer: nn.Conv2d) -> list[int]:
 
 def _normalised(x: Tensor, norm: nn.BatchNorm2d, alpha: Tensor) -> Tensor:
     # Contiguous: torch's kernel reads a scale by its address, and past the end of an expanded one.
-    scale, shift = alpha.to(x.dtype).expand(norm.num_features).contiguous(), None
+    alpha = alpha.to(torch.promote_types(x.dtype, torch.float32))
+    scale, shift = alpha.expand(norm.num_features).contiguous(), None
     if norm.affine:
         scale, shift = scale * norm.weight, scale * norm.bias
     if norm.num_batches_tracked is not None:

@@ -1,37 +1,48 @@
-"""The exact gradient of every candidate at the discrete point, without their graphs.
+"""The exact gradient of every candidate at the discrete point, without their graphs: one edge.
 
 With y = sum_k a_k O_k(x) at a one-hot a, and g = dL/dy: dL/da_k = <g, O_k(x)> for every k,
-while nothing flows back through an operation whose a_k is 0.
+while nothing flows back through an operation whose a_k is 0. This is the reference: any modules,
+inputs and outputs, run as they are; `taps` does the same for image batches with less work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
+from nasp.supernet.probe.candidate import Candidates
+
+Autocast = tuple[tuple[str, bool, torch.dtype], ...]
+"""Of each kind of device: whether autocast is on, and its type."""
 
 
-def attach_probe(
-    alphas: Tensor,
-    candidates: Mapping[str, nn.Module],
+Keep = Callable[[Tensor], None]
+"""Takes the inner products of an edge's candidates, ``[candidates]``."""
+
+
+def probe_edge(
+    keep: Keep,
+    anchor: Tensor,
+    candidates: Candidates,
     chosen: int | None,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     output: Any = None,
 ) -> Any:
-    """Run the chosen candidate; make its backward pass fill the gradient of `alphas`.
+    """Run the chosen candidate; make its backward pass keep every candidate's inner product.
 
     Args:
-        alphas: ``[candidates]``, part of a graph; its gradient becomes exact for every candidate.
-        candidates: name -> operation, in the order of `alphas`.
+        keep: gets the products, ``[candidates]``, in the backward pass.
+        anchor: part of a graph that the backward pass is asked for: so that it comes here.
+        candidates: of the edge.
         chosen: the candidate that runs, or None where the edge is switched off.
         args: positional inputs of the edge.
         kwargs: named inputs of the edge.
@@ -40,20 +51,24 @@ def attach_probe(
 
     Returns:
         The chosen candidate's output, or `output`.
+
+    Raises:
+        UsageError: a candidate gives no tensor or, in the backward pass, another shape than the
+            others, or changes its input in place.
     """
-    state = ForwardState.capture(args, kwargs)
-    names, operations = tuple(candidates), tuple(candidates.values())
+    state = ForwardState.capture(args, kwargs, candidates.draws)
+    names = candidates.names
     if chosen is not None and output is None:
-        output = run_unchanged(names[chosen], operations[chosen], args, kwargs)
+        output = run_unchanged(names[chosen], candidates.operations[chosen], args, kwargs)
     outputs = tensors_of(output)
     if not outputs:
         raise UsageError(
             f"The candidates {', '.join(names)} must return a tensor, or a tuple, list or"
             f" dictionary of tensors, but gave a {type(output).__name__}."
         )
-    edge = _Edge(names, operations, chosen, state, len(outputs))
+    edge = _Edge(keep, candidates, chosen, state, len(outputs))
     inputs = [tensor.detach() for tensor in tensors_of((args, kwargs))]
-    probed = _Probe.apply(edge, alphas, *outputs, *inputs)
+    probed = _Probe.apply(edge, anchor, *outputs, *inputs)
     return with_tensors(output, list(probed))
 
 
@@ -93,31 +108,36 @@ _TENSOR = object()
 class ForwardState:
     """What the other candidates must find again in the backward pass.
 
-    The form of the inputs, the random state as the edge was entered, autocast.
+    The form of the inputs, autocast and, where a candidate may draw, the random state as the edge
+    was entered: of other parts of the network nobody knows what they draw in between.
     """
 
     leaves: tuple[Any, ...]
     spec: Any
-    cpu_rng: Tensor
-    cuda_rng: dict[int, Tensor]
-    autocast: tuple[tuple[str, bool, torch.dtype], ...]
+    random: dict[int | None, Tensor]
+    autocast: Autocast
 
     @staticmethod
-    def capture(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ForwardState:
-        """Note the state as it is now."""
+    def capture(args: tuple[Any, ...], kwargs: dict[str, Any], draws: bool) -> ForwardState:
+        """Note the state as it is now.
+
+        Args:
+            args: positional inputs of the edge.
+            kwargs: named inputs of the edge.
+            draws: whether a candidate may draw random numbers.
+        """
         leaves, spec = pytree.tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        devices = {t.device.index or 0 for t in tensors if t.device.type == "cuda"}
-        kinds = {t.device.type for t in tensors}
+        random: dict[int | None, Tensor] = {}
+        if draws:
+            devices = {t.device.index or 0 for t in tensors if t.is_cuda}
+            random = {device: torch.cuda.get_rng_state(device) for device in devices}
+            random[None] = torch.get_rng_state()
         return ForwardState(
-            leaves=tuple(_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves),
-            spec=spec,
-            cpu_rng=torch.get_rng_state(),
-            cuda_rng={device: torch.cuda.get_rng_state(device) for device in devices},
-            autocast=tuple(
-                (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-                for kind in sorted(kinds & {"cpu", "cuda"})
-            ),
+            tuple(_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves),
+            spec,
+            random,
+            autocast_of({t.device.type for t in tensors}),
         )
 
     def arguments(self, tensors: Sequence[Tensor]) -> Any:
@@ -131,25 +151,45 @@ class ForwardState:
         """No graph, the forward pass's autocast; random states put back at the end."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            stack.enter_context(torch.random.fork_rng(devices=list(self.cuda_rng)))
-            for kind, enabled, dtype in self.autocast:
-                # No cache: it would hand weights without a graph to what runs after.
-                stack.enter_context(
-                    torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
-                )
+            if self.random:
+                devices = [device for device in self.random if device is not None]
+                stack.enter_context(torch.random.fork_rng(devices=devices))
+            stack.enter_context(autocast_as(self.autocast))
             yield
 
-    def rewind_rng(self) -> None:
+    def rewind(self) -> None:
         """Set the random state that the edge was entered with."""
-        torch.set_rng_state(self.cpu_rng)
-        for device, state in self.cuda_rng.items():
-            torch.cuda.set_rng_state(state, device)
+        for device, state in self.random.items():
+            if device is None:
+                torch.set_rng_state(state)
+            else:
+                torch.cuda.set_rng_state(state, device)
+
+
+def autocast_of(kinds: set[str]) -> Autocast:
+    """Return how autocast is set for these kinds of devices."""
+    return tuple(
+        (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+        for kind in sorted(kinds & {"cpu", "cuda"})
+    )
+
+
+@contextmanager
+def autocast_as(autocast: Iterable[tuple[str, bool, torch.dtype]]) -> Iterator[None]:
+    """Set autocast of these kinds of devices."""
+    with ExitStack() as stack:
+        for kind, enabled, dtype in autocast:
+            # No cache: it would hand weights without a graph to what runs after.
+            stack.enter_context(
+                torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)
+            )
+        yield
 
 
 @dataclass(frozen=True)
 class _Edge:
-    names: tuple[str, ...]
-    operations: tuple[nn.Module, ...]
+    keep: Keep
+    candidates: Candidates
     chosen: int | None
     state: ForwardState
     outputs: int
@@ -159,7 +199,7 @@ class _Probe(torch.autograd.Function):
     """Identity on the edge's output; in the backward pass, one inner product a candidate."""
 
     @staticmethod
-    def forward(ctx: Any, edge: _Edge, _alphas: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, edge: _Edge, _anchor: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.edge = edge
         ctx.save_for_backward(*tensors)
         # A copy, so that a layer behind the edge may work in place, as it may behind a sum.
@@ -172,18 +212,20 @@ class _Probe(torch.autograd.Function):
         saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
         outputs, inputs = saved[: edge.outputs], saved[edge.outputs :]
         args, kwargs = edge.state.arguments(inputs)
+        names = edge.candidates.names
         products = []
         with edge.state.restored():
-            for k, operation in enumerate(edge.operations):
+            for k, operation in enumerate(edge.candidates.operations):
                 if k == edge.chosen:
-                    products.append(_inner_product(gradients, outputs))
+                    products.append(inner_product(gradients, outputs))
                     continue
-                edge.state.rewind_rng()
-                candidate = tensors_of(run_unchanged(edge.names[k], operation, args, kwargs))
-                expected = "the others" if edge.chosen is None else edge.names[edge.chosen]
-                same_shapes(expected, outputs, edge.names[k], candidate)
-                products.append(_inner_product(gradients, candidate))
-        return None, torch.stack(products), *gradients, *([None] * len(inputs))
+                edge.state.rewind()
+                candidate = tensors_of(run_unchanged(names[k], operation, args, kwargs))
+                expected = "the others" if edge.chosen is None else names[edge.chosen]
+                same_shapes(expected, outputs, names[k], candidate)
+                products.append(inner_product(gradients, candidate))
+        edge.keep(torch.stack(products))
+        return None, None, *gradients, *([None] * len(inputs))
 
 
 def run_unchanged(
@@ -201,7 +243,8 @@ def run_unchanged(
     return output
 
 
-def _inner_product(gradients: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
+def inner_product(gradients: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
+    """Return <g, y>, summed in float32 at least."""
     total = gradients[0].new_zeros((), dtype=torch.promote_types(gradients[0].dtype, torch.float32))
     for g, output in zip(gradients, outputs, strict=True):
         total = total + (g.to(total.dtype) * output.to(total.dtype)).sum()

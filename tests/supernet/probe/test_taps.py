@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,12 +15,13 @@ from torch.utils.checkpoint import checkpoint
 
 from nasp.errors import UsageError
 from nasp.spaces import NetworkConfig, find_space, spaces_of
-from nasp.supernet.choice import Choice, Node, Zero
+from nasp.supernet.choice import Choice, Node
 from nasp.supernet.leaves import Leaves
 from nasp.supernet.path import Path
 from nasp.supernet.probe.candidate import Chain
-from nasp.supernet.probed import Probed
+from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 SIZE = NetworkConfig(channels=8, cells=3, image_size=16)
 
@@ -78,7 +82,7 @@ def measured(supernet: Supernet, path: Path, x: Tensor, fused: bool | None) -> d
     if fused is None:
         plain = Leaves(again.one_hot(path), again.device)
         again.mixture(plain.tables)
-        leaves: Leaves | Probed = plain
+        leaves: Leaves | Probe = plain
     else:
         leaves = again.probe(path, fused, fixed_weights=True)
     again(x).square().sum().backward(inputs=leaves.anchors)
@@ -220,9 +224,53 @@ def test_passes_of_several_parts_of_a_batch_add_up() -> None:
 def test_a_candidate_of_another_shape_is_named_an_error() -> None:
     edge = Choice({"skip": nn.Identity(), "smaller": nn.Sequential(nn.MaxPool2d(2))})
     supernet = Supernet(nn.Sequential(nn.Conv2d(3, 4, 1), edge))
-    supernet.probe((0,))
+    probe = supernet.probe((0,))
+    supernet(torch.randn(2, 3, 4, 4)).sum().backward()
     with pytest.raises(UsageError, match="must give one shape"):
-        supernet(torch.randn(2, 3, 4, 4)).sum().backward()
+        probe.gradients()
+
+
+def test_what_an_edge_read_must_stay_as_it_was() -> None:
+    class Changes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 1)
+            self.edge = Choice({"skip": nn.Identity(), "conv": conv(3)})
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            y = self.edge(x)
+            return y + x.mul_(2)
+
+    supernet = Supernet(Changes())
+    probe = supernet.probe((0,))
+    supernet(torch.randn(2, 3, 4, 4)).sum().backward()
+    with pytest.raises(UsageError, match=r"skip, conv read was changed in place.*inplace=False"):
+        probe.gradients()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_pass_without_a_backward_pass_is_freed_with_its_output(fused: bool) -> None:
+    class Held:
+        """Hangs on the graph of the stem's output."""
+
+    held: list[weakref.ref[Held]] = []
+
+    def hold(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        thing = Held()
+        held.append(weakref.ref(thing))
+        output.register_hook(partial(lambda _thing, _gradient: None, thing))
+
+    supernet = Supernet(Cell())
+    supernet.network.get_submodule("stem").register_forward_hook(hold)
+    path = (0, None, 0, 0, None)
+    probe = supernet.probe(path, fused)
+    loss = supernet(torch.randn(2, 3, 8, 8)).square().sum()
+    assert held[0]() is not None
+    del loss, probe
+    supernet.single(path)
+    gc.collect()
+    assert held[0]() is None
 
 
 def test_what_is_a_chain() -> None:

@@ -1,0 +1,125 @@
+"""Work that repeats itself: replayed on a GPU to the bits of the work itself."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nasp.domains.images.task import ImageClassification
+from nasp.spaces import NetworkConfig, find_space
+from nasp.strategies import Horizon, Problem, make_strategy
+from nasp.supernet.probe.features import channel_products
+from nasp.supernet.supernet import Supernet
+from nasp.training.captured import MOST, PATIENCE, Captured
+from nasp.training.device import computing, make_fabric
+from nasp.training.learner import Learner
+from nasp.training.task import Batch, Task
+
+pytestmark = pytest.mark.cuda
+
+SIZE = NetworkConfig(channels=4, cells=3, image_size=16)
+
+
+def learner(supernet: Supernet, task: Task, device: str = "cpu", capture: bool = True) -> Learner:
+    def sgd(weights: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(weights, lr=0.05, momentum=0.9)
+
+    fabric = make_fabric(device, "32-true")
+    return Learner(fabric, supernet, task, supernet.weights(), sgd, capture=capture)
+
+
+@pytest.fixture
+def repeating() -> Iterator[None]:
+    with computing("cuda", deterministic=True):
+        yield
+
+
+def searched(capture: bool, steps: int) -> tuple[list[Any], dict[str, Tensor]]:
+    """Metrics of so many iterations on a GPU, and all that they moved."""
+    torch.manual_seed(0)
+    supernet = Supernet(find_space("darts").supernet(SIZE), "darts")
+    moving = learner(supernet, ImageClassification(10), "cuda", capture)
+    problem = Problem(supernet, moving, Horizon(1, steps), 0, lambda _: torch.zeros(()))
+    strategy = make_strategy("nasp", problem, {"rest": 0.0, "lr": 1e-4})
+    generator = torch.Generator().manual_seed(0)
+    metrics = []
+    for _ in range(steps):
+        x = torch.randn(8, 3, 16, 16, generator=generator).cuda()
+        y = torch.randint(10, (8,), generator=generator).cuda()
+        metrics.append((strategy.arch_step((x, y)), strategy.weight_step((x, y))))
+    state = {name: value.cpu() for name, value in supernet.state_dict().items()}
+    return metrics, copy.deepcopy(state)
+
+
+@pytest.mark.usefixtures("repeating")
+def test_a_replay_ends_with_the_bits_of_the_work_itself() -> None:
+    steps = 2 * PATIENCE + 4
+    metrics, state = searched(True, steps)
+    plain_metrics, plain = searched(False, steps)
+    assert metrics == plain_metrics
+    for name, value in plain.items():
+        assert torch.equal(state[name], value), name
+
+
+def test_work_is_captured_when_it_has_come_some_times() -> None:
+    captured, calls = Captured(torch.device("cuda")), []
+
+    def work(batch: Batch) -> Tensor:
+        calls.append(1)
+        return batch.square().sum()
+
+    for value in range(PATIENCE + 4):
+        x = torch.full((3,), float(value), device="cuda")
+        assert float(captured.run("kind", "key", work, x)) == 3 * value**2
+    assert len(calls) == PATIENCE + 1
+    captured.run("kind", None, work, torch.ones(3, device="cuda"))
+    captured.run("kind", "key", work, torch.ones(4, device="cuda"))
+    assert len(calls) == PATIENCE + 3
+
+
+def test_the_graph_that_was_used_longest_ago_gives_way() -> None:
+    captured, calls = Captured(torch.device("cuda")), []
+
+    def work(batch: Batch) -> Tensor:
+        calls.append(1)
+        return batch + 1
+
+    x = torch.zeros(2, device="cuda")
+    for key in range(MOST + 1):
+        for _ in range(PATIENCE + 1):
+            captured.run("kind", key, work, x)
+    calls.clear()
+    captured.run("kind", MOST, work, x)
+    assert not calls
+    captured.run("kind", 0, work, x)
+    assert calls
+
+
+def test_a_failed_capture_says_why_once_and_goes_on() -> None:
+    captured = Captured(torch.device("cuda"))
+
+    def waits(batch: Batch) -> Tensor:
+        return batch * float(batch.sum())
+
+    x = torch.ones(2, device="cuda")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3 * PATIENCE):
+            assert captured.run("kind", "key", waits, x).tolist() == [2, 2]
+    assert [str(w.message).partition(":")[0] for w in caught] == [
+        "Steps run kernel by kernel, for they could not be captured as a CUDA graph"
+    ]
+    assert torch.ones(2, device="cuda").sum().item() == 2
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_channel_products(layout: torch.memory_format) -> None:
+    left, right = torch.randn(2, 3, 5, 4, 6, dtype=torch.float64)
+    value = channel_products(*(t.cuda().contiguous(memory_format=layout) for t in (left, right)))
+    torch.testing.assert_close(value.cpu(), (left * right).sum(dim=(0, 2, 3)))

@@ -1,0 +1,73 @@
+"""Work that repeats itself: run as it is on a CPU, replayed to the same bits on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nasp.domains.images.task import ImageClassification
+from nasp.spaces import NetworkConfig, find_space
+from nasp.supernet.choice import Choice
+from nasp.supernet.supernet import Supernet
+from nasp.training.captured import PATIENCE, Captured, is_plain
+from nasp.training.device import make_fabric
+from nasp.training.learner import Learner
+from nasp.training.supervised import Supervised
+from nasp.training.task import Batch, Task
+
+SIZE = NetworkConfig(channels=4, cells=3, image_size=16)
+
+
+def doubled(batch: Batch) -> tuple[Tensor, list[None]]:
+    return batch[0] * 2, [None]
+
+
+def test_on_a_cpu_work_runs_as_it_is() -> None:
+    captured = Captured(torch.device("cpu"))
+    x = torch.ones(2)
+    for _ in range(PATIENCE + 2):
+        assert captured.run("kind", "key", doubled, (x,))[0].tolist() == [2, 2]
+
+
+def test_what_is_plain() -> None:
+    assert is_plain(find_space("darts").supernet(SIZE).modules())
+
+    class Own(nn.Linear):
+        """A user's own layer, which may depend on anything."""
+
+    assert is_plain(nn.Sequential(nn.Linear(2, 2)).modules())
+    assert not is_plain(nn.Sequential(Own(2, 2)).modules())
+    heard = nn.Linear(2, 2)
+    heard.register_forward_hook(lambda *_: None)
+    assert not is_plain(heard.modules())
+
+
+def learner(supernet: Supernet, task: Task, device: str = "cpu", capture: bool = True) -> Learner:
+    def sgd(weights: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(weights, lr=0.05, momentum=0.9)
+
+    fabric = make_fabric(device, "32-true")
+    return Learner(fabric, supernet, task, supernet.weights(), sgd, capture=capture)
+
+
+def test_only_what_nobody_else_can_change_has_a_key() -> None:
+    space = Supernet(find_space("nasbench201").supernet(SIZE), "nasbench201")
+    path = space.random_path()
+    known = learner(space, ImageClassification(10))
+    space.single(path)
+    assert known.run_key == ("single", path, True)
+    space.eval()
+    assert known.run_key == ("single", path, False)
+    space.mixture(space.alphas)
+    assert known.run_key is None
+    space.single(path)
+    assert learner(space, Supervised()).run_key is None
+
+    class Own(nn.Linear):
+        """A user's own layer."""
+
+    own = Supernet(nn.Sequential(Choice({"a": Own(2, 2), "b": nn.Identity()})))
+    own.single((0,))
+    assert learner(own, ImageClassification(2)).run_key is None
