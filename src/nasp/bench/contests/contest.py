@@ -89,11 +89,16 @@ class Contest:
         return in_fresh_process(run_search, request, interruption, advice, threads)
 
 
-def by_label(found: Measurements) -> dict[str, dict[int, Any]]:
-    """Return label -> seed, in rising order -> search."""
+def by_contestant(found: Measurements) -> list[tuple[dict[str, Any], list[Any]]]:
+    """Return what each row begins with (``name``, ``strategy``, …, ``seeds``), and its searches."""
     searches: dict[str, dict[int, Any]] = {}
     for key, value in found.items():
         label, separator, seed = key.rpartition(SEED)
         if separator:
             searches.setdefault(label, {})[int(seed)] = value
-    return {label: dict(sorted(seeds.items())) for label, seeds in searches.items()}
+    rows = []
+    for label, by_seed in searches.items():
+        own = {k: v for k, v in next(iter(by_seed.values()))["contestant"].items() if k != "label"}
+        seeds = sorted(by_seed)
+        rows.append(({"name": label, **own, "seeds": seeds}, [by_seed[seed] for seed in seeds]))
+    return rows

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from scipy import stats
 
-from nasp.bench.contests.contest import Contest, by_label
+from nasp.bench.contests.contest import Contest, by_contestant
 from nasp.bench.contests.search import SearchRequest
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results, machines
@@ -154,15 +154,12 @@ def _summary(
 ) -> dict[str, Any]:
     accuracies = [table.accuracies[cell] for cell in cells]
     rows = []
-    for label, searches in by_label(found).items():
-        samples = [search["sample"] for search in searches.values()]
+    for head, searches in by_contestant(found):
+        samples = [search["sample"] for search in searches]
         agreements = [agreement(sample["shared"], accuracies) for sample in samples]
-        contestant = next(iter(searches.values()))["contestant"]
         rows.append(
             {
-                "name": label,
-                **{k: v for k, v in contestant.items() if k != "label"},
-                "seeds": list(searches),
+                **head,
                 **{
                     name: over_seeds([getattr(found, name) for found in agreements])
                     for name in ("kendall", "kendall_upper", "picked")

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasp.bench.contests.contest import by_label
+from nasp.bench.contests.contest import by_contestant
 from nasp.bench.results import Measurements, machines
 from nasp.bench.seeds import compare, over_seeds
 from nasp.bench.tables.accuracies import AccuracyTable
@@ -32,7 +32,7 @@ def summary(found: Measurements, table: AccuracyTable, reference: str | None) ->
         reference: label of the one that all others are compared with, where it takes part.
     """
     free = parameterless(table.space)
-    rows = [_row(label, seeds, table, free) for label, seeds in by_label(found).items()]
+    rows = [{**head, **_row(searches, table, free)} for head, searches in by_contestant(found)]
     ran_on = machines(found)
     return {
         "rows": rows,
@@ -82,22 +82,16 @@ def parameterless(space: str) -> frozenset[tuple[str, str]]:
     )
 
 
-def _row(
-    label: str, searches: Mapping[int, Any], table: AccuracyTable, free: frozenset[tuple[str, str]]
-) -> Row:
-    samples = [search["sample"] for search in searches.values()]
+def _row(searches: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[str, str]]) -> Row:
+    samples = [search["sample"] for search in searches]
     cells = [Architecture(sample["architecture"], table.space) for sample in samples]
     accuracies = [table.accuracy(cell) for cell in cells]
-    first = next(iter(searches.values()))
     return {
-        "name": label,
-        **{k: v for k, v in first["contestant"].items() if k != "label"},
-        "seeds": list(searches),
         "table_accuracy": over_seeds(accuracies),
         "regret": statistics.fmean(table.best - accuracy for accuracy in accuracies),
         "percentile": statistics.fmean(table.percentile(accuracy) for accuracy in accuracies),
         "parameterless": statistics.fmean(_share(cell.edges, free) for cell in cells),
-        "epochs": first["epochs"],
+        "epochs": searches[0]["epochs"],
         "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),
         "cpu_seconds": statistics.fmean(sample["total"]["cpu"] for sample in samples),
         "peak_bytes": max(sample["peak_bytes"] for sample in samples),
