@@ -42,6 +42,10 @@ class AccuracyTable:
     accuracies: Mapping[str, float]
     made_with: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.accuracies:
+            raise UsageError(f"The table {self.name} is empty.")
+
     def accuracy(self, architecture: Architecture) -> float:
         """Return a cell's accuracy in per cent.
 
@@ -136,8 +140,6 @@ def read_json(text: str, name: str) -> AccuracyTable:
         }
     except (ValueError, KeyError, TypeError, NaspError) as error:
         raise UsageError(f"{name} is no table of nasp bench table ({error!r}).") from error
-    if not accuracies:
-        raise UsageError(f"The table {name} is empty.")
     return AccuracyTable(name, space.name, accuracies, made_with)
 
 
@@ -161,8 +163,6 @@ def read_csv(path: Path, space: str) -> AccuracyTable:
             accuracies[known.notation(known.parse(row["arch"]))] = accuracy
         except (ValueError, TypeError, UsageError) as error:
             raise UsageError(f"Line {number} of the table {path}: {error}") from error
-    if not accuracies:
-        raise UsageError(f"The table {path} is empty.")
     return AccuracyTable(str(path), known.name, accuracies)
 
 
