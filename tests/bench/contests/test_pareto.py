@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasp.bench.contests.pareto import Point, beaten, better_than, front
 from nasp.bench.contests.plots import draw_front
+from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
 
 points = st.lists(
     st.builds(

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from nasp.bench.contests.pareto import Point, beaten, better_than, front
 from nasp.bench.contests.plots import draw_front
 from nasp.bench.contests.sweep.errors import described, measurements_of
 from nasp.bench.contests.sweep.job import Setting, SweepJob
+from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results
 from nasp.bench.tables.accuracies import open_table
