@@ -76,11 +76,35 @@ def test_it_searches_trains_and_leaves(toy: dict[str, str], tmp_path: Path) -> N
     assert "ToyCell" in (tmp_path / "net.py").read_text()
 
 
+@pytest.mark.slow
+def test_a_third_kind_of_data_is_searched_and_trained(toy: dict[str, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = nasp(toy, "search", "--data", "wine", "--out", run, "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["architecture"]["notation"].startswith("table(")
+    rows = summary["training"]
+    assert [row["name"] for row in rows] == ["found", "random-1", "tanh"]
+    assert rows[0]["best_test_accuracy"] > 0.8
+    before = (run / "metrics.jsonl").read_text()
+    assert nasp(toy, "resume", run).returncode == 0
+    assert (run / "metrics.jsonl").read_text() == before
+    left = nasp(toy, "export", run / "train", "--out", tmp_path / "net.py")
+    assert left.returncode == 0, left.stderr
+    wrong = nasp(toy, "search", "--data", "wine", "--cutout", 3, "--out", tmp_path / "wrong")
+    assert wrong.returncode == 2
+    assert "--cutout is for images: leave it out with 'wine'." in wrong.stderr
+
+
 def test_unknown_names_are_told_the_toys(toy: dict[str, str], tmp_path: Path) -> None:
-    for option in ("--strategy", "--space"):
-        done = nasp(toy, "search", option, "tyo", "--out", tmp_path / "run")
+    for option, near, name in (
+        ("--strategy", "tyo", "toy"),
+        ("--space", "tyo", "toy"),
+        ("--data", "wien", "wine"),
+    ):
+        done = nasp(toy, "search", option, near, "--out", tmp_path / "run")
         assert done.returncode == 2
-        assert "Did you mean 'toy'?" in done.stderr
+        assert f"Did you mean '{name}'?" in done.stderr
         assert "Traceback" not in done.stderr
 
 

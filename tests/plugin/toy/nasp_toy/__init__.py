@@ -1,1 +1,1 @@
-"""A plug-in of nasp: one strategy and one search space."""
+"""A plug-in of nasp: one strategy, one search space of images, one kind of data."""

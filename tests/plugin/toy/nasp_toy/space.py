@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from nasp import Architecture, Choice, UsageError
-from nasp.spaces import NetworkConfig, NotationError, Wire, checked_edges
+from nasp import Architecture, Choice
+from nasp.spaces import NetworkConfig
 from nasp.spaces.cell import cifar_stem, classifier, imagenet_stems
 from nasp.spaces.operations import derived, on_edge, pick
-
-CANDIDATES = pick(["conv_1x1", "conv_3x3", "avg_pool_3x3"])
-EDGES = ("cell/0", "cell/1")
+from nasp_toy.two_edges import EDGES, TwoEdges
 
 
 class ToyCell(nn.Module):
@@ -35,65 +32,30 @@ class ToyCell(nn.Module):
         return out
 
 
-class Toy:
+class Toy(TwoEdges):
     """The space; all cells share the candidates of the two edges."""
 
     name = "toy"
     data = "images"
     small = NetworkConfig(channels=4, cells=2, image_size=8)
+    candidates = pick(["conv_1x1", "conv_3x3", "avg_pool_3x3"])
 
     def supernet(self, config: NetworkConfig) -> nn.Module:
         """Return a network with a `Choice` on every edge."""
 
         def edge(name: str) -> nn.Module:
-            return Choice(on_edge(CANDIDATES, config.channels, 1, False, config), share=name)
+            return Choice(on_edge(self.candidates, config.channels, 1, False, config), share=name)
 
         return network_of(config, edge)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the derived network with fresh weights."""
-        chosen = chosen_in(architecture)
+        chosen = self.chosen(architecture)
 
         def edge(name: str) -> nn.Module:
-            return derived(CANDIDATES[chosen[name]], config.channels, 1, config.drop_path)
+            return derived(self.candidates[chosen[name]], config.channels, 1, config.drop_path)
 
         return network_of(config, edge)
-
-    def auxiliary_head(self, config: NetworkConfig) -> None:
-        """Return None: there is none."""
-
-    def notation(self, architecture: Architecture) -> str:
-        """Return ``toy(operation, operation)``."""
-        return f"toy({', '.join(chosen_in(architecture).values())})"
-
-    def parse(self, text: str) -> Architecture:
-        """Read that notation."""
-        match = re.fullmatch(r"toy\((\w+), *(\w+)\)", text.strip())
-        if match is None:
-            raise NotationError("The text is no toy cell: write toy(operation, operation).")
-        architecture = Architecture(dict(zip(EDGES, match.groups(), strict=True)), self.name)
-        chosen_in(architecture)
-        return architecture
-
-    def wiring(self, architecture: Architecture) -> list[Wire]:
-        """Return both edges."""
-        first, second = chosen_in(architecture).values()
-        return [
-            Wire("cell", "input", "middle", first),
-            Wire("cell", "middle", "output", second),
-        ]
-
-
-def chosen_in(architecture: Architecture) -> dict[str, str]:
-    """Return what an architecture has on each edge; neither may be off."""
-    chosen = {}
-    for edge, name in checked_edges(
-        architecture, Toy.name, dict.fromkeys(EDGES, CANDIDATES)
-    ).items():
-        if name is None:
-            raise UsageError(f"The architecture lacks the edge '{edge}'.")
-        chosen[edge] = name
-    return chosen
 
 
 def network_of(config: NetworkConfig, edge: Callable[[str], nn.Module]) -> nn.Module:

@@ -6,7 +6,8 @@ import pytest
 
 from nasp import Architecture
 from nasp.spaces import find_space
-from nasp.testing.spaces import ImageSpaceTests
+from nasp.testing.domains import DomainTests
+from nasp.testing.spaces import ImageSpaceTests, SpaceTests
 from nasp.testing.strategies import STEPS, Search, StrategyTests
 
 
@@ -18,6 +19,16 @@ class TestStrategy(StrategyTests):
 @pytest.mark.parametrize("name", ["toy"])
 class TestSpace(ImageSpaceTests):
     """The shared tests of spaces of images."""
+
+
+@pytest.mark.parametrize("name", ["table"])
+class TestTableSpace(SpaceTests):
+    """The shared tests of spaces of any data."""
+
+
+@pytest.mark.parametrize("name", ["table"])
+class TestKindOfData(DomainTests):
+    """The shared tests of kinds of data."""
 
 
 def test_what_is_paid_best_is_derived() -> None:
