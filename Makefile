@@ -36,7 +36,7 @@ COST := $(BIN)/nasp bench cost --device cuda --batch 64 --rounds 1
 bench-cuda: $(VENV)/.installed  ## measure all that the documentation says of a GPU, into $(BENCH)
 	mkdir -p $(BENCH)
 	-$(COST) --rows floor,floor-captured,nasp,darts,darts-second-order,gdas --json $(BENCH)/cost-darts.json
-	-$(COST) --rows floor,nasp --fast --json $(BENCH)/cost-darts-fast.json
+	-$(COST) --rows floor,nasp,darts --fast --json $(BENCH)/cost-darts-fast.json
 	-$(COST) --rows floor,nasp --dtype bfloat16 --json $(BENCH)/cost-darts-bfloat16.json
 	-$(COST) --rows floor,nasp --space nasbench201 --cells 5 --json $(BENCH)/cost-nasbench201.json
 	-$(BIN)/nasp bench epoch --device cuda --json $(BENCH)/epoch-darts.json

@@ -212,6 +212,7 @@ def test_a_gpus_work_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str]) 
         **dict.fromkeys(("seconds", "arch_seconds", "weight_seconds"), spread),
         **dict.fromkeys(("ratio_to_nasp", "ratio_to_floor", "memory_ratio_to_floor"), 1.0),
         "peak_bytes": 950e6,
+        "held_bytes": 123e6,
         "flops": None,
         "arch_work": work,
         "weight_work": None,
@@ -221,3 +222,4 @@ def test_a_gpus_work_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str]) 
     line = next(line for line in said.splitlines() if "arch" in line)
     assert line.split() == ["nasp", "arch", "40.7", "43.1", "12,004", "1", "2", "3", "4", "750"]
     assert "weight" not in said
+    assert "123" in said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -78,6 +80,32 @@ def test_the_same_seed_gives_the_same_bits(space: str, precision: str, make: Mak
     one, other = (make(space, "nasp", precision, options=dict(PAPER)) for _ in range(2))
     assert one.iterate(0, 4) == other.iterate(0, 4)
     assert_same(one.tensors(), other.tensors())
+
+
+@pytest.mark.parametrize("strategy", [n for n, r in STRATEGIES.items() if r.iterative])
+def test_a_step_waits_for_the_gpu_at_most_twice(strategy: str, device: str, make: Make) -> None:
+    if device == "cpu":
+        pytest.skip("CUDA counts its waits, a CPU does not")
+    steps = make("nasbench201", strategy, options=moving(strategy))
+    train, val = map(steps.learner.fabric.to_device, (steps.train, steps.val))
+    for step, batch in ((steps.strategy.arch_step, val), (steps.strategy.weight_step, train)) * 4:
+        waits = _waits(partial(step, batch))  # the first ones load kernels and capture
+    assert len(waits) <= 2, waits
+    waits = _waits(partial(steps.strategy.arch_step, val))
+    assert len(waits) <= 2, waits
+
+
+def _waits(step: Callable[[], object]) -> list[str]:
+    """Return where in a step the host waited for the GPU."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    words = "called a synchronizing CUDA operation"
+    return [f"{w.filename}:{w.lineno}" for w in caught if words in str(w.message)]
 
 
 def gradients(steps: Any) -> dict[str, Tensor]:

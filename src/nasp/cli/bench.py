@@ -117,7 +117,17 @@ def _series(text: str) -> tuple[str, list[int]]:
 
 
 def _show_cost(report: Mapping[str, Any]) -> None:
-    columns = ("s", "min", "max", "× nasp", "× floor", "peak MB", "× floor", "GFLOP")
+    columns: tuple[str, ...] = (
+        "s",
+        "min",
+        "max",
+        "× nasp",
+        "× floor",
+        "peak MB",
+        "× floor",
+        "held MB",
+        "GFLOP",
+    )
     rows = [
         [
             row["name"],
@@ -128,6 +138,7 @@ def _show_cost(report: Mapping[str, Any]) -> None:
             number(row["ratio_to_floor"], ".2f"),
             f"{row['peak_bytes'] / 1e6:.0f}",
             number(row["memory_ratio_to_floor"], ".2f"),
+            f"{row['held_bytes'] / 1e6:.0f}",
             _billions(row["flops"]),
         ]
         for row in report["rows"]
