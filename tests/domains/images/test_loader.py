@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from nasp.domains.images import reader
 from nasp.domains.images.augment import augmentation, plain
 from nasp.domains.images.datasets import load_images
 from nasp.domains.images.loader import Loader
+from nasp.domains.images.reader import fits
 from nasp.domains.images.splits import halves
 from nasp.errors import NaspError, UsageError
 
@@ -56,9 +61,10 @@ def test_a_pass_that_was_broken_off_is_continued(images):
 
 def test_the_global_generator_is_neither_read_nor_changed(images):
     torch.manual_seed(1)
-    before = torch.get_rng_state()
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     batches = list(training(images))
-    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]
     torch.manual_seed(2)
     assert all(same(a, b) for a, b in zip(training(images), batches, strict=True))
 
@@ -109,6 +115,83 @@ def test_evaluation_is_whole_in_order_and_starts_anew():
     torch.testing.assert_close(
         torch.cat([x for x, _ in batches]), plain(digits)(digits.test.images)
     )
+
+
+def test_a_batch_is_the_same_whatever_came_before_it(images):
+    whole = list(training(images, workers=0))
+    for position in (5, 0, 3, 3):
+        loader = training(images, workers=0)
+        loader.load_state_dict({"pass": 0, "position": position})
+        assert same(next(iter(loader)), whole[position])
+
+
+class Transfers(TorchDispatchMode):
+    """Counts copies from the CPU to another device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        device = (kwargs or {}).get("device")
+        if func is torch.ops.aten._to_copy.default and device is not None:
+            self.count += args[0].device.type == "cpu" and torch.device(device).type != "cpu"
+        return func(*args, **kwargs or {})
+
+
+def test_a_batch_is_made_on_the_device_without_a_look_at_it(images):
+    # The device "meta" refuses to tell a value, as a GPU does only at the price of waiting.
+    loader = training(images, workers=0, device="meta")
+    assert len(list(loader)) == 6  # which also moves what fits
+    held = not images.lazy
+    with Transfers() as transfers:
+        for x, y in loader:
+            assert (x.device.type, y.device.type) == ("meta", "meta")
+            assert (x.shape[0], x.dtype, y.dtype) == (3, torch.float32, torch.int64)
+    # The draws of each batch and the order of a pass; or each batch's draws, images and labels.
+    assert transfers.count == (6 + 1 if held else 6 * 3)
+    test = Loader(images.test, plain(images), training=False, workers=0, device="meta")
+    assert sum(len(y) for _, y in test) == len(images.test)
+    with Transfers() as transfers:
+        batches = list(test)
+    assert transfers.count == (1 if held else 2 * len(batches))
+
+
+def test_what_does_not_fit_is_moved_batch_by_batch(monkeypatch):
+    digits = load_images("digits")
+    monkeypatch.setattr(reader, "fits", lambda size, device: False)
+    loader = training(digits, device="meta")
+    with Transfers() as transfers:
+        batches = list(loader)
+    assert all(x.device.type == y.device.type == "meta" for x, y in batches)
+    assert transfers.count == 6 * 3
+
+
+def test_half_of_the_free_memory_is_enough(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2_000, 100_000))
+    assert fits(1_000, torch.device("cuda:1"))
+    assert not fits(1_001, torch.device("cuda:1"))
+    assert fits(2**60, torch.device("cpu"))
+
+
+def test_on_a_cpu_images_stay_where_they_are():
+    digits = load_images("digits")
+    before = digits.train.images.clone()
+    with Made() as made:
+        list(training(digits))
+    assert made.largest < digits.train.images.numel()
+    assert torch.equal(digits.train.images, before)
+
+
+class Made(TorchDispatchMode):
+    """Notes how many values the largest tensor has that an operation returned."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        # A view takes no memory.
+        if isinstance(result, torch.Tensor) and not func.is_view:
+            self.largest = max(self.largest, result.numel())
+        return result
 
 
 def test_impossible_loaders_are_refused():

@@ -119,6 +119,18 @@ def test_it_goes_on_to_the_same_bits(varied: bool, cut: int) -> None:
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_batches_are_views_on_the_device_and_nobody_looks_at_them(training: bool) -> None:
+    # The device "meta" refuses to tell a value, as a GPU does only at the price of waiting.
+    text = loader(device="meta", training=training)
+    for _ in range(2):
+        batches = iter(text)
+        for batch in batches:
+            assert all(part.device.type == "meta" for part in batch)
+            run(batch)
+    assert len(list(text)) == len(text)
+
+
 def test_a_foreign_state_is_refused() -> None:
     state = loader(batch_size=2).state_dict()
     with pytest.raises(NaspError, match="resume with the same text"):

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from nasp.domains.domain import DataConfig, SearchLoaders, TrainLoaders
 from nasp.domains.images.augment import augmentation, plain
 from nasp.domains.images.datasets import load_images
-from nasp.domains.images.image_set import SHAPES, ImageSet
+from nasp.domains.images.image_set import SHAPES, ImageSet, LabelledImages
 from nasp.domains.images.loader import Loader
 from nasp.domains.images.splits import halves, split
 from nasp.domains.images.task import ImageClassification
@@ -74,57 +74,57 @@ class ImageData:
 
         Those of the selection mix the classes, and what fills no batch is left out.
         """
-        del network, device
-        images, config = self.images, self.config
-        both = halves(images, seed, config.subset)
-        weights, alphas = (
-            Loader(
-                images.train,
-                augmentation(images, config.cutout),
-                batch_size=config.batch_size,
-                seed=2 * seed + index,
-                indices=half,
-                workers=config.workers,
-            )
-            for index, half in enumerate(both)
-        )
+        del network
+        config, train = self.config, self.images.train
+        both = halves(self.images, seed, config.subset)
         order = torch.randperm(len(both[1]), generator=torch.Generator().manual_seed(seed))
         whole = len(order) // config.batch_size * config.batch_size
-        selection = Loader(
-            images.train,
-            plain(images),
-            batch_size=config.batch_size,
-            indices=both[1][order[:whole]],
-            training=False,
-            workers=config.workers,
+        return SearchLoaders(
+            self._augmented(both[0], 2 * seed, device),
+            self._augmented(both[1], 2 * seed + 1, device),
+            self._plain(train, config.batch_size, device, both[1][order[:whole]]),
         )
-        return SearchLoaders(weights, alphas, selection)
 
     def train_loaders(
         self, network: nn.Module | None, device: torch.device, seed: int
     ) -> TrainLoaders:
         """Return the loader of training images, augmented, and that of all test images."""
-        del network, device
-        images, config = self.images, self.config
+        del network
         chosen = None
-        if config.subset is not None:
-            chosen = split(images.train.labels, [config.subset], seed)[0]
-        train = Loader(
-            images.train,
-            augmentation(images, config.cutout),
-            batch_size=config.batch_size,
+        if self.config.subset is not None:
+            chosen = split(self.images.train.labels, [self.config.subset], seed)[0]
+        return TrainLoaders(
+            self._augmented(chosen, seed, device),
+            self._plain(self.images.test, EVALUATION_BATCH, device),
+        )
+
+    def _augmented(self, indices: Tensor | None, seed: int, device: torch.device) -> Loader:
+        return Loader(
+            self.images.train,
+            augmentation(self.images, self.config.cutout),
+            batch_size=self.config.batch_size,
             seed=seed,
-            indices=chosen,
-            workers=config.workers,
+            indices=indices,
+            workers=self.config.workers,
+            device=device,
         )
-        test = Loader(
-            images.test,
-            plain(images),
-            batch_size=EVALUATION_BATCH,
+
+    def _plain(
+        self,
+        part: LabelledImages,
+        batch_size: int,
+        device: torch.device,
+        indices: Tensor | None = None,
+    ) -> Loader:
+        return Loader(
+            part,
+            plain(self.images),
+            batch_size=batch_size,
+            indices=indices,
             training=False,
-            workers=config.workers,
+            workers=self.config.workers,
+            device=device,
         )
-        return TrainLoaders(train, test)
 
     def keep(self, run: Path) -> None:
         """Write nothing."""

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from nasp.domains.images.augment import ImageTransform
 from nasp.domains.images.image_set import LabelledImages
+from nasp.domains.images.reader import DiskReader, MemoryReader, move
 from nasp.errors import NaspError, UsageError
-
-Key = tuple[int, list[int]]  # the number of the pass, and the indices of one batch
 
 
 class Loader:
-    """Yields `(x, y)`: float32 `[B, C, H, W]` and int64 `[B]`, on the CPU.
+    """Yields `(x, y)`: float32 `[B, C, H, W]` and int64 `[B]`, on the device.
 
     What a batch holds is a pure function of the seed, the number of the pass and the position in
-    it. PyTorch's global generators are neither read nor changed, and the number of worker
-    processes makes no difference. So a loader that was restored by `load_state_dict` goes on
-    with the very bits that the uninterrupted one would have given.
+    it: random numbers are drawn on the CPU, a few for each image, and sent to the device in one
+    copy. PyTorch's global generators are neither read nor changed, and neither the device nor the
+    number of worker processes makes a difference. So a loader that was restored by
+    `load_state_dict` goes on with the very bits that the uninterrupted one would have given.
+
+    Images in memory that fit are moved to the device once (`MemoryReader`), and batches are
+    gathered and transformed there. Images on disk are decoded by workers (`DiskReader`), and their
+    batches transformed on the device.
 
     Training (the default): each pass has its own order, and drops the last, incomplete batch.
     `iter` goes on from the state, so a pass that was broken off is continued, not repeated.
@@ -36,6 +39,7 @@ class Loader:
         indices: which images of the part, int64 `[n]`; default all.
         training: see above.
         workers: processes that decode images on disk, default 2; images in memory need none.
+        device: where batches are made; default the CPU.
 
     Raises:
         UsageError: no images, a batch size below 1, or fewer images than one training batch.
@@ -51,9 +55,10 @@ class Loader:
         indices: Tensor | None = None,
         training: bool = True,
         workers: int = 2,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self._indices = torch.arange(len(part)) if indices is None else indices
-        images = len(self._indices)
+        chosen = torch.arange(len(part)) if indices is None else indices
+        images = len(chosen)
         if batch_size < 1:
             raise UsageError(f"Batch size {batch_size} is not possible: give 1 or more.")
         if images < (batch_size if training else 1):
@@ -61,18 +66,25 @@ class Loader:
                 f"There are {images} images, too few for a batch of {batch_size}:"
                 " give a smaller batch size or more images."
             )
-        self._reader = _Reader(part, transform, seed)
+        self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
+        source = (part.labels, chosen, self._device)
+        self._reader: MemoryReader | DiskReader = (
+            MemoryReader(part.images, *source)
+            if isinstance(part.images, Tensor)
+            else DiskReader(part.images, *source, transform.sample, workers)
+        )
+        self._transform = transform.to(self._device)
+        self._images = images
         self._batch_size = batch_size
         self._seed = seed
         self._training = training
-        self._workers = 0 if isinstance(part.images, Tensor) else workers
         self._pass = 0
         self._position = 0
 
     def __len__(self) -> int:
         """Return the batches of a whole pass."""
-        images = len(self._indices)
-        return images // self._batch_size if self._training else -(-images // self._batch_size)
+        full = self._images // self._batch_size
+        return full if self._training else -(-self._images // self._batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches from the state to the end of the pass.
@@ -80,19 +92,17 @@ class Loader:
         Raises:
             NaspError: an image on disk is damaged; the message names it.
         """
-        number, start = self._pass, self._position
-        batches = torch.split(self._order(number), self._batch_size)
-        keys = [(number, batch.tolist()) for batch in batches]
-        for position, item in enumerate(self._read(keys[start : len(self)]), start):
-            if isinstance(item, NaspError):
-                raise item
-            x, y = item
-            x = self._reader.finish(x, number, position)
+        number, start, end = self._pass, self._position, len(self)
+        order = self._order(number)[start * self._batch_size : end * self._batch_size]
+        seeds = [_mix(self._seed, "sample", number, position) for position in range(start, end)]
+        batches = self._reader.read(order, self._batch_size, seeds)
+        for position, (images, y) in enumerate(batches, start):
+            x = self._transform(images, self._draws(images.shape, number, position))
             # Before the yield, which is where a generator rests while a checkpoint is written.
             # The last batch closes its pass at once: a caller that counts batches (zip does)
             # may never ask for the end, and would otherwise see the same pass for ever.
             if self._training:
-                closes = position + 1 == len(self)
+                closes = position + 1 == end
                 self._pass, self._position = (number + 1, 0) if closes else (number, position + 1)
             yield x, y
 
@@ -114,60 +124,18 @@ class Loader:
         self._pass, self._position = state["pass"], state["position"]
 
     def _order(self, number: int) -> Tensor:
+        """Return the places of the images in a pass, int64 on the CPU."""
         if not self._training:
-            return self._indices
-        generator = torch.Generator().manual_seed(_mix(self._seed, "order", number))
-        return self._indices[torch.randperm(len(self._indices), generator=generator)]
+            return torch.arange(self._images)
+        return torch.randperm(self._images, generator=_generator(self._seed, "order", number))
 
-    def _read(self, keys: list[Key]) -> Iterable[tuple[Tensor, Tensor] | NaspError]:
-        if self._workers == 0:
-            return (self._reader[key] for key in keys)
-        # The keys say all, so workers hold no state and skipped batches are never decoded.
-        # Without a generator of its own, a DataLoader would draw from the global one.
-        return DataLoader(
-            self._reader,
-            batch_size=None,
-            sampler=keys,
-            num_workers=self._workers,
-            generator=torch.Generator(),
-        )
+    def _draws(self, shape: torch.Size, number: int, position: int) -> Tensor | None:
+        draws = self._transform.draw(shape, _generator(self._seed, "batch", number, position))
+        return None if draws is None else move(draws, self._device)
 
 
-class _Reader(Dataset[tuple[Tensor, Tensor] | NaspError]):
-    """Reads a batch and transforms its samples, in this process or in a worker."""
-
-    def __init__(self, part: LabelledImages, transform: ImageTransform, seed: int) -> None:
-        self.part = part
-        self.transform = transform
-        self.seed = seed
-
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor] | NaspError:
-        """Return uint8 `[B, C, H, W]` and int64 `[B]`, or the error.
-
-        The error is returned since a DataLoader adds the worker's traceback to a raised one.
-        """
-        number, indices = key
-        chosen = torch.tensor(indices)
-        labels = self.part.labels[chosen]
-        images, sample = self.part.images, self.transform.sample
-        if sample is None and isinstance(images, Tensor):
-            return images[chosen], labels
-        samples = []
-        with torch.random.fork_rng(devices=[]):
-            for index in indices:
-                try:
-                    image = images[index]
-                except NaspError as error:
-                    return error
-                # Not torch.manual_seed: that would also seed the GPU, which fork_rng left alone.
-                torch.default_generator.manual_seed(_mix(self.seed, "sample", number, index))
-                samples.append(image if sample is None else sample(image))
-        return torch.stack(samples), labels
-
-    def finish(self, images: Tensor, number: int, position: int) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(_mix(self.seed, "batch", number, position))
-            return self.transform.batch(images)
+def _generator(*parts: int | str) -> torch.Generator:
+    return torch.Generator().manual_seed(_mix(*parts))
 
 
 def _mix(*parts: int | str) -> int:
