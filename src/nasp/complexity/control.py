@@ -12,7 +12,7 @@ from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.costs import Cost
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.regulariser import Regulariser
-from nasp.complexity.repair import architecture_of, cheapest, leaning, nearest_within
+from nasp.complexity.repair import cheapest, leaning, nearest_within
 from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge, Target
@@ -107,18 +107,19 @@ class Complexity:
         """
         tables = [bound.table for bound in self.bounds]
         limits = [bound.limit for bound in self.bounds]
-        alphas = leaning(self.supernet, self.supernet.alphas, architecture)
+        supernet = self.supernet
+        alphas = leaning(supernet, supernet.alphas, supernet.path(architecture))
         for _ in range(ATTEMPTS):
             reached = self.reached(architecture)
             if all(each.is_met for each in reached):
                 break
-            paid = [table.of(self.supernet.path(architecture)) for table in tables]
+            paid = [table.of(supernet.path(architecture)) for table in tables]
             limits = [_tighter(*each) for each in zip(limits, paid, reached, strict=True)]
-            picks = nearest_within(alphas, tables, limits)
-            if picks is None:
+            nearest = nearest_within(supernet, alphas, tables, limits)
+            if nearest is None:
                 worst = max(range(len(reached)), key=lambda i: reached[i].reached / limits[i])
                 return cheapest_of(self.bounds[worst].gauge, tables[worst])
-            architecture = architecture_of(self.supernet, alphas, picks)
+            architecture = supernet.architecture(nearest)
         return architecture
 
     def reached(self, architecture: Architecture) -> tuple[Reached, ...]:
@@ -150,7 +151,9 @@ class Complexity:
             check_possible(bound.gauge, bound.table, bound.limit)
         exact = [bound for bound in self.bounds if bound.gauge.quantity.adds_up]
         tables, limits = [b.table for b in exact], [b.limit for b in exact]
-        if exact and nearest_within(self.supernet.alphas, tables, limits) is None:
+        if not exact:
+            return
+        if nearest_within(self.supernet, self.supernet.alphas, tables, limits) is None:
             raise UsageError(
                 "No architecture keeps all bounds"
                 f" ({', '.join(bound.gauge.quantity.label for bound in exact)}) at once, though"
@@ -189,7 +192,7 @@ def check_possible(gauge: Gauge, table: CostTable, limit: float) -> None:
 def cheapest_of(gauge: Gauge, table: CostTable) -> Architecture:
     """Return the architecture whose candidates cost least."""
     supernet = gauge.target.supernet
-    return architecture_of(supernet, supernet.alphas, cheapest(table))
+    return supernet.architecture(cheapest(supernet, table))
 
 
 def _tighter(limit: float, paid: float, reached: Reached) -> float:

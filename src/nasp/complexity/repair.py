@@ -1,158 +1,181 @@
-"""The nearest architecture within bounds: a knapsack over the edges, by dynamic programming."""
+"""The nearest architecture within bounds: an integer programme over edges and candidates.
+
+A variable says whether an edge holds a candidate. Of a lone edge one is 1, of a node group `keep`;
+inside a candidate that is not chosen all are 0. HiGHS solves it to the optimum.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
-from nasp.complexity.front import Front
 from nasp.complexity.table import CostTable, Parent
-from nasp.supernet.architecture import Architecture
+from nasp.supernet.path import Path
 from nasp.supernet.proximal import NodeGroup
 from nasp.supernet.supernet import Alphas, Supernet
 
 TIE = 1e-6
 """What decides between alphas that are equal; too little to decide between others."""
+_SHARPNESS = 1e6
+"""What the objective is multiplied by: HiGHS takes values within 1e-6 of each other for equal."""
+_ROUNDING = 1e-9
+"""By what share of itself a limit may be passed, since costs are sums of floats."""
 
-Picks = dict[int, int]
-"""Edge -> candidate, of the edges that are on and not inside what is not chosen."""
+Array = NDArray[np.float64]
 
 
 def nearest_within(
-    alphas: Mapping[str, Tensor], tables: Sequence[CostTable], limits: Sequence[float]
-) -> Picks | None:
-    """Return the picks that keep the largest sum of alphas within all limits.
+    supernet: Supernet,
+    alphas: Mapping[str, Tensor],
+    tables: Sequence[CostTable],
+    limits: Sequence[float],
+) -> Path | None:
+    """Return the path that keeps the largest sum of alphas within all limits.
 
     Without limits that is prox_C1 with node groups: each edge's largest alpha, and each node's
-    strongest edges. It is exact where fronts stay small (`nasp.complexity.front`).
+    strongest edges. Edges inside a candidate that is not chosen cost nothing, and go by their
+    alphas.
 
     Args:
+        supernet: whose paths they are.
         alphas: table -> ``[edges, candidates]``.
-        tables: costs of one supernet, at least one.
+        tables: costs of this supernet, at least one.
         limits: of each table, the most that a network may cost.
 
     Returns:
-        None where no architecture is within the limits.
+        None where no path is within the limits.
     """
-    rows = [row.tolist() for name in tables[0].tables for row in alphas[name].detach().cpu()]
-    grouped = {edge for group in tables[0].groups for edge in group.edges}
-    losses = [
-        [(0.0 if edge in grouped else max(row)) - a for a in row] for edge, row in enumerate(rows)
-    ]
-    offsets = {
-        group: sum(sorted((max(rows[e]) for e in group.edges), reverse=True)[: group.keep])
-        for group in tables[0].groups
-    }
-    return _Programme(tables, limits, losses, offsets).solve()
+    rows = [row.tolist() for name in supernet.tables for row in alphas[name].detach()]
+    programme = _Programme(tables[0])
+    # A lone edge loses what it falls short of its largest alpha, a node of those of its strongest.
+    losses = programme.each(lambda edge, k: -rows[edge][k])
+    for edge, parent in programme.lone.items():
+        programme.add(losses, parent, max(rows[edge]))
+    for group, parent in programme.groups.items():
+        largest = sorted((max(rows[edge]) for edge in group.edges), reverse=True)
+        programme.add(losses, parent, sum(largest[: group.keep]))
+    picks = programme.solve(losses, tables, limits)
+    return None if picks is None else _filled(supernet, alphas, picks)
 
 
-def cheapest(table: CostTable) -> Picks:
-    """Return the picks of the cheapest architecture."""
-    losses = [list(own) for own in table.own]
-    free = dict.fromkeys(table.groups, 0.0)
-    picks = _Programme([table], [float("inf")], losses, free).solve()
-    return picks or {}
+def cheapest(supernet: Supernet, table: CostTable) -> Path:
+    """Return the path whose network costs least."""
+    programme = _Programme(table)
+    costs = programme.costs(table)
+    picks = programme.solve(costs / max(costs.max(), 1e-300), [], [])
+    return _filled(supernet, supernet.alphas, picks or {})
 
 
-@dataclass(frozen=True)
-class _Programme:
-    """Fronts of the edges inside a candidate, from the inside out."""
-
-    tables: Sequence[CostTable]
-    limits: Sequence[float]
-    losses: Sequence[Sequence[float]]
-    offsets: Mapping[NodeGroup, float]
-
-    def solve(self) -> Picks | None:
-        best = self._inside(None).best()
-        return None if best is None else dict(_flat(best))
-
-    @property
-    def room(self) -> Tensor:
-        left = [limit - table.fixed for table, limit in zip(self.tables, self.limits, strict=True)]
-        return torch.tensor(left, dtype=torch.float64) + 1e-9 * torch.tensor(self.limits).double()
-
-    def _inside(self, parent: Parent | None) -> Front:
-        """Return the front of all edges that lie in a candidate."""
-        start = Front.of([0.0] * len(self.tables), 0.0, ())
-        units = [self._group(group) for group in self._groups_in(parent)]
-        units += [self._edge(edge) for edge in self._lone_edges_in(parent)]
-        return reduce(lambda front, unit: front.plus(unit, self.room), units, start)
-
-    def _edge(self, edge: int) -> Front:
-        fronts = []
-        for k in self.tables[0].surviving(edge):
-            costs = [table.own[edge][k] for table in self.tables]
-            own = Front.of(costs, self.losses[edge][k], (edge, k))
-            fronts.append(own.plus(self._inside((edge, k)), self.room))
-        return reduce(lambda one, other: one.joined(other, self.room), fronts)
-
-    def _group(self, group: NodeGroup) -> Front:
-        """Return the front of a node: by[n] is that of the first edges with n of them on."""
-        by = [Front.of([0.0] * len(self.tables), self.offsets[group], ())]
-        for edge in group.edges:
-            on = [front.plus(self._edge(edge), self.room) for front in by[: group.keep]]
-            by = [
-                *(by[:1]),
-                *(off.joined(one, self.room) for off, one in zip(by[1:], on, strict=False)),
-                *(on[len(by) - 1 :]),
-            ]
-        return by[group.keep]
-
-    def _groups_in(self, parent: Parent | None) -> list[NodeGroup]:
-        return [g for g in self.tables[0].groups if self._parent_of(g) == parent]
-
-    def _parent_of(self, group: NodeGroup) -> Parent | None:
-        parents = {self.tables[0].parents[edge] for edge in group.edges}
-        return parents.pop() if len(parents) == 1 else None
-
-    def _lone_edges_in(self, parent: Parent | None) -> list[int]:
-        grouped = {edge for group in self.tables[0].groups for edge in group.edges}
-        return [edge for edge in self.tables[0].children(parent) if edge not in grouped]
-
-
-def architecture_of(supernet: Supernet, alphas: Mapping[str, Tensor], picks: Picks) -> Architecture:
-    """Return the picks as an architecture; the edges that do not matter go by their alphas."""
-    strongest = supernet.discretise(alphas, torch.Generator().manual_seed(0))
-    edges = dict(supernet.architecture(strongest).edges)
-    for group in supernet.groups:
-        if picks.keys() & set(group.edges):
-            edges |= {supernet.edges[edge]: None for edge in group.edges}
-    names = [table.candidates for table in supernet.tables.values() for _ in table.edges]
-    edges |= {supernet.edges[edge]: names[edge][k] for edge, k in picks.items()}
-    return Architecture(edges, supernet.space)
-
-
-def leaning(supernet: Supernet, alphas: Mapping[str, Tensor], to: Architecture) -> Alphas:
-    """Return the alphas with an architecture's own raised to the largest beside them.
+def leaning(supernet: Supernet, alphas: Mapping[str, Tensor], to: Path) -> Alphas:
+    """Return the alphas with those of a path raised to the largest beside them.
 
     So that it is the strongest path, and what is nearest to it changes no more than it must: a
     strategy may hold on to candidates whose alphas are no longer the largest.
     """
     leant = {name: a.detach().clone() for name, a in alphas.items()}
     rows = [row for name in supernet.tables for row in leant[name]]
-    point = supernet.one_hot(supernet.path(to))
-    held = [row for rows_of in point.values() for row in rows_of.bool()]
     tops = [row.max().clone() for row in rows]
     for group in supernet.groups:
         highest = torch.stack([tops[edge] for edge in group.edges]).max()
         for edge in group.edges:
             tops[edge] = highest
-    for row, chosen, top in zip(rows, held, tops, strict=True):
-        row[chosen] = top + TIE
+    for row, k, top in zip(rows, to, tops, strict=True):
+        if k is not None:
+            row[k] = top + TIE
     return leant
 
 
-def _flat(picks: Any) -> Iterator[tuple[int, int]]:
-    waiting = [picks]
-    while waiting:
-        match waiting.pop():
-            case (int(edge), int(k)):
-                yield edge, k
-            case pair:
-                waiting.extend(pair)
+class _Programme:
+    """The paths of a supernet, as the 0-1 points of linear constraints.
+
+    Args:
+        table: says which candidates can survive, and what lies in what.
+
+    Attributes:
+        lone: edge -> the candidate that it lies in, of edges in no node group.
+        groups: node group -> the candidate that it lies in.
+    """
+
+    def __init__(self, table: CostTable) -> None:
+        self.variables = [(e, k) for e in range(len(table.own)) for k in table.surviving(e)]
+        self.place = {variable: index for index, variable in enumerate(self.variables)}
+        self._edges = np.array([edge for edge, _ in self.variables])
+        grouped = {edge for group in table.groups for edge in group.edges}
+        self.lone = {e: p for e, p in enumerate(table.parents) if e not in grouped}
+        self.groups: dict[NodeGroup, Parent | None] = {}
+        for group in table.groups:
+            parents = {table.parents[edge] for edge in group.edges}
+            self.groups[group] = parents.pop() if len(parents) == 1 else None
+
+    def each(self, value: Callable[[int, int], float]) -> Array:
+        """Return a number for each variable, ``value(edge, candidate)``."""
+        return np.array([value(edge, k) for edge, k in self.variables], dtype=np.float64)
+
+    def costs(self, table: CostTable) -> Array:
+        """Return what each candidate costs where it is chosen."""
+        return self.each(lambda edge, k: table.own[edge][k])
+
+    def add(self, row: Array, parent: Parent | None, value: float) -> None:
+        """Add a value that counts where a candidate is chosen; None: it is a constant."""
+        if parent in self.place:
+            row[self.place[parent]] += value
+
+    def solve(
+        self, losses: Array, tables: Sequence[CostTable], limits: Sequence[float]
+    ) -> dict[int, int] | None:
+        """Return edge -> candidate of what loses least, of the edges that are on and matter."""
+        within = self._structure()
+        costs = [self.costs(table) for table in tables]
+        rooms = [n * (1 + _ROUNDING) - t.fixed for t, n in zip(tables, limits, strict=True)]
+        for row, room in zip(costs, rooms, strict=True):
+            if np.isfinite(room):
+                size = max(abs(room), row.max(), 1e-300)
+                within.append(LinearConstraint(row / size, -np.inf, room / size))
+        while True:
+            found = milp(
+                _SHARPNESS * losses,
+                integrality=np.ones(len(losses)),
+                bounds=Bounds(0, 1),
+                constraints=within,
+                options={"mip_rel_gap": 0.0},
+            )
+            if found.x is None:
+                return None
+            on = np.round(found.x)
+            if all(row @ on <= room for row, room in zip(costs, rooms, strict=True)):
+                return {e: k for (e, k), is_on in zip(self.variables, on, strict=True) if is_on}
+            # Within the solver's tolerance, and yet too dear: any point but this one.
+            within.append(LinearConstraint(on, -np.inf, on.sum() - 1))
+
+    def _structure(self) -> list[LinearConstraint]:
+        """Return one of an edge, `keep` of a node, and none inside what is not chosen."""
+        units: list[tuple[tuple[int, ...], int, Parent | None]] = [
+            *(((edge,), 1, parent) for edge, parent in self.lone.items()),
+            *((group.edges, group.keep, parent) for group, parent in self.groups.items()),
+        ]
+        constraints = []
+        for edges, keep, parent in units:
+            row = np.isin(self._edges, edges).astype(np.float64)
+            self.add(row, parent, -keep)
+            exactly = keep if parent is None else 0
+            constraints.append(LinearConstraint(row, exactly, exactly))
+            for edge in edges if len(edges) > 1 else ():
+                constraints.append(LinearConstraint(self._edges == edge, -np.inf, 1))
+        return constraints
+
+
+def _filled(supernet: Supernet, alphas: Mapping[str, Tensor], picks: Mapping[int, int]) -> Path:
+    """Return the picks as a path; the edges that do not matter go by their alphas."""
+    path = list(supernet.discretise(alphas, torch.Generator().manual_seed(0)))
+    for group in supernet.groups:
+        if picks.keys() & set(group.edges):
+            for edge in group.edges:
+                path[edge] = None
+    for edge, k in picks.items():
+        path[edge] = k
+    return tuple(path)
