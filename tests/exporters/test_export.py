@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 
 import nasp
 from nasp.errors import NaspError, UsageError
-from nasp.exporters import export, format_of, written_files
+from nasp.exporters import FORMATS, Format, export, format_of, written_files
 from nasp.jobs.rebuild import rebuild
 from nasp.spaces import find_space
 
@@ -39,6 +39,15 @@ def test_it_is_a_public_name() -> None:
 )
 def test_the_format(path: str | None, to: str | None, found: str) -> None:
     assert format_of(None if path is None else Path(path), to) == found
+
+
+def test_every_format_is_registered_and_documented() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text("utf-8")
+    endings = [suffix for suffixes, _ in FORMATS.values() for suffix in suffixes]
+    assert tuple(FORMATS) == get_args(Format)
+    assert len(set(endings)) == len(endings)
+    assert all(f"| `{name}` |" in page for name in FORMATS)
+    assert all(suffixes[0] in page for suffixes, _ in FORMATS.values())
 
 
 def test_no_such_format() -> None:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nasp.exporters.source.layout import (
-    WIDTH,
-    Bracket,
-    call,
-    docstring,
-    laid_out,
-    prefixed,
-    suffixed,
-)
+from nasp.exporters.source.layout import WIDTH, call, docstring, laid_out
 
 
 def test_what_fits_is_one_line() -> None:
-    code = prefixed("x = ", call("f", ["1", call("g", [], [("key", "2")])]))
+    code = "x = " + call("f", ["1", call("g", ["key=2"])])
     assert list(laid_out(code, 1)) == ["    x = f(1, g(key=2))"]
 
 
@@ -29,7 +21,7 @@ def test_the_limit_is_the_width_itself(spare: int) -> None:
 
 def test_brackets_break_from_outside_in() -> None:
     inner = call("inner", ["a" * 40, "b" * 40])
-    code = suffixed(call("outer", ["1", inner]), "[0]")
+    code = call("outer", ["1", inner]) + "[0]"
     assert list(laid_out(code, 0)) == [
         "outer(",
         "    1,",
@@ -43,7 +35,18 @@ def test_brackets_break_from_outside_in() -> None:
 
 def test_what_has_no_bracket_is_never_broken() -> None:
     assert list(laid_out("a" * 200, 0)) == ["a" * 200]
-    assert list(laid_out(Bracket("f" * 200 + "(", (), ")"), 0)) == ["f" * 200 + "()"]
+    assert list(laid_out("f" * 200 + "()", 0)) == ["f" * 200 + "()"]
+    assert list(laid_out("x = '(, " + "a" * 200 + ")'", 0)) == ["x = '(, " + "a" * 200 + ")'"]
+
+
+def test_the_widest_bracket_is_broken() -> None:
+    code = f"def forward(self, {'x' * 80}: Tensor) -> tuple[Tensor, Tensor]:"
+    assert list(laid_out(code, 0)) == [
+        "def forward(",
+        "    self,",
+        f"    {'x' * 80}: Tensor,",
+        ") -> tuple[Tensor, Tensor]:",
+    ]
 
 
 def test_docstrings() -> None:

@@ -73,6 +73,11 @@ class Tied(nn.Module):
         return self.decoder(x), hidden
 
 
+class Block(nn.Sequential):
+    def __init__(self, width, act):
+        super().__init__(nn.Linear(width, width), act())
+
+
 class Fancy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -125,6 +130,7 @@ def test_a_class_is_subclassed_without_its_constructor(layers: Any, tmp_path: Pa
     export(network, tmp_path / "net.py", example=x)
     assert_same(tmp_path / "net.py", network, x)
     text = (tmp_path / "net.py").read_text()
+    assert loaded(tmp_path / "net.py").load()[0].scale.requires_grad
     assert "from users_layers import Gate\n" in text
     assert "class FoundGate(Gate):" in text
     assert "nasp." not in text
@@ -145,6 +151,17 @@ def test_a_constructor_is_called_and_spoils_nothing(layers: Any, tmp_path: Path)
     text = (tmp_path / "net.py").read_text()
     assert "weight=0.5" in text
     assert "Residual(nn.Linear(4, 4))" in text
+
+
+def test_names_that_are_numbers_are_no_names_in_python(layers: Any, tmp_path: Path) -> None:
+    acts = (nn.ReLU, nn.Tanh, nn.Sigmoid)
+    network = nn.Sequential(*(layers.Block(4, act) for act in acts))
+    x = torch.randn(3, 4)
+    export(network, tmp_path / "net.py", example=x)
+    assert_same(tmp_path / "net.py", network, x)
+    text = (tmp_path / "net.py").read_text()
+    assert "def __init__(self, layer1: nn.Module) -> None:" in text
+    assert 'self.add_module("1", layer1)' in text
 
 
 def test_what_is_tied_stays_tied(layers: Any, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +17,17 @@ from nasp.exporters.examples import Example
 from nasp.exporters.onnx import onnx_model
 from nasp.exporters.pt2 import torch_program
 from nasp.exporters.source.python import python_source
-from nasp.runs.files import write_atomic, write_text_atomic
-from nasp.runs.folder import save_tensors
+from nasp.runs.files import write_atomic
 
 Format = Literal["python", "onnx", "torch"]
-SUFFIXES: dict[str, Format] = {".py": "python", ".onnx": "onnx", ".pt2": "torch"}
-"""The formats by the endings of their files."""
+Make = Callable[[nn.Module, Example, str], tuple[list[bytes], float]]
+"""From a network, an example and what is said of it: the content of each file, the difference."""
+FORMATS: dict[Format, tuple[tuple[str, ...], Make]] = {
+    "python": ((".py", ".safetensors"), python_source),
+    "onnx": ((".onnx",), onnx_model),
+    "torch": ((".pt2",), torch_program),
+}
+"""The endings of each format's files, and what makes their content."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +77,15 @@ def export(
     refuse_existing(files, force)
     arguments = Example(example if isinstance(example, tuple) else (example,), batch_dim)
     arguments.run(network)
-    if chosen == "python":
-        source = python_source(network, arguments, about)
-        save_tensors(files[1], source.weights)
-        write_text_atomic(file, source.text)
-        return Exported(chosen, files, 0.0)
-    make = onnx_model if chosen == "onnx" else torch_program
-    with torch.random.fork_rng(devices=[]):
-        content, difference = make(network, arguments, about)
-    write_atomic(file, lambda stream: stream.write(content))
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            contents, difference = FORMATS[chosen][1](network, arguments, about)
+    finally:
+        random.setstate(state)
+    # The file itself comes last: what is there can be used.
+    for target, content in reversed([*zip(files, contents, strict=True)]):
+        write_atomic(target, methodcaller("write", content))
     return Exported(chosen, files, difference)
 
 
@@ -87,23 +95,22 @@ def format_of(path: Path | None, to: str | None) -> Format:
     Raises:
         UsageError: there is no such format, or the ending says none.
     """
-    if to is not None:
-        for suffix in SUFFIXES.values():
-            if to == suffix:
-                return suffix
-        raise unknown_name("format", to, list(SUFFIXES.values()))
-    if path is None:
+    if to is None and path is None:
         return "python"
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"Say the format of {path}, by --to or its ending: {', '.join(SUFFIXES)}.")
-    return SUFFIXES[path.suffix]
+    for name, (suffixes, _) in FORMATS.items():
+        if to == name or (to is None and path is not None and path.suffix == suffixes[0]):
+            return name
+    if to is not None:
+        raise unknown_name("format", to, list(FORMATS))
+    endings = ", ".join(suffixes[0] for suffixes, _ in FORMATS.values())
+    raise UsageError(f"Say the format of {path}, by --to or its ending: {endings}.")
 
 
 def written_files(path: Path, to: Format) -> tuple[Path, ...]:
     """Return all files that an export to a path writes; a path without ending gets the format's."""
-    suffix = next(suffix for suffix, name in SUFFIXES.items() if name == to)
-    file = path if path.suffix else path.with_suffix(suffix)
-    return (file, file.with_suffix(".safetensors")) if to == "python" else (file,)
+    first, *others = FORMATS[to][0]
+    file = path if path.suffix else path.with_suffix(first)
+    return (file, *(file.with_suffix(suffix) for suffix in others))
 
 
 def refuse_existing(files: tuple[Path, ...], force: bool) -> None:

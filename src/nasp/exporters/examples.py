@@ -76,12 +76,6 @@ class Example:
 
         return Example(pytree.tree_map(taken, self.arguments), self.batch_dim)
 
-    def mapped(self, function: Callable[[Tensor], Any]) -> Any:
-        """Return the arguments with each tensor replaced; other values become None."""
-        return pytree.tree_map(
-            lambda leaf: function(leaf) if isinstance(leaf, Tensor) else None, self.arguments
-        )
-
 
 def same(one: Any, other: Any) -> bool:
     """Tell whether two results are equal, bit by bit."""
@@ -93,39 +87,52 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-def farthest(
-    network: nn.Module, exported: Callable[[Example], list[Tensor]], example: Example
-) -> float:
-    """Return the largest absolute difference between two ways to the same outputs.
+def checked_program(
+    tool: str,
+    network: nn.Module,
+    example: Example,
+    export: Callable[[tuple[Any, ...], Any], bytes],
+    read: Callable[[bytes], Callable[[Example], list[Tensor]]],
+) -> tuple[list[bytes], float]:
+    """Return a network as a tool exports it for any batch, and its largest absolute difference.
 
     Args:
-        network: in evaluation.
-        exported: returns the output's tensors, of the network exported.
+        tool: its name, for an error's sentence.
+        network: a plain module; exported as it is in evaluation.
         example: tried with 1 and with 5 of its like.
+        export: makes the file's content from arguments, and from which of their sizes are free.
+        read: returns what computes the output's tensors by that content.
 
     Raises:
-        NaspError: the outputs do not agree.
+        NaspError: the tool cannot express the network, or the outputs do not agree.
     """
-    largest = 0.0
-    for batch in (1, 5):
-        some = example.of(batch)
-        with torch.no_grad():
-            output = network(*some.arguments)
-            found = exported(some)
-        wanted = [leaf.cpu() for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-        agree = len(found) == len(wanted) and all(
-            ours.shape == theirs.shape and torch.allclose(ours.cpu(), theirs, RTOL, ATOL)
-            for ours, theirs in zip(found, wanted, strict=True)
-        )
-        if not agree:
-            raise NaspError(
-                f"The exported network does not agree with the network on a batch of {batch}:"
-                " nothing was written. Please report it."
-            )
-        for ours, theirs in zip(found, wanted, strict=True):
-            if ours.numel():
-                largest = max(largest, float((ours.cpu().double() - theirs).abs().max()))
-    return largest
+    arguments = example.of(2).arguments  # torch.export takes a batch of 1 for a constant
+    size = {example.batch_dim: torch.export.Dim("batch")}
+    sizes = pytree.tree_map(lambda leaf: size if isinstance(leaf, Tensor) else None, arguments)
+    with evaluating(network):
+        try:
+            content = export(arguments, sizes)
+        except Exception as error:  # whatever torch and its parts raise
+            raise NaspError(f"{tool} cannot export this network: {first_line(error)}") from error
+        run = read(content)
+        return [content], max(_difference(network, run, example.of(batch)) for batch in (1, 5))
+
+
+def _difference(
+    network: nn.Module, exported: Callable[[Example], list[Tensor]], example: Example
+) -> float:
+    with torch.no_grad():
+        output, ours = network(*example.arguments), [leaf.cpu() for leaf in exported(example)]
+    theirs = [leaf.cpu() for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    try:
+        torch.testing.assert_close(ours, theirs, rtol=RTOL, atol=ATOL, check_dtype=False)
+    except AssertionError as error:
+        raise NaspError(
+            f"The exported network does not agree with the network on a batch of {example.batch}:"
+            " nothing was written. Please report it."
+        ) from error
+    pairs = [(a.double() - b).abs() for a, b in zip(ours, theirs, strict=True) if a.numel()]
+    return max((float(difference.max()) for difference in pairs), default=0.0)
 
 
 def first_line(error: Exception) -> str:

@@ -64,10 +64,6 @@ class Read:
     operation: nn.Module
 
 
-Readers = Mapping[int, Sequence[int]]
-"""For each state that is projected, the nodes that read it."""
-
-
 def readers_of(reads: Sequence[Read]) -> dict[int, list[int]]:
     """Return, for each state that is projected, the nodes that read it."""
     readers: dict[int, list[int]] = {}
@@ -77,7 +73,7 @@ def readers_of(reads: Sequence[Read]) -> dict[int, list[int]]:
     return readers
 
 
-def joined(readers: Readers, weights: Sequence[Tensor]) -> list[Tensor]:
+def joined(readers: Mapping[int, list[int]], weights: Sequence[Tensor]) -> list[Tensor]:
     """Return, for each state that is read, the weights of its readers side by side.
 
     Args:
@@ -96,7 +92,7 @@ class Projections:
         weights: as `joined` returns them.
     """
 
-    def __init__(self, readers: Readers, weights: Sequence[Tensor]) -> None:
+    def __init__(self, readers: Mapping[int, list[int]], weights: Sequence[Tensor]) -> None:
         self._readers = readers
         self._weights = weights
         self._places = {source: place for place, source in enumerate(readers)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from nasp.domains.width import width_for
 from nasp.spaces.language_model import Dropouts, LanguageModel
@@ -36,8 +35,8 @@ class LSTMLayer(Plain, nn.Module):
         begin = hidden.contiguous(), cell.contiguous()
         kept = self.hidden_dropout(self.lstm.get_parameter("weight_hh_l0"))
         weights = {"weight_hh_l0": kept}
-        outputs, (hidden, cell) = functional_call(self.lstm, weights, (x, begin))
-        return outputs, torch.cat([hidden[0], cell[0]], dim=1)
+        outputs, end = torch.func.functional_call(self.lstm, weights, (x, begin))
+        return outputs, torch.cat([part[0] for part in end], dim=1)
 
 
 def lstm_network(

@@ -4,65 +4,62 @@ from __future__ import annotations
 
 import copy
 import inspect
-import random
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+MISSING = inspect.Parameter.empty
+"""The default of what has none."""
 
 # What a module holds beside the attributes of its own class.
 _INTERNALS = frozenset(vars(nn.Module()))
 
 
-@dataclass(frozen=True)
-class Argument:
-    """An argument of a constructor.
+def signature_of(kind: type[nn.Module]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of the first constructor, up the bases, that says what it takes.
 
-    Attributes:
-        value: what the module was made with.
-        default: what is taken where it is not given; `inspect.Parameter.empty` for none.
-        by_name: whether it can be given by its name alone.
+    Without those that say where a module lies, or which class of a family it is.
     """
-
-    value: Any
-    default: Any
-    by_name: bool
-
-    @property
-    def is_given(self) -> bool:
-        """Whether it has to be given, because it differs from the default."""
-        return self.default is inspect.Parameter.empty or bool(self.value != self.default)
+    untold = {"device", "dtype"} | ({"mode"} if issubclass(kind, nn.RNNBase) else set())
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            if not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+                return {p.name: p for p in parameters if p.name not in untold}
+    return {}
 
 
-def arguments_of(module: nn.Module) -> dict[str, Argument] | None:
+def arguments_of(module: nn.Module) -> dict[str, Any] | None:
     """Return the arguments of the constructor, or None where they cannot be told.
 
     They are read from the attributes that have their names; what the class makes of them must
-    then be like the module: the same submodules, attributes, and shapes of tensors.
+    then be like the module: the same submodules, attributes, and shapes of tensors. A number
+    stands for a tuple of it where that makes the same.
     """
-    arguments = {}
-    for parameter in _parameters(type(module)):
-        if parameter.name in _not_told(module):
-            continue
-        if not hasattr(module, parameter.name) or hasattr(nn.Module, parameter.name):
-            if parameter.default is parameter.empty:
+    arguments: dict[str, Any] = {}
+    for name, parameter in signature_of(type(module)).items():
+        if hasattr(module, name) and not hasattr(nn.Module, name):
+            value = arguments[name] = getattr(module, name)
+            if isinstance(value, nn.Module) and module._modules.get(name) is not value:
                 return None
-            continue
-        value = getattr(module, parameter.name)
-        if isinstance(value, nn.Module) and module._modules.get(parameter.name) is not value:
+            if name == "bias" and not isinstance(value, bool):
+                arguments[name] = value is not None
+        elif parameter.default is MISSING:
             return None
-        if parameter.name == "bias" and not isinstance(value, bool):
-            value = value is not None
-        by_name = parameter.kind is parameter.KEYWORD_ONLY
-        arguments[parameter.name] = Argument(value, parameter.default, by_name)
-    if not _suffice(arguments, module):
+    numbers = {k: v[0] for k, v in arguments.items() if type(v) is tuple and len(set(v)) == 1}
+    if numbers and _suffice(arguments | numbers, module):
+        arguments |= numbers
+    elif not _suffice(arguments, module):
         return None
-    for name in [name for name, argument in arguments.items() if argument.value is False]:
-        fewer = {k: v for k, v in arguments.items() if k != name}
-        if arguments[name].default is True and _suffice(fewer, module):
-            arguments = fewer  # a BatchNorm that is not affine has no bias anyway
-    return arguments
+    # A BatchNorm that is not affine has no bias anyway.
+    fewer = {k: v for k, v in arguments.items() if k != "bias" or v}
+    return fewer if len(fewer) < len(arguments) and _suffice(fewer, module) else arguments
+
+
+def is_of_torch(kind: type[nn.Module]) -> bool:
+    """Tell whether a layer is torch's own."""
+    return kind.__module__.startswith("torch.")
 
 
 def own_attributes(module: nn.Module) -> dict[str, Any]:
@@ -75,9 +72,9 @@ def own_attributes(module: nn.Module) -> dict[str, Any]:
     return missing | {k: v for k, v in vars(module).items() if k not in _INTERNALS}
 
 
-def submodules(module: nn.Module) -> list[tuple[str, nn.Module]]:
+def submodules(module: nn.Module) -> dict[str, nn.Module]:
     """Return all submodules with their names; unlike `named_children`, one used twice twice."""
-    return [(name, child) for name, child in module._modules.items() if child is not None]
+    return {name: child for name, child in module._modules.items() if child is not None}
 
 
 def own_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -86,63 +83,24 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def _parameters(kind: type[nn.Module]) -> list[inspect.Parameter]:
-    """Return the parameters of the first constructor, up the bases, that says what it takes."""
-    for base in kind.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        if not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-            return parameters
-    return []
-
-
-def _not_told(module: nn.Module) -> frozenset[str]:
-    """Return parameters that say where a module lies, or which class of a family it is."""
-    return frozenset({"device", "dtype"} | ({"mode"} if isinstance(module, nn.RNNBase) else set()))
-
-
-def _suffice(arguments: dict[str, Argument], module: nn.Module) -> bool:
-    given = {name: argument.value for name, argument in arguments.items() if argument.is_given}
-    twin = _made(type(module), given)
-    return twin is not None and _alike(twin, module)
-
-
-def _made(kind: type[nn.Module], values: dict[str, Any]) -> nn.Module | None:
-    """Return a new module of a class, or None where it cannot be made so; draws nothing."""
-    state = random.getstate()
+def _suffice(arguments: Mapping[str, Any], module: nn.Module) -> bool:
+    """Tell whether a module made of these arguments is like another."""
     try:
-        with torch.random.fork_rng(devices=[]):
-            return kind(**copy.deepcopy(values))  # it may change what it is given
+        signature = signature_of(type(module))
+        given = {k: v for k, v in arguments.items() if v != signature[k].default}
+        twin = type(module)(**copy.deepcopy(given))  # it may change what it is given
+        is_kept = not any(part._non_persistent_buffers_set for part in twin.modules())
+        return is_kept and _likeness(twin) == _likeness(module)
     except Exception:  # a class of the user's may raise anything
-        return None
-    finally:
-        random.setstate(state)
-
-
-def _alike(twin: nn.Module, module: nn.Module) -> bool:
-    if type(twin) is not type(module) or twin._modules.keys() != module._modules.keys():
         return False
-    ours, theirs = own_tensors(twin), own_tensors(module)
-    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
-        return False
-    if twin._non_persistent_buffers_set or not _equal(_told(twin), _told(module)):
-        return False
-    pairs = zip(twin._modules.values(), module._modules.values(), strict=True)
-    return all(
-        a is b is None or (a is not None and b is not None and _alike(a, b)) for a, b in pairs
-    )
 
 
-def _told(module: nn.Module) -> dict[str, Any]:
-    """Return the attributes to compare: of torch's own classes, those that are not private."""
-    is_torch = type(module).__module__.startswith("torch.")
-    attributes = own_attributes(module).items()
-    return {k: v for k, v in attributes if not (is_torch and k.startswith("_"))}
-
-
-def _equal(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    try:
-        return bool(ours == theirs)
-    except (RuntimeError, ValueError, TypeError):  # of arrays and tensors, which have no one answer
-        return False
+def _likeness(module: nn.Module) -> list[Any]:
+    """Return what two modules must have in common so that one constructor makes both."""
+    found: list[Any] = []
+    for name, part in module.named_modules(remove_duplicate=False):
+        is_told = not is_of_torch(type(part))
+        told = {k: v for k, v in own_attributes(part).items() if is_told or k[0] != "_"}
+        shapes = {name: tensor.shape for name, tensor in own_tensors(part).items()}
+        found.append((name, type(part), told, shapes))
+    return found

@@ -9,19 +9,13 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 from torch import Tensor, nn
 
 from nasp.exporters.source.imports import Imports
-
-_KNOWN: dict[int, str] = {id(nn): "nn", id(Tensor): "Tensor"}
-"""What every file imports by these names."""
-
-Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
 class Copied:
@@ -32,84 +26,46 @@ class Copied:
         imports: told what the copies need, and which names they take.
 
     Attributes:
+        methods: of each class, the lines of all but its constructor.
         helpers: the source of what the methods use, each part after those that it uses.
     """
 
     def __init__(self, classes: Iterable[type[nn.Module]], imports: Imports) -> None:
         self.helpers: list[list[str]] = []
         self._imports = imports
-        self._seen: set[tuple[str, str]] = set()
-        self._classes = tuple(dict.fromkeys(classes))
-        self._methods = {kind: list(self._body(kind)) for kind in self._classes}
+        self._known: list[Any] = [nn, Tensor, *dict.fromkeys(classes)]
+        self.methods = {kind: self._methods(kind) for kind in self._known[2:]}
 
-    def methods(self, kind: type[nn.Module]) -> list[str]:
-        """Return the lines of a class's methods, without its constructor."""
-        return self._methods[kind]
-
-    def _body(self, kind: type[nn.Module]) -> Iterator[str]:
-        module = sys.modules[kind.__module__]
-        for node in _definitions(module)[kind.__name__].body:  # type: ignore[union-attr]
+    def _methods(self, kind: type[nn.Module]) -> list[str]:
+        source = inspect.getsource(kind)
+        lines, found = source.splitlines(), []
+        for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
             if isinstance(node, ast.FunctionDef) and node.name not in ("__init__", "extra_repr"):
-                self._follow(node, module)
-                yield ""
-                yield from _lines(module, node)
+                self._follow(node, kind)
+                start = min([node.lineno, *(above.lineno for above in node.decorator_list)])
+                found += ["", *lines[start - 1 : node.end_lineno]]
+        return found
 
-    def _follow(self, node: ast.AST, module: ModuleType) -> None:
+    def _follow(self, node: ast.AST, owner: Any) -> None:
         """See to it that all names of a definition mean in the file what they mean in nasp."""
+        values = vars(sys.modules[owner.__module__])
         for name in dict.fromkeys(n.id for n in ast.walk(node) if isinstance(n, ast.Name)):
-            if name not in vars(module):
-                continue  # a local one, or a builtin
-            value = vars(module)[name]
-            if id(value) in _KNOWN or value in self._classes:
+            value = values.get(name)  # None for a local one, or a builtin
+            if value is None or any(value is known for known in self._known):
                 continue
+            self._known.append(value)
             home = getattr(value, "__module__", None)
-            is_constant = home is None or name not in vars(sys.modules.get(home, module))
             if isinstance(value, ModuleType):
                 self._imports.module(value, name)
-            elif is_constant or str(home).startswith("nasp."):
-                self._help(name, module if is_constant else sys.modules[str(home)])
+            elif home is not None and not home.startswith("nasp."):
+                self._imports.bare(home, name)
             else:
-                self._imports.bare(_origin(module, name).__name__, name)
+                self._imports.taken.add(name)
+                self.helpers.append(self._helper(name, value))
 
-    def _help(self, name: str, module: ModuleType) -> None:
-        definitions = _definitions(module)
-        if name not in definitions:  # a constant that the module has from another one
-            module = _origin(module, name)
-            definitions = _definitions(module)
-        if (module.__name__, name) in self._seen:
-            return
-        self._seen.add((module.__name__, name))
-        node = definitions[name]
-        self._follow(node, module)
-        self._imports.taken.add(name)
-        self.helpers.append(_lines(module, node))
-
-
-def _origin(module: ModuleType, name: str) -> ModuleType:
-    """Return the module from which another one imports a name."""
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            return sys.modules[str(node.module)]
-    raise LookupError(f"{name} of {module.__name__}")
-
-
-@lru_cache(maxsize=8)
-def _definitions(module: ModuleType) -> dict[str, Definition]:
-    """Return what a module defines at its top level, by name."""
-    found: dict[str, Definition] = {}
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            found[node.name] = node
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found[node.target.id] = node
-    return found
-
-
-def _lines(module: ModuleType, node: Definition) -> list[str]:
-    """Return the source lines of a definition, with its decorators."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    lines = inspect.getsource(module).splitlines()[first - 1 : node.end_lineno]
-    return lines if node.col_offset else textwrap.dedent("\n".join(lines)).splitlines()
+    def _helper(self, name: str, value: Any) -> list[str]:
+        if not callable(value):
+            return [f"{name} = {self._imports.literal(value, name)}"]
+        source = inspect.getsource(value)
+        self._follow(ast.parse(source), value)
+        return source.splitlines()

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
 
-from nasp.exporters.source.graphs import NAME, Chained, loops, singular
-from nasp.exporters.source.imports import Imports, sequence, unused
-from nasp.exporters.source.layout import Bracket, Code, call
-from nasp.exporters.source.statements import Assign, Each, Forward, Return, Statement
+from nasp.exporters.source.imports import Imports, unused
+from nasp.exporters.source.layout import INDENT
+from nasp.exporters.source.traces import NAME, Loop, loops, singular
 
 SHORT = 64
 """Characters up to which an expression may stand inside another."""
 
-_ADDING, _MULTIPLYING, _POSTFIX = 1, 2, 3
-_BINARY: dict[Any, tuple[str, int]] = {
-    operator.add: ("+", _ADDING),
-    torch.add: ("+", _ADDING),
-    operator.sub: ("-", _ADDING),
-    operator.mul: ("*", _MULTIPLYING),
-    operator.truediv: ("/", _MULTIPLYING),
-    operator.floordiv: ("//", _MULTIPLYING),
-    operator.matmul: ("@", _MULTIPLYING),
+_OPERATORS: dict[Any, tuple[ast.operator, str]] = {
+    operator.add: (ast.Add(), "total"),
+    torch.add: (ast.Add(), "total"),
+    operator.sub: (ast.Sub(), "difference"),
+    operator.mul: (ast.Mult(), "product"),
+    operator.truediv: (ast.Div(), "quotient"),
+    operator.floordiv: (ast.FloorDiv(), "quotient"),
+    operator.matmul: (ast.MatMult(), "product"),
 }
-
-
-_RESULTS = {
-    "add": "total",
-    "sub": "difference",
-    "mul": "product",
-    "matmul": "product",
-    "truediv": "quotient",
-    "floordiv": "quotient",
-    "getattr": "value",
-}
-"""What the result of an operator is called."""
+"""Functions that are written as operators, and what their results are called."""
 
 
 @dataclass(frozen=True)
-class Value:
-    """How a node's value is written: an expression, and how tightly it binds."""
+class Forward:
+    """A forward method.
 
-    code: Code
-    binds: int = _POSTFIX
+    Attributes:
+        parameters: name -> default; None for a parameter without one.
+        lines: its body; those inside a loop are indented. The last one is ``return``.
+        is_typed: whether it is known what it returns; what a submodule returns is of any type.
+    """
+
+    parameters: Mapping[str, str | None]
+    lines: tuple[str, ...]
+    is_typed: bool
 
 
 def forward_of(graph: fx.Graph, attributes: Mapping[str, str], imports: Imports) -> Forward:
@@ -64,7 +59,7 @@ def forward_of(graph: fx.Graph, attributes: Mapping[str, str], imports: Imports)
 
 
 class _Writer:
-    """Writes statement by statement.
+    """Writes line by line.
 
     A value that is read once may stand inside the expression that reads it, where nothing is
     then computed earlier or later than it was: random numbers come in the same order.
@@ -74,176 +69,155 @@ class _Writer:
         self.graph = graph
         self.attributes = attributes
         self.imports = imports
-        self.values: dict[fx.Node, Value] = {}
+        self.values: dict[fx.Node, ast.expr] = {}
         self.pending: list[fx.Node] = []  # computed by now, not yet written
-        self.statements: list[Statement] = []
-        self.parameters: dict[str, Code | None] = {}
+        self.lines: list[str] = []
         self.taken = set(imports.taken)
 
     def forward(self) -> Forward:
-        chains = loops(self.graph)
-        in_chains = {node for chain in chains.values() for node in chain.nodes}
+        chains = {loop.nodes[0]: loop for loop in loops(self.graph)}
+        in_chains = {node for loop in chains.values() for node in loop.nodes}
+        inputs = [node for node in self.graph.nodes if node.op == "placeholder"]
+        parameters = {str(node.target): self._default(node) for node in inputs}
+        for node in inputs:
+            self.values[node] = ast.Name(self._unused(str(node.target).lstrip("*")))
+        if unread := [str(node.target).lstrip("*") for node in inputs if not node.users]:
+            self.lines.append(f"del {', '.join(unread)}")
         for node in self.graph.nodes:
-            if node.op == "placeholder":
-                self._parameter(node)
-            elif node in chains:
+            if node in chains:
                 self._loop(chains[node])
             elif node.op == "get_attr":
-                self.values[node] = Value(f"self.{self.attributes[str(node.target)]}")
-            elif node not in in_chains:
+                self.values[node] = ast.Name(f"self.{self.attributes[str(node.target)]}")
+            elif node.op != "placeholder" and node not in in_chains:
                 self._compute(node)
-        read = {str(n.target) for n in self.graph.nodes if n.op == "placeholder" and n.users}
-        return Forward(self.parameters, tuple(self.statements), frozenset(read))
+        result = self.values[self.graph.output_node()]
+        code = ast.unparse(result)
+        is_typed = isinstance(result, ast.Tuple | ast.List | ast.Dict) or code in parameters
+        is_typed = is_typed or code.startswith(("torch.", "nn.functional."))
+        return Forward(parameters, (*self.lines, f"return {code}"), is_typed)
 
-    def _parameter(self, node: fx.Node) -> None:
-        name = str(node.target)
-        default = None
-        if node.args:
-            default = self.imports.literal(node.args[0], f"The default of '{name}'")
-        self.parameters[name] = default
-        self.taken.add(name.lstrip("*"))
-        self.values[node] = Value(name.lstrip("*"))
+    def _default(self, node: fx.Node) -> str | None:
+        where = f"The default of '{node.target}'"
+        return self.imports.literal(node.args[0], where) if node.args else None
 
     def _compute(self, node: fx.Node) -> None:
-        inside = [read for read in _reads(node) if read in self.pending]
+        inside = [read for read in node.all_input_nodes if read in self.pending]
         if inside != self.pending[len(self.pending) - len(inside) :]:
             self._write_pending()
         value = self._value(node)
-        if inside and len(str(value.code)) > SHORT:
+        if inside and len(ast.unparse(value)) > SHORT:
             self._write_pending()
             value = self._value(node)
         self.pending = [waiting for waiting in self.pending if waiting not in inside]
+        self.values[node] = value
         if node.op == "output":
             self._write_pending()
-            self.statements.append(Return(value.code))
             return
-        self.values[node] = value
         self.pending.append(node)
-        if len(_readings(node)) != 1 or not _may_stand_in(node, next(iter(node.users))):
+        if not _is_read_once(node) or not _may_stand_in(node, next(iter(node.users))):
             self._write_pending()
 
     def _write_pending(self) -> None:
-        waiting, self.pending = self.pending, []
-        for node in waiting:
+        for node in self.pending:
             name = self._name(node)
-            self.statements.append(Assign(name, self.values[node].code))
-            self.values[node] = Value(name)
+            self.lines.append(f"{name} = {ast.unparse(self.values[node])}")
+            self.values[node] = ast.Name(name)
+        self.pending = []
 
     def _name(self, node: fx.Node) -> str:
         """Return the variable of a node: that of its only input where nothing else reads it."""
-        reads = _reads(node)
+        reads = node.all_input_nodes
         if node.op == "call_module":
-            if len(reads) == 1 and len(reads[0].users) == 1:
-                name = str(self.values[reads[0]].code)
-                if name.isidentifier():
-                    return name
+            if len(reads) == 1 and _is_read_once(reads[0]):
+                value = self.values[reads[0]]
+                if isinstance(value, ast.Name) and value.id.isidentifier():
+                    return value.id
             return self._unused(self.attributes[str(node.target)])
-        name = getattr(node.target, "__name__", str(node.target))
-        if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
-            function = node.args[0].target
-            name = getattr(function, "__name__", "part") if callable(function) else "part"
-        return self._unused(node.meta.get(NAME) or _RESULTS.get(name, name))
+        if NAME in node.meta:
+            return self._unused(node.meta[NAME])
+        if node.target in _OPERATORS:
+            return self._unused(_OPERATORS[node.target][1])
+        target: Any = node.target
+        if target is operator.getitem and isinstance(node.args[0], fx.Node):
+            target = node.args[0].target if callable(node.args[0].target) else "part"
+        return self._unused(getattr(target, "__name__", str(target)))
 
     def _unused(self, name: str) -> str:
         return unused(name, self.taken, "_")
 
-    def _loop(self, chain: Chained) -> None:
+    def _loop(self, loop: Loop) -> None:
         self._write_pending()
-        width = len(chain.starts)
+        width = len(loop.starts)
         names = [self._unused(name) for name in _state_names(width)]
-        starts = [str(self.values[node].code) for node in chain.starts]
-        item = self._unused(singular(chain.path.rpartition(".")[2]))
-        arguments = [names[width - offset] for offset in chain.offsets]
-        step = [*names[1:], str(call(item, arguments))]
-        self.statements.append(Assign(", ".join(names), ", ".join(starts)))
-        items = f"self.{self.attributes[chain.path]}"
-        self.statements.append(Each(item, items, ", ".join(names), ", ".join(step)))
-        for node, name in zip(chain.nodes[-width:], names, strict=True):
-            self.values[node] = Value(name)
+        item = self._unused(singular(loop.path.rpartition(".")[2]))
+        starts = ", ".join(ast.unparse(self.values[node]) for node in loop.starts)
+        arguments = ", ".join(names[width - offset] for offset in loop.offsets)
+        states, step = ", ".join(names), ", ".join([*names[1:], f"{item}({arguments})"])
+        self.lines.append(f"{states} = {starts}")
+        self.lines.append(f"for {item} in self.{self.attributes[loop.path]}:")
+        self.lines.append(f"{INDENT}{states} = {step}")
+        for node, name in zip(loop.nodes[-width:], names, strict=True):
+            self.values[node] = ast.Name(name)
 
-    def _value(self, node: fx.Node) -> Value:
-        if node.op == "output":
-            return Value(self._code(node.args[0]))
-        if node.op == "call_module":
-            function = f"self.{self.attributes[str(node.target)]}"
-            return Value(self._call(function, node.args, node.kwargs))
-        if node.op == "call_method":
-            receiver, *rest = node.args
-            function = f"{self._operand(receiver, _POSTFIX)}.{node.target}"
-            return Value(self._call(function, tuple(rest), node.kwargs))
-        return self._function(node)
-
-    def _function(self, node: fx.Node) -> Value:
+    def _value(self, node: fx.Node) -> ast.expr:
         target: Any = node.target
-        if target in _BINARY and not node.kwargs:
-            sign, binds = _BINARY[target]
-            left, right = node.args
-            # Both bind alike, which few readers know.
-            left_binds = binds + 1 if sign == "@" else binds
-            text = f"{self._operand(left, left_binds)} {sign} {self._operand(right, binds + 1)}"
-            return Value(text, binds)
+        if node.op == "output":
+            return self._code(node.args[0])
+        if node.op == "call_module":
+            function = ast.Name(f"self.{self.attributes[str(target)]}")
+            return self._call(function, node.args, node.kwargs)
+        first = self._code(node.args[0]) if node.args else ast.Name("")
+        if node.op == "call_method":
+            return self._call(ast.Attribute(first, target), node.args[1:], node.kwargs)
+        if target in _OPERATORS and not node.kwargs:
+            if target is operator.matmul and isinstance(first, ast.BinOp):
+                # Both bind alike, which few readers know.
+                first = ast.Name(f"({ast.unparse(first)})")
+            return ast.BinOp(first, _OPERATORS[target][0], self._code(node.args[1]))
         if target is operator.neg:
-            return Value(f"-{self._operand(node.args[0], _POSTFIX)}", _MULTIPLYING)
+            return ast.UnaryOp(ast.USub(), first)
         if target is operator.getitem:
-            base, index = node.args
-            return Value(f"{self._operand(base, _POSTFIX)}[{self._index(index)}]")
+            return ast.Subscript(first, self._code(node.args[1]))
         if target is getattr:
-            return Value(f"{self._operand(node.args[0], _POSTFIX)}.{node.args[1]}")
-        function = self.imports.reference(target, f"The call of {target!r}")
+            return ast.Attribute(first, str(node.args[1]))
+        name = self.imports.reference(target, f"The call of {target!r}")
         defaults = _defaults(target)
         named = {k: v for k, v in node.kwargs.items() if k not in defaults or defaults[k] != v}
-        return Value(self._call(function, node.args, named))
+        return self._call(ast.Name(name), node.args, named)
 
-    def _call(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Code:
-        named = [(name, self._code(value)) for name, value in kwargs.items()]
-        return call(function, [self._code(argument) for argument in args], named)
+    def _call(self, function: ast.expr, args: Iterable[Any], kwargs: Mapping[str, Any]) -> ast.expr:
+        named = [ast.keyword(name, self._code(value)) for name, value in kwargs.items()]
+        return ast.Call(function, [self._code(argument) for argument in args], named)
 
-    def _operand(self, value: Any, binds: int) -> str:
-        if not isinstance(value, fx.Node):
-            return str(self._code(value))
-        written = self.values[value]
-        return f"({written.code})" if written.binds < binds else str(written.code)
-
-    def _code(self, value: Any) -> Code:
+    def _code(self, value: Any) -> ast.expr:
         if isinstance(value, fx.Node):
-            return self.values[value].code
-        if isinstance(value, tuple | list):
-            brackets = "()" if isinstance(value, tuple) else "[]"
-            return sequence(brackets[0], [self._code(item) for item in value], brackets[1])
+            return self.values[value]
+        if isinstance(value, tuple):
+            return ast.Tuple([self._code(item) for item in value], ast.Load())
+        if isinstance(value, list):
+            return ast.List([self._code(item) for item in value], ast.Load())
         if isinstance(value, dict):
-            pairs = [f'"{key}": {self._code(item)}' for key, item in value.items()]
-            return Bracket("{", tuple(pairs), "}")
-        return self.imports.literal(value, "The forward pass")
-
-    def _index(self, index: Any) -> str:
-        if isinstance(index, tuple) and index:
-            return ", ".join(map(self._index, index)) + ("," if len(index) == 1 else "")
-        if isinstance(index, slice):
-            ends = [
-                "" if end is None else str(self._code(end)) for end in (index.start, index.stop)
-            ]
-            step = "" if index.step is None else f":{self._code(index.step)}"
-            return f"{ends[0]}:{ends[1]}{step}"
-        return str(self._code(index))
+            keys: list[ast.expr | None] = [self._code(key) for key in value]
+            return ast.Dict(keys, [self._code(item) for item in value.values()])
+        if isinstance(value, slice):
+            ends = (value.start, value.stop, value.step)
+            return ast.Slice(*(None if end is None else self._code(end) for end in ends))
+        return ast.Name(self.imports.literal(value, "The forward pass"))
 
 
-def _reads(node: fx.Node) -> list[fx.Node]:
-    """Return the nodes that a node reads, in the order in which they are written."""
-    found: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), found.append)
-    return found
-
-
-def _readings(node: fx.Node) -> list[fx.Node]:
-    return [user for user in node.users for read in _reads(user) if read is node]
+def _is_read_once(node: fx.Node) -> bool:
+    reads: list[fx.Node] = []
+    for user in node.users:
+        fx.node.map_arg((user.args, user.kwargs), reads.append)
+    return reads.count(node) == 1
 
 
 def _may_stand_in(node: fx.Node, reader: fx.Node) -> bool:
     """Tell whether a value reads well inside the expression that reads it."""
     if reader.op == "output":
         return not isinstance(reader.args[0], tuple | list | dict) or node.op == "call_module"
-    if node.target in _BINARY:
-        return reader.target in _BINARY
+    if node.target in _OPERATORS:
+        return reader.target in _OPERATORS
     if reader.target is operator.getitem and node is not reader.args[0]:
         return False
     return not (node.op == reader.op == "call_module")

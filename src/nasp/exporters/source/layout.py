@@ -7,80 +7,66 @@ file is in their format at any length from `WIDTH` on.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
 WIDTH = 88
 """Characters of a line."""
 INDENT = "    "
 
-
-@dataclass(frozen=True)
-class Bracket:
-    """Items between brackets, such as a call's arguments.
-
-    Attributes:
-        opening: all up to and with the opening bracket: ``"nn.Conv2d("``.
-        items: what stands between commas.
-        closing: the closing bracket and all behind it.
-    """
-
-    opening: str
-    items: tuple[Code, ...]
-    closing: str
-
-    def __str__(self) -> str:
-        return f"{self.opening}{', '.join(map(str, self.items))}{self.closing}"
+_STRINGS_AND_MARKS = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[()\[\]{},]""")
 
 
-Code = str | Bracket
-"""An expression: a text in one line, or a bracket that may be broken."""
+def call(function: str, items: Iterable[str]) -> str:
+    """Return a call of a function by its name; items may be named, as ``name=value``."""
+    return f"{function}({', '.join(items)})"
 
 
-def call(function: str, arguments: Sequence[Code], named: Iterable[tuple[str, Code]] = ()) -> Code:
-    """Return a call of a function by its name."""
-    items = [*arguments, *(prefixed(f"{name}=", value) for name, value in named)]
-    return Bracket(f"{function}(", tuple(items), ")")
+def listed(items: Sequence[str], is_list: bool) -> str:
+    """Return a list or a tuple."""
+    inside = ", ".join(items)
+    return f"[{inside}]" if is_list else f"({inside}{',' * (len(items) == 1)})"
 
 
-def prefixed(prefix: str, code: Code) -> Code:
-    """Return an expression with a text before it."""
-    if isinstance(code, str):
-        return prefix + code
-    return Bracket(prefix + code.opening, code.items, code.closing)
-
-
-def suffixed(code: Code, suffix: str) -> Code:
-    """Return an expression with a text behind it."""
-    if isinstance(code, str):
-        return code + suffix
-    return Bracket(code.opening, code.items, code.closing + suffix)
-
-
-def laid_out(code: Code, depth: int) -> Iterator[str]:
+def laid_out(code: str, depth: int) -> Iterator[str]:
     """Yield the lines of a statement, or of an item with its comma, at a depth of indentation."""
     margin = INDENT * depth
-    line = margin + str(code)
-    if len(line) <= WIDTH or isinstance(code, str) or not code.items:
-        yield line
+    items, start, end = _widest_bracket(code)
+    if len(margin + code) <= WIDTH or not items:
+        yield margin + code
         return
-    yield margin + code.opening
-    for item in code.items:
-        yield from laid_out(suffixed(item, ","), depth + 1)
-    yield margin + code.closing
+    yield margin + code[:start]
+    for item in items:
+        yield from laid_out(f"{item},", depth + 1)
+    yield margin + code[end:]
 
 
-def fits(code: Code, depth: int) -> bool:
-    """Tell whether an expression stays in one line at a depth of indentation."""
-    return len(INDENT * depth + str(code)) <= WIDTH
+def _widest_bracket(code: str) -> tuple[list[str], int, int]:
+    """Return the items of the widest of the outer brackets, and where its inside lies."""
+    widest: tuple[list[str], int, int] = [], 0, 0
+    depth, cuts = 0, [0]
+    for match in _STRINGS_AND_MARKS.finditer(code):
+        mark, place = match.group(), match.start()
+        if mark in ("(", "[", "{"):
+            depth += 1
+            cuts = [place] if depth == 1 else cuts
+        elif mark == "," and depth == 1:
+            cuts.append(place)
+        elif mark in (")", "]", "}"):
+            depth -= 1
+            if depth == 0 and place - cuts[0] > widest[2] - widest[1]:
+                items = [code[one + 1 : other].strip() for one, other in pairwise([*cuts, place])]
+                widest = [item for item in items if item], cuts[0] + 1, place
+    return widest
 
 
 def docstring(paragraphs: Sequence[str], depth: int) -> Iterator[str]:
     """Yield the lines of a docstring: its first paragraph, in one line, then the rest, wrapped.
 
     A first paragraph that is longer than a line gets another before it. A paragraph that begins
-    with a blank is kept as it is, line by line.
+    with a blank is kept as it is.
     """
     margin = INDENT * depth
     first, rest = paragraphs[0], paragraphs[1:]
@@ -90,17 +76,10 @@ def docstring(paragraphs: Sequence[str], depth: int) -> Iterator[str]:
         yield f'{margin}"""{first}"""'
         return
     yield f'{margin}"""{first}'
+    wrapper = textwrap.TextWrapper(
+        WIDTH, margin, margin, break_long_words=False, break_on_hyphens=False
+    )
     for paragraph in rest:
         yield ""
-        if paragraph.startswith(" "):
-            yield from (margin + line for line in paragraph.splitlines())
-        else:
-            yield from textwrap.wrap(
-                paragraph,
-                WIDTH,
-                initial_indent=margin,
-                subsequent_indent=margin,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+        yield from [margin + paragraph] if paragraph[0] == " " else wrapper.wrap(paragraph)
     yield f'{margin}"""'

@@ -6,7 +6,7 @@ import re
 
 from torch import nn
 
-from nasp.exporters.source.blueprint import Block
+from nasp.exporters.source.parts import Part
 
 _LONGEST = 76
 """Characters of a summary, so that it is one line."""
@@ -31,34 +31,34 @@ _FIELD = {
 }
 
 
-def class_name(block: Block) -> str:
-    """Return the name of a block's class: its own, or what the field calls such a chain."""
-    if block.kind != "sequence":
-        return re.sub(r"\W", "", type(block.module).__name__)
-    words = [_word(child) for child in block.children.values()]
+def class_name(part: Part) -> str:
+    """Return the name of a part's class: its own, or what the field calls such a chain."""
+    if part.kind != "sequence":
+        return re.sub(r"\W", "", type(part.module).__name__)
+    words = [_word(child) for child in part.children.values()]
     return _FIELD.get(" ".join(words), "".join(words[:6]))
 
 
-def is_known(block: Block) -> bool:
+def is_known(part: Part) -> bool:
     """Tell whether the field has a name for a chain of layers."""
-    return " ".join(map(_word, block.children.values())) in _FIELD
+    return " ".join(map(_word, part.children.values())) in _FIELD
 
 
-def summary(block: Block) -> str:
-    """Return a sentence about a block's class."""
-    if not block.path and block.kind != "sequence":
+def summary(part: Part) -> str:
+    """Return a sentence about a part's class."""
+    if not part.path and part.kind != "sequence":
         return "The found network."
-    if block.kind == "sequence":
-        words = [_WORDS.get(w, w) for w in map(_word, block.children.values())]
+    if part.kind == "sequence":
+        words = [_WORDS.get(w, w) for w in map(_word, part.children.values())]
         half = len(words) // 2
         if words[:half] == words[half:]:
             return f"Twice {', '.join(words[:half])}."
         listed = ", ".join(words)
         whole = f"{listed[0].upper()}{listed[1:]}."
         return whole if len(listed) <= _LONGEST else "A chain of layers."
-    if block.kind != "subclass" and (first := _first_sentence(block.module)):
+    if part.kind != "subclass" and (first := _first_sentence(part.module)):
         return first
-    return f"{type(block.module).__name__} of the found network."
+    return f"{type(part.module).__name__} of the found network."
 
 
 def _first_sentence(module: nn.Module) -> str | None:
@@ -71,9 +71,9 @@ def _first_sentence(module: nn.Module) -> str | None:
     return None
 
 
-def _word(block: Block) -> str:
+def _word(part: Part) -> str:
     """Return a short word for a layer, by what it does."""
-    module = block.module
+    module = part.module
     if isinstance(module, nn.Conv2d):
         rows, columns = module.kernel_size
         if rows != columns:
@@ -82,7 +82,7 @@ def _word(block: Block) -> str:
             dilated = "Dilated" if max(module.dilation) > 1 else ""
             return f"{dilated}DepthwiseConv"
         return "Conv"
-    if block.kind == "sequence":
-        return class_name(block)
+    if part.kind == "sequence":
+        return class_name(part)
     name = re.sub(r"[1-3]d$", "", type(module).__name__)
     return _SHORT.get(name, name)

@@ -1,12 +1,14 @@
-"""The fewest parameters that fill a class's holes, and their names."""
+"""The fewest parameters that say what differs among the modules of a class, and their names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from nasp.exporters.source.blueprint import Block
-from nasp.exporters.source.expressions import MISSING, Hole, Parameter
+from nasp.exporters.source.constructors import MISSING
+from nasp.exporters.source.parts import Part
+from nasp.exporters.source.traces import attribute_name
 
 _IN = frozenset({"in_channels", "in_features", "input_size"})
 _OUT = frozenset({"out_channels", "out_features", "num_features", "num_channels", "hidden_size"})
@@ -14,129 +16,121 @@ _BOTH = frozenset({"channels", "features", "groups", "normalized_shape", "embed_
 _WIDTHS = _IN | _OUT | _BOTH
 """Arguments that say how wide a layer is; equal ones of a class are one parameter."""
 
-_HALVES: tuple[tuple[str, Callable[[int], int]], ...] = (
-    ("{0} // 2", lambda n: n // 2),
-    ("{0} - {0} // 2", lambda n: n - n // 2),
-    ("{0} // 4", lambda n: n // 4),
-)
-_PADDINGS: tuple[tuple[str, Callable[[int], int]], ...] = (
-    ("{0} // 2", lambda n: n // 2),
-    ("2 * ({0} // 2)", lambda n: 2 * (n // 2)),
+# Arguments, those that they may follow from, and how: as it will be written.
+_FORMS = (
+    (_OUT, _WIDTHS, ("{0} // 2", "{0} - {0} // 2")),
+    ({"padding"}, {"kernel_size"}, ("{0} // 2", "2 * ({0} // 2)")),
 )
 
-Group = list[Hole]
-"""Holes that have the same value in each module."""
 
+@dataclass(eq=False)
+class Parameter:
+    """A parameter, and what it is for each of some modules.
 
-def fill(holes: list[Hole], literal: Callable[[Any], str]) -> list[Parameter]:
-    """Write into each hole what stands there, and return the parameters that this needs.
-
-    What is the same in all modules is a constant. Of the rest, equal holes are one parameter;
-    some follow from another, such as the padding from the kernel's size.
-
-    Args:
-        holes: of one class.
-        literal: returns a constant as source.
+    Attributes:
+        text: its name; or what follows from another one of its class.
+        values: one for each module.
+        default: what is taken where it is not given; `MISSING` for none.
+        hint: the argument's name that it stands for.
+        hints: in a class, those of all places where it stands.
+        by_name: whether it is given by its name even without a default.
     """
-    groups: dict[Any, Group] = {}
-    for hole in holes:
-        if hole.is_constant:
-            hole.text = literal(hole.values[0])
-        else:
-            key = tuple(id(v) if isinstance(v, Block) else repr(v) for v in hole.values)
-            groups.setdefault((_family(hole), key), []).append(hole)
-    following = _following(list(groups.values()))
-    free = sorted((g for g in groups.values() if id(g) not in following), key=_order)
-    parameters = _named(free)
-    for group in groups.values():
-        if id(group) in following:
-            base, form = following[id(group)]
-            for hole in group:
-                hole.text = form.format(base[0].text)
-    return sorted(parameters, key=lambda parameter: parameter.default is not MISSING)
+
+    text: str
+    values: list[Any]
+    default: Any = MISSING
+    hint: str = ""
+    hints: list[str] = field(default_factory=list)
+    by_name: bool = False
+
+    @property
+    def annotation(self) -> str:
+        """Its type, as written."""
+        names = {_type_name(value) for value in self.values}
+        return " | ".join(sorted(names, key=lambda name: (name == "None", name)))
+
+    def all_in(self, names: Iterable[str]) -> bool:
+        """Tell whether all its places are arguments of these names."""
+        return set(self.hints) <= set(names)
+
+    @property
+    def order(self) -> int:
+        """Where it stands: modules, widths of inputs, other widths, kernels, the rest."""
+        if isinstance(self.values[0], Part):
+            return 0
+        if not _WIDTHS.isdisjoint(self.hints):
+            return 1 if self.all_in(_IN) else 2
+        return 3 if "kernel_size" in self.hints else 4
 
 
-def _named(groups: list[Group]) -> list[Parameter]:
-    names = [_name(group, groups) for group in groups]
-    parameters: list[Parameter] = []
-    for index, (group, name) in enumerate(zip(groups, names, strict=True)):
-        unique = f"{name}{names[:index].count(name)}" if names.count(name) > 1 else name
-        while unique in {parameter.name for parameter in parameters}:
-            unique += "_"
-        for hole in group:
-            hole.text = unique
-        parameters.append(Parameter(unique, group[0].values, _default(group), name))
-    return parameters
+def family(hint: str, value: Any) -> str:
+    """Return what arguments have in common that may be one parameter."""
+    if isinstance(value, Part):
+        return "module"
+    return "width" if hint in _WIDTHS else hint
 
 
-def _following(groups: list[Group]) -> dict[int, tuple[Group, str]]:
-    """Return, by its id, each group that follows from another, with that and the form."""
-    found: dict[int, tuple[Group, str]] = {}
-    bases: set[int] = set()
+def fill(groups: Sequence[Parameter]) -> list[Parameter]:
+    """Find the text of each group of places, and return the parameters that this needs.
+
+    Some follow from another, such as the padding from the kernel's size.
+    """
+    following: dict[Parameter, tuple[Parameter, str]] = {}
     for group in groups:
-        for other in groups:
-            if other is group or id(other) in found or id(group) in bases:
-                continue
-            form = _form(group, other)
-            if form is not None:
-                found[id(group)] = other, form
-                bases.add(id(other))
-                break
-    return found
+        if all(group is not base for base, _ in following.values()):
+            bases = [base for base in groups if base is not group and base not in following]
+            forms = ((base, form) for base in bases if (form := _form(group, base)))
+            if (first := next(forms, None)) is not None:
+                following[group] = first
+    free = sorted((g for g in groups if g not in following), key=lambda group: group.order)
+    for parameter in free:
+        parameter.hint = _name(parameter, free)
+    names = [parameter.hint for parameter in free]
+    taken: set[str] = set()
+    for index, (name, parameter) in enumerate(zip(names, free, strict=True)):
+        parameter.text = f"{name}{names[:index].count(name)}" if names.count(name) > 1 else name
+        while parameter.text in taken:
+            parameter.text += "_"
+        taken.add(parameter.text)
+        is_taken = any(same(value, parameter.default) for value in parameter.values)
+        if parameter.order < 4 or not is_taken:  # a size has no default
+            parameter.default = MISSING
+    for group, (base, form) in following.items():
+        group.text = form.format(base.text)
+    return sorted(free, key=lambda parameter: parameter.default is not MISSING)
 
 
-def _form(group: Group, base: Group) -> str | None:
+def _form(group: Parameter, base: Parameter) -> str | None:
     """Return how the values of one group are computed from those of another."""
-    hints, theirs = _hints(group), _hints(base)
-    if hints == {"padding"} and theirs == {"kernel_size"}:
-        forms = _PADDINGS
-    elif hints <= _OUT and theirs <= _WIDTHS and not theirs <= _IN:
-        forms = _HALVES
-    else:
+    if base.all_in(_IN) or any(type(v) is not int for v in [*group.values, *base.values]):
         return None
-    pairs = list(zip(group[0].values, base[0].values, strict=True))
-    if not all(type(value) is int for pair in pairs for value in pair):
-        return None
-    for form, compute in forms:
-        if all(value == compute(given) for value, given in pairs):
-            return form
+    for names, bases, forms in _FORMS:
+        for form in forms if group.all_in(names) and base.all_in(bases) else ():
+            if group.values == [eval(form.format(value)) for value in base.values]:
+                return form
     return None
 
 
-def _hints(group: Group) -> set[str]:
-    return {hole.hint for hole in group}
+def _name(group: Parameter, groups: list[Parameter]) -> str:
+    if not group.all_in(_WIDTHS):
+        return attribute_name(max(group.hints, key=group.hints.count))
+    if group.all_in(_IN):
+        return group.hints[0]
+    noun = "features" if {"in_features", "out_features"} & set(group.hints) else "channels"
+    has_inputs = any(other.all_in(_IN) for other in groups)
+    return f"out_{noun}" if has_inputs and group.all_in(_OUT) else noun
 
 
-def _family(hole: Hole) -> str:
-    if isinstance(hole.values[0], Block):
-        return "module"
-    return "width" if hole.hint in _WIDTHS else hole.hint
+def same(value: Any, other: Any) -> bool:
+    """Tell whether two values are written alike: 1, True and 1.0 are not."""
+    return type(value) is type(other) and bool(value == other)
 
 
-def _order(group: Group) -> int:
-    """Return where a parameter stands: modules, widths of inputs, other widths, kernels, rest."""
-    if _family(group[0]) == "module":
-        return 0
-    if _hints(group) & _WIDTHS:
-        return 1 if _hints(group) <= _IN else 2
-    return 3 if "kernel_size" in _hints(group) else 4
-
-
-def _name(group: Group, groups: list[Group]) -> str:
-    hints = [hole.hint for hole in group]
-    if not set(hints) <= _WIDTHS:
-        return max(hints, key=hints.count)
-    if set(hints) <= _IN:
-        return hints[0]
-    noun = "features" if {"in_features", "out_features"} & set(hints) else "channels"
-    has_inputs = any(_hints(other) <= _IN for other in groups)
-    return f"out_{noun}" if has_inputs and set(hints) <= _OUT else noun
-
-
-def _default(group: Group) -> Any:
-    """Return the layer's default where some of the modules take it, for what is no size."""
-    default = group[0].default
-    if _order(group) != 4 or default is MISSING:
-        return MISSING
-    taken = any(type(v) is type(default) and v == default for v in group[0].values)
-    return default if taken else MISSING
+def _type_name(value: Any) -> str:
+    if isinstance(value, Part):
+        return "nn.Module"
+    if type(value) is tuple:
+        return f"tuple[{', '.join(map(_type_name, value)) or '()'}]"
+    if type(value) in (bool, int, float, str, type(None)):
+        return "None" if value is None else type(value).__name__
+    return "object"

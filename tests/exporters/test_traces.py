@@ -11,9 +11,8 @@ from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from nasp.exporters.source.forwards import forward_of
-from nasp.exporters.source.graphs import attribute_name, chain, essence, loops, simplified, singular
 from nasp.exporters.source.imports import Imports
-from nasp.exporters.source.statements import Assign, Each, Return
+from nasp.exporters.source.traces import attribute_name, chain, essence, loops, simplified, singular
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
@@ -21,18 +20,11 @@ from nasp.supernet.zero import Zero
 
 
 def body(graph: fx.Graph, **attributes: str) -> list[str]:
-    """Return a forward's statements, a line each."""
+    """Return a forward's statements, a line each; a loop's body stands behind its head."""
     targets = {str(n.target): attribute_name(str(n.target)) for n in graph.nodes}
-    lines = []
-    for statement in forward_of(graph, {**targets, **attributes}, Imports()).statements:
-        match statement:
-            case Assign(target, code):
-                lines.append(f"{target} = {code}")
-            case Each(item, items, target, code):
-                lines.append(f"for {item} in {items}: {target} = {code}")
-            case Return(code):
-                lines.append(f"return {code}")
-    return lines
+    lines = forward_of(graph, {**targets, **attributes}, Imports()).lines
+    joined = "\n".join(lines).replace(":\n    ", ": ").splitlines()
+    return [line for line in joined if not line.startswith("del ")]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +82,12 @@ def test_a_none_edge_adds_nothing() -> None:
     network = derived(node(), **{"0": "none", "1": "none", "2": None})
     (line,) = body(simplified(network))
     assert line.startswith("return torch.zeros_like(x1, ")
+
+
+def test_what_is_not_read_is_said_to_be() -> None:
+    network = derived(node(), **{"0": None, "1": "lin", "2": None})
+    lines = forward_of(simplified(network), {"edges.1": "edge1"}, Imports()).lines
+    assert lines == ("del x0, x2", "return self.edge1(x1)")
 
 
 def test_a_chain() -> None:

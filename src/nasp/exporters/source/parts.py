@@ -1,0 +1,163 @@
+"""A network as a tree of parts: what each module is made of and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, fx, nn
+
+from nasp.errors import UsageError
+from nasp.exporters.source.constructors import (
+    arguments_of,
+    own_attributes,
+    own_tensors,
+    submodules,
+)
+from nasp.exporters.source.forwards import Forward, forward_of
+from nasp.exporters.source.imports import Imports
+from nasp.exporters.source.traces import (
+    attribute_name,
+    chain,
+    essence,
+    is_ours,
+    loops,
+    passes_on,
+    simplified,
+)
+from nasp.supernet.derive import Plain
+
+Kind = Literal["call", "sequence", "list", "graph", "copied", "subclass"]
+"""How a part is written: as a call of its class; as an `nn.Sequential`; as an `nn.ModuleList`; as
+a class with a forward from its graph, or with its class's methods; as a subclass of its class."""
+
+_CONTAINERS: dict[type[nn.Module], Kind] = {nn.Sequential: "sequence", nn.ModuleList: "list"}
+
+
+@dataclass(eq=False)
+class Part:
+    """One module of a network, as it will be written.
+
+    Attributes:
+        module: the module that it stands for.
+        path: where that is in the network.
+        kind: how it is written.
+        items: what it is made of, by name: for a call the arguments of the constructor, else the
+            attributes that will be set. Submodules are parts.
+        forward: of a graph.
+    """
+
+    module: nn.Module
+    path: str
+    kind: Kind
+    items: dict[str, Any] = field(default_factory=dict)
+    forward: Forward | None = None
+
+    @property
+    def children(self) -> dict[str, Part]:
+        """Its submodules."""
+        return {name: item for name, item in self.items.items() if isinstance(item, Part)}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers of its own."""
+        return {name: item for name, item in self.items.items() if isinstance(item, Tensor)}
+
+    @property
+    def height(self) -> int:
+        """How many parts are nested in it at most."""
+        return 1 + max((child.height for child in self.children.values()), default=-1)
+
+    def walk(self, place: str = "") -> Iterator[tuple[str, Part]]:
+        """Yield all parts with their places in the written network, outer ones first."""
+        yield place, self
+        for name, child in self.children.items():
+            yield from child.walk(joined(place, name))
+
+
+def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
+    """Return a network, or a module at a path in one, as a part.
+
+    Raises:
+        UsageError: a module cannot be written to a file.
+    """
+    module, inside = essence(network)
+    part = Part(module, joined(path, inside), _CONTAINERS.get(type(module), "call"))
+    where = f"{type(module).__name__} at '{part.path or 'the top'}'"
+    _check(module, f"The {where}")
+    if part.kind != "call":
+        is_list = part.kind == "list"
+        names = [n for n, child in submodules(module).items() if is_list or not passes_on(child)]
+        if not (is_list or path or all(map(str.isdigit, names))):
+            return _written_out(part, chain(names), imports)
+        part.items = {str(i): _child(part, name, imports) for i, name in enumerate(names)}
+        return part
+    if is_ours(module) and not isinstance(module, Plain):
+        return _written_out(part, simplified(module), imports)
+    items = None if isinstance(module, Plain) else arguments_of(module)
+    what, tensors = "Argument", {}
+    if items is None:
+        what, tensors = "Attribute", own_tensors(module)
+        part.kind = "copied" if isinstance(module, Plain) else "subclass"
+        items = own_attributes(module) | submodules(module)
+    if part.kind != "copied":
+        imports.reference(type(module), f"The {where}")
+    for name, value in items.items():
+        if isinstance(value, nn.Module):
+            items[name] = _child(part, name, imports)
+        else:
+            imports.literal(value, f"{what} '{name}' of the {where}")
+    part.items = items | tensors
+    return part
+
+
+def _child(part: Part, target: str, imports: Imports) -> Part:
+    return part_of(part.module.get_submodule(target), imports, joined(part.path, target))
+
+
+def _written_out(part: Part, graph: fx.Graph, imports: Imports) -> Part:
+    """Fill in the part of a module that is a graph."""
+    part.kind = "graph"
+    attributes: dict[str, str] = {}
+    looped = {loop.path for loop in loops(graph)}
+    for node in graph.nodes:
+        target = str(node.target)
+        if target in attributes or node.op not in ("call_module", "get_attr"):
+            continue
+        parent, _, last = target.rpartition(".")
+        attributes[target] = attribute = attribute_name(target)
+        if node.op == "get_attr":
+            tensor = getattr(part.module.get_submodule(parent), last)
+            if not isinstance(tensor, Tensor):
+                where = joined(part.path, target)
+                raise UsageError(f"'{where}' is no tensor, and is used as one.")
+            part.items[attribute] = tensor
+        elif parent in looped:
+            attributes[parent] = attribute = attribute_name(parent)
+            items = Part(nn.ModuleList(), joined(part.path, parent), "list")
+            listed = part.items.setdefault(attribute, items).items
+            listed[last] = _child(part, target, imports)
+        else:
+            part.items[attribute] = _child(part, target, imports)
+    part.forward = forward_of(graph, attributes, imports)
+    return part
+
+
+def _check(module: nn.Module, where: str) -> None:
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    if any(not str(getattr(hook, "__module__", "")).startswith("nasp.") for hook in hooks):
+        raise UsageError(
+            f"{where} has hooks or a re-parametrised weight, which a source file cannot say:"
+            " remove them first, or export with --to onnx or --to torch."
+        )
+    if hasattr(module, "parametrizations"):
+        raise UsageError(
+            f"{where} has a re-parametrised weight: make it a plain one first"
+            " (torch.nn.utils.parametrize.remove_parametrizations)."
+        )
+
+
+def joined(path: str, name: str) -> str:
+    """Return the path of what has a name in what is at a path."""
+    return f"{path}.{name}".strip(".")
