@@ -22,7 +22,7 @@ def training_summary(results: list[Result]) -> Rows:
     rows = []
     for result in results:
         trained = result.trained
-        name = _measured(result)
+        name = trained.name
         row: dict[str, Any] = {
             "name": result.name,
             "parameters": result.parameters,
@@ -39,7 +39,7 @@ def training_summary(results: list[Result]) -> Rows:
     if results[0].test is not None:
         seconds, figures = at_equal_time(results)
         for row, figure in zip(rows, figures, strict=True):
-            row["at_equal_time"] = {"seconds": round(seconds, 1), _measured(results[0]): figure}
+            row["at_equal_time"] = {"seconds": round(seconds, 1), results[0].trained.name: figure}
     return rows
 
 
@@ -63,13 +63,9 @@ def show_training(results: list[Result], folder: Path) -> None:
     typer.echo(f"{remark}\nTraining folder: {folder} (weights.safetensors, best.safetensors)")
 
 
-def _measured(result: Result) -> str:
-    return f"{result.trained.measured_on}_{result.trained.figure.name}"
-
-
 def _measured_all_along(results: list[Result]) -> tuple[Columns, Cells, str, str]:
     first = results[0]
-    name, on, form = _measured(first), first.trained.measured_on, _form(first)
+    name, on, form = first.trained.name, first.trained.measured_on, _form(first)
     return (
         ("last", "best (epoch)", "seconds"),
         lambda row: (
@@ -84,7 +80,7 @@ def _measured_all_along(results: list[Result]) -> tuple[Columns, Cells, str, str
 
 def _measured_at_the_end(results: list[Result]) -> tuple[Columns, Cells, str, str]:
     first, (seconds, _) = results[0], at_equal_time(results)
-    name, on, form = _measured(first), first.trained.measured_on, _form(first)
+    name, on, form = first.trained.name, first.trained.measured_on, _form(first)
     figure = first.trained.figure.name
     equal = f"{on} after {seconds:.0f} s"
     return (

@@ -93,10 +93,9 @@ def at_equal_time(results: Sequence[Result]) -> tuple[float, list[float | None]]
     shortest = min(result.seconds for result in results)
     figures = []
     for result in results:
-        trained = result.trained
-        name = f"{trained.measured_on}_{trained.figure.name}"
+        lines, name = result.trained.metrics, result.trained.name
         over = sum(end <= shortest * (1 + 1e-9) for end in accumulate(result.epoch_seconds))
-        figures.append(float(trained.metrics[over - 1][name]) if over else None)
+        figures.append(float(lines[over - 1][name]) if over else None)
     return shortest, figures
 
 

@@ -100,11 +100,15 @@ class Trained:
     measured_on: str
 
     @property
+    def name(self) -> str:
+        """What the figure is called in a line."""
+        return f"{self.measured_on}_{self.figure.name}"
+
+    @property
     def best(self) -> dict[str, Any]:
         """The line with the best figure, where it was measured."""
-        name = f"{self.measured_on}_{self.figure.name}"
         choose = max if self.figure.higher_is_better else min
-        return choose(self.metrics, key=lambda line: float(line[name]))
+        return choose(self.metrics, key=lambda line: float(line[self.name]))
 
     @property
     def last(self) -> dict[str, Any]:
