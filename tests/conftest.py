@@ -16,12 +16,18 @@ from hypothesis import register_random, settings
 
 DEVICE = os.environ.get("NASP_TEST_DEVICE", "cuda")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+OF_MACHINE = "NASP_TEST_VISIBLE"
+"""What that was before the GPU was hidden: workers of xdist inherit the environment."""
+SHOWN = os.environ.setdefault(OF_MACHINE, os.environ.get(VISIBLE, ALL := "all"))
+if SHOWN == ALL:
+    os.environ.pop(VISIBLE, None)
+else:
+    os.environ[VISIBLE] = SHOWN
 SEEN = {"is_available": torch.cuda.is_available, "device_count": torch.cuda.device_count}
 HAS_GPU = torch.cuda.is_available()
 if HAS_GPU:
     torch.cuda.init()  # before the GPU is hidden: the driver looks for it once
 # Here rather than in a fixture: those of a module or a session come before a test's own.
-SHOWN = os.environ.get(VISIBLE)
 os.environ[VISIBLE] = ""  # for the commands that tests start
 torch.cuda.is_available = lambda: False
 torch.cuda.device_count = lambda: 0
@@ -68,7 +74,7 @@ def _shown_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         return
     for name, function in SEEN.items():
         monkeypatch.setattr(torch.cuda, name, function)
-    if SHOWN is None:
+    if SHOWN == ALL:
         monkeypatch.delenv(VISIBLE)
     else:
         monkeypatch.setenv(VISIBLE, SHOWN)

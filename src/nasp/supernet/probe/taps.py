@@ -58,7 +58,7 @@ class Probe:
         self.fused = fused
         self.fixed_weights = fixed_weights
         self.anchors = [torch.ones(len(path), device=device, dtype=dtype, requires_grad=True)]
-        self._rows = self.anchors[0].unbind()
+        self._rows: tuple[Tensor, ...] = ()
         self._seen: dict[int, _Seen] = {}
         self._reads: list[Read] = []
         self._found: list[Found] = []
@@ -78,7 +78,7 @@ class Probe:
         x, read = self._reader(edge, candidates, chosen, args[0])
         chain = candidates.chains[chosen]
         if chain is not None and chain.is_usable and chain.ends_in_norm:
-            anchor, fixed = self._rows[edge], self.fixed_weights
+            anchor, fixed = self._anchor(edge), self.fixed_weights
             run = partial(chain.run, alpha=anchor, fixed_weights=fixed)
             output: Tensor = run_unchanged(name, run, (x,), {})
             output.register_hook(partial(_hear, self._reads, read, None, _layout(output)))  # type: ignore[no-untyped-call]
@@ -103,7 +103,7 @@ class Probe:
 
         For a probe of another kind: its backward pass must hang on the anchor.
         """
-        return partial(_keep, self._found, edge), self._rows[edge]
+        return partial(_keep, self._found, edge), self._anchor(edge)
 
     def take(self) -> Found:
         """Return what the backward passes so far have found, and begin anew.
@@ -114,6 +114,7 @@ class Probe:
         """
         found = self._all()
         self._found.clear()
+        self._rows = ()
         return found
 
     def give(self, found: Found) -> None:
@@ -194,8 +195,13 @@ class Probe:
     def _tap(
         self, edge: int, read: Callable[..., Read], output: Tensor, x: Tensor, is_own: bool
     ) -> Tensor:
-        tapped: Tensor = _Tap.apply(self._reads, read, is_own, self._rows[edge], output, x)
+        tapped: Tensor = _Tap.apply(self._reads, read, is_own, self._anchor(edge), output, x)
         return tapped
+
+    def _anchor(self, edge: int) -> Tensor:
+        # Not before the pass: a captured one must hold all of its graph.
+        self._rows = self._rows or self.anchors[0].unbind()
+        return self._rows[edge]
 
 
 class _Seen(NamedTuple):
