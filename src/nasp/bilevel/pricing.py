@@ -18,7 +18,7 @@ from nasp.runs.folder import RunFolder
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 from nasp.training.learner import Learner
-from nasp.training.stream import SamePass
+from nasp.training.passes import SamePass
 from nasp.training.task import Batch
 
 Bounded = Callable[[torch.device], Target]

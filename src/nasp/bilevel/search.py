@@ -33,8 +33,8 @@ from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
+from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recipe import Recipe, computing_as_set
-from nasp.training.stream import Stream, epoch_length
 from nasp.training.supervised import Supervised
 from nasp.training.task import Batch, Metrics, Task
 
@@ -168,8 +168,8 @@ def run_search(
     )
     problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
     strategy = make_strategy(config.strategy, problem, config.settings)
-    weight_batches = Stream(train_loader, "The training loader")
-    arch_batches = Stream(val_loader, "The validation loader")
+    weight_batches = EndlessPasses(train_loader, "The training loader")
+    arch_batches = EndlessPasses(val_loader, "The validation loader")
     monitor = HealthMonitor(supernet, strategy.derive())
     visits = Visits(supernet, epochs * steps)
     history = AlphaHistory(supernet)

@@ -18,7 +18,7 @@ from nasp.jobs.options import search_job
 from nasp.spaces import Space, find_space
 from nasp.spaces.sampling import random_architecture
 from nasp.training.events import nobody
-from nasp.training.stream import Stream
+from nasp.training.passes import EndlessPasses
 
 CPU = torch.device("cpu")
 
@@ -55,7 +55,7 @@ class Kind(NamedTuple):
 
 
 def first(loader: Any, count: int = 3) -> list[Any]:
-    """Return the first batches of a loader, or the next ones of a stream."""
+    """Return the first batches of a loader, or the next ones of endless passes."""
     return list(islice(loader, count))
 
 
@@ -122,7 +122,7 @@ class DomainTests:
         kind = Kind.read(name)
         length = len(kind.searched().weights)
         for position in (2, length + 1) if length < 50 else (2,):
-            whole, resumed = (Stream(kind.searched(seed).weights) for seed in (5, 5))
+            whole, resumed = (EndlessPasses(kind.searched(seed).weights) for seed in (5, 5))
             for _ in range(position):
                 next(whole)
             resumed.load_state_dict(whole.state_dict())

@@ -19,8 +19,8 @@ from nasp.training.events import Observer, nobody
 from nasp.training.learner import Learner
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
+from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recipe import Descent, computing_as_set
-from nasp.training.stream import Stream, epoch_length
 from nasp.training.task import Batch, Figure, MeasuredTask, Task
 
 
@@ -149,7 +149,7 @@ def train(
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
     schedule = config.schedule(learner, network)
-    batches = Stream(train_loader, "The training loader")
+    batches = EndlessPasses(train_loader, "The training loader")
     best = Best(task.figure)
     meter = Meter()
     checkpointer = Checkpointer(

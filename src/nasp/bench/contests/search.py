@@ -23,7 +23,7 @@ from nasp.spaces import find_space
 from nasp.supernet.derive import derive
 from nasp.training.device import make_fabric
 from nasp.training.events import EpochEnded, Event, Started, Stepped, nobody
-from nasp.training.stream import SamePass
+from nasp.training.passes import SamePass
 
 SEARCH = "epoch"
 """The phase of the search itself, as its loop calls it."""

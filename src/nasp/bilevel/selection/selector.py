@@ -27,8 +27,8 @@ from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, nobody
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
+from nasp.training.passes import EndlessPasses, SamePass, epoch_length
 from nasp.training.recipe import Recipe
-from nasp.training.stream import SamePass, Stream, epoch_length
 from nasp.training.task import Batch, Task
 
 
@@ -122,7 +122,7 @@ class Selector:
         contest = Contest(
             len(finalists), schedule, steps, lambda number: self._trial(finalists[number])
         )
-        train_batches = Stream(self.train_loader, "The training loader")
+        train_batches = EndlessPasses(self.train_loader, "The training loader")
         val_batches = self._val_batches()
         meter = Meter()
         run = self._part("train")

@@ -18,7 +18,7 @@ from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer
-from nasp.training.stream import SamePass
+from nasp.training.passes import SamePass
 
 Errors = dict[str, float]
 """Notation of an architecture -> its error, a fraction."""

@@ -1,4 +1,4 @@
-"""A loader's batches without end, from which a stopped run goes on where it was."""
+"""Passes over a loader: without end, from which a stopped run goes on; and always the same one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ResumableLoader(Protocol):
         ...
 
 
-class Stream:
+class EndlessPasses:
     """Runs one loader over and over; the loader is only asked anew when a pass ends.
 
     A loader without a state of its own (a plain `torch.utils.data.DataLoader`) is brought back
@@ -70,7 +70,7 @@ class Stream:
         self._position = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the stream is."""
+        """Return where the pass under way is."""
         state: dict[str, Any] = {"rng": self._rng_at_start, "position": self._position}
         if isinstance(self.loader, ResumableLoader):
             state["loader"] = self.loader.state_dict()

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from nasp.errors import UsageError
 from nasp.runs.random_state import random_states, restore_random_states
-from nasp.training.stream import ResumableLoader, Stream, epoch_length
+from nasp.training.passes import EndlessPasses, ResumableLoader, epoch_length
 
 
 def numbers(count: int) -> TensorDataset:
@@ -22,8 +22,8 @@ def numbers(count: int) -> TensorDataset:
 
 
 def drawn(loader: Iterable[Any], count: int) -> list[list[int]]:
-    stream = Stream(loader)
-    return [next(stream)[0].tolist() for _ in range(count)]
+    endless = EndlessPasses(loader)
+    return [next(endless)[0].tolist() for _ in range(count)]
 
 
 class Counter:
@@ -69,16 +69,16 @@ LOADERS = {"plain": plain, "generator": with_generator, "sampler": with_sampler}
 @pytest.mark.parametrize("done", range(11))
 def test_a_shuffled_loader_goes_on_where_it_was(make: Any, done: int) -> None:
     torch.manual_seed(5)
-    stream = Stream(make())
+    endless = EndlessPasses(make())
     for _ in range(done):
-        next(stream)
+        next(endless)
         torch.rand(3)  # what the training draws in between
     # In a checkpoint the values are as they were, whatever becomes of the tensors.
-    state, states = copy.deepcopy((stream.state_dict(), random_states()))
-    ahead = [(next(stream)[0].tolist(), torch.rand(2).tolist()) for _ in range(9)]
+    state, states = copy.deepcopy((endless.state_dict(), random_states()))
+    ahead = [(next(endless)[0].tolist(), torch.rand(2).tolist()) for _ in range(9)]
 
     torch.manual_seed(99)  # another process
-    again = Stream(make())
+    again = EndlessPasses(make())
     again.load_state_dict(state)
     restore_random_states(states)
     assert [(next(again)[0].tolist(), torch.rand(2).tolist()) for _ in range(9)] == ahead
@@ -86,37 +86,37 @@ def test_a_shuffled_loader_goes_on_where_it_was(make: Any, done: int) -> None:
 
 @pytest.mark.parametrize("make", LOADERS.values(), ids=LOADERS)
 def test_a_state_may_be_taken_up_twice(make: Any) -> None:
-    stream = Stream(make())
+    endless = EndlessPasses(make())
     for _ in range(6):
-        next(stream)
-    state, states = copy.deepcopy((stream.state_dict(), random_states()))
-    ahead = [next(stream)[0].tolist() for _ in range(5)]
-    again = Stream(make())
+        next(endless)
+    state, states = copy.deepcopy((endless.state_dict(), random_states()))
+    ahead = [next(endless)[0].tolist() for _ in range(5)]
+    again = EndlessPasses(make())
     again.load_state_dict(state)
     restore_random_states(states)
     second, states = copy.deepcopy((again.state_dict(), random_states()))
-    third = Stream(make())
+    third = EndlessPasses(make())
     third.load_state_dict(second)
     restore_random_states(states)
     assert [next(third)[0].tolist() for _ in range(5)] == ahead
 
 
 def test_two_loaders_may_share_a_generator() -> None:
-    def pair() -> list[Stream]:
+    def pair() -> list[EndlessPasses]:
         own = torch.Generator().manual_seed(3)
         loaders = (DataLoader(numbers(n), 2, shuffle=True, generator=own) for n in (5, 9))
-        return [Stream(loader) for loader in loaders]
+        return [EndlessPasses(loader) for loader in loaders]
 
-    def draw(streams: list[Stream], count: int) -> list[list[int]]:
-        return [next(stream)[0].tolist() for _ in range(count) for stream in streams]
+    def draw(several: list[EndlessPasses], count: int) -> list[list[int]]:
+        return [next(endless)[0].tolist() for _ in range(count) for endless in several]
 
-    streams = pair()
-    draw(streams, 7)
-    states = copy.deepcopy([stream.state_dict() for stream in streams])
-    ahead = draw(streams, 9)
+    several = pair()
+    draw(several, 7)
+    states = copy.deepcopy([endless.state_dict() for endless in several])
+    ahead = draw(several, 9)
     again = pair()
-    for stream, state in zip(again, states, strict=True):
-        stream.load_state_dict(state)
+    for endless, state in zip(again, states, strict=True):
+        endless.load_state_dict(state)
     assert draw(again, 9) == ahead
 
 
@@ -131,12 +131,12 @@ def test_every_pass_is_whole_and_shuffled_anew() -> None:
 def test_a_resumable_loader_is_asked_for_its_own_place(done: int) -> None:
     loader = Counter()
     assert isinstance(loader, ResumableLoader)
-    stream = Stream(loader)
+    endless = EndlessPasses(loader)
     for _ in range(done):
-        next(stream)
-    state = copy.deepcopy(stream.state_dict())
+        next(endless)
+    state = copy.deepcopy(endless.state_dict())
     fresh = Counter()
-    again = Stream(fresh)
+    again = EndlessPasses(fresh)
     again.load_state_dict(state)
     assert [next(again) for _ in range(5)] == [(done + i) % 3 for i in range(5)]
     assert fresh.passes <= 3  # none was replayed
@@ -148,15 +148,15 @@ def test_a_plain_loader_is_not_resumable() -> None:
 
 def test_an_empty_loader() -> None:
     with pytest.raises(UsageError, match="The training loader gives no batch"):
-        next(Stream([], "The training loader"))
+        next(EndlessPasses([], "The training loader"))
 
 
 def test_a_loader_that_runs_dry() -> None:
     once: Iterator[Tensor] = iter([torch.zeros(1)])
-    stream = Stream(once)
-    next(stream)
+    endless = EndlessPasses(once)
+    next(endless)
     with pytest.raises(UsageError, match="gives no batch"):
-        next(stream)
+        next(endless)
 
 
 def test_epoch_length() -> None:
