@@ -213,3 +213,17 @@ def test_a_batch_keeps_its_form_and_loses_no_example(make: Callable[[Any], Any])
     assert torch.equal(torch.cat([part[1] for part in parts]), y)
     assert all(list(part[2:]) == [torch.tensor(3), "name", None] for part in parts)
     assert [share for _, share in split] == [len(part[0]) / 10 for part in parts]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_mixed_precision_moves_by_gradients_near_the_exact_ones(parts: int) -> None:
+    torch.set_default_dtype(torch.float32)
+    exact, mixed = network(), network()
+    mixed.load_state_dict(exact.state_dict())
+    given = batch(8)
+    for net, precision in ((exact, "32-true"), (mixed, "bf16-mixed")):
+        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+        moving = Learner(fabric, net, Regression(), list(net.parameters()), sgd, accumulate=parts)
+        assert math.isfinite(moving.weight_step(given)["loss"])
+    for one, other in zip(exact.parameters(), mixed.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.01)

@@ -100,14 +100,17 @@ class Learner:
                 probe.give(products)
         return unread
 
-    def _gradients(self, objective: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        """Return the gradients by the inputs, scaled as the precision wants it."""
-        if not objective.requires_grad:
-            return [None] * len(inputs)
-        scaled = objective if self._scaler is None else self._scaler.scale(objective)
-        found = torch.autograd.grad(scaled, inputs, allow_unused=True)
-        pairs = zip(inputs, found, strict=True)
-        return [g if g is None else _laid_out_as(leaf, g) for leaf, g in pairs]
+    def _gradients(self, objective: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return the gradients by the leaves, scaled as the precision wants it."""
+        held = [leaf.grad for leaf in leaves]
+        for leaf in leaves:
+            leaf.grad = None
+        if objective.requires_grad:
+            self.fabric.backward(objective, inputs=list(leaves))
+        found = [leaf.grad for leaf in leaves]
+        for leaf, gradient in zip(leaves, held, strict=True):
+            leaf.grad = gradient
+        return found
 
     @property
     def run_key(self) -> Hashable | None:
@@ -210,13 +213,6 @@ def _add(leaves: Sequence[Tensor], gradients: Sequence[Tensor | None], is_only: 
         else:
             # What comes of a replay holds until the next one: another part's would replace it.
             leaf.grad = gradient if is_only else gradient.clone()
-
-
-def _laid_out_as(leaf: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient in the leaf's memory layout, as autograd keeps it."""
-    if gradient.stride() == leaf.stride():
-        return gradient
-    return torch.empty_like(leaf).copy_(gradient)
 
 
 def gradient_of(leaf: Tensor) -> Tensor:
