@@ -11,6 +11,7 @@ from typing import Protocol
 
 import pytest
 
+from nasp.domains import domain_of, find_domain
 from nasp.errors import UsageError
 from nasp.runs.registry import Registry, lacking
 from nasp.spaces import find_space, space_names
@@ -187,6 +188,29 @@ def test_faulty_spaces(install: Installer) -> None:
     sentence = refusal(find_space, "empty")
     assert re.search("lacks name, data, .*supernet, network, .* of the protocol Space", sentence)
     assert "mine" in refusal(find_space, "mien")
+
+
+DOMAIN = """
+from dataclasses import replace
+from nasp.domains import DOMAINS
+
+OTHER = replace(DOMAINS["text"], name="other", data_names=("novel",))
+EMPTY = object()
+"""
+
+
+def test_faulty_kinds_of_data(install: Installer) -> None:
+    install("faulty_domains", DOMAIN, "nasp.domains", mine="faulty_domains:OTHER")
+    assert "'mine' of the distribution faulty_domains 1.0 calls itself 'other'" in refusal(
+        find_domain, "mine"
+    )
+    assert domain_of("digits").name == "images"
+    # Whose data these are can only be said by asking all.
+    assert "calls itself 'other'" in refusal(domain_of, "moon")
+    install("good_domain", DOMAIN, "nasp.domains", other="good_domain:OTHER")
+    install("no_domain", DOMAIN, "nasp.domains", empty="no_domain:EMPTY")
+    assert find_domain("other").data_names == ("novel",)
+    assert "is no nasp.domains.Domain" in refusal(find_domain, "empty")
 
 
 HELP = """
