@@ -194,6 +194,7 @@ def test_equal_time_is_calibrated_once_and_kept(
         ("nasp", 0, 25, 1.0), ("random", 0, 1, 1.0), ("nasp", 1, 25, 1.0), ("random", 1, 1, 1.0)
     ]  # fmt: skip
     assert report["calibration"]["nasp"]["epochs"] == 25
+    assert set(report["calibration"]["nasp"]) == {"epochs", "selection_epochs", "costs"}
     assert [row["epochs"] for row in report["rows"]] == [25, 0]
     later = Process()
     measured(monkeypatch, later, "nasp", path, seeds=3, settings=timed)

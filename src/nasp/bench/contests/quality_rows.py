@@ -38,7 +38,9 @@ def summary(found: Measurements, table: AccuracyTable, reference: str | None) ->
         "rows": rows,
         "comparisons": comparisons(rows, reference),
         "calibration": {
-            value["contestant"]["label"]: {k: v for k, v in value.items() if k != "contestant"}
+            value["contestant"]["label"]: {
+                part: value[part] for part in ("epochs", "selection_epochs", "costs")
+            }
             for value in found.values()
             if "sample" not in value
         },
