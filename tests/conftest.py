@@ -23,8 +23,8 @@ if SHOWN == ALL:
     os.environ.pop(VISIBLE, None)
 else:
     os.environ[VISIBLE] = SHOWN
-SEEN = {"is_available": torch.cuda.is_available, "device_count": torch.cuda.device_count}
 HAS_GPU = torch.cuda.is_available()
+GPUS = torch.cuda.device_count()
 if HAS_GPU:
     torch.cuda.init()  # before the GPU is hidden: the driver looks for it once
 # Here rather than in a fixture: those of a module or a session come before a test's own.
@@ -72,8 +72,8 @@ def _shown_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Show the GPU to tests that are about it."""
     if request.node.get_closest_marker("cuda") is None:
         return
-    for name, function in SEEN.items():
-        monkeypatch.setattr(torch.cuda, name, function)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: HAS_GPU)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: GPUS)
     if SHOWN == ALL:
         monkeypatch.delenv(VISIBLE)
     else:
