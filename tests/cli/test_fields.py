@@ -58,10 +58,12 @@ class Sounds(BaseModel):
 class Kind(NamedTuple):
     """A kind of data."""
 
+    name: str
     data: type[BaseModel]
 
 
-KINDS = {"pictures": Kind(Larger), "sounds": Kind(Sounds)}
+def kinds() -> list[Kind]:
+    return [Kind("pictures", Larger), Kind("sounds", Sounds)]
 
 
 def names() -> list[str]:
@@ -70,7 +72,7 @@ def names() -> list[str]:
 
 FED = Section(
     "fed",
-    f"{__name__}:KINDS",
+    f"{__name__}:kinds",
     "data",
     choices={"how": f"{__name__}:names"},
     flags={"name": "data", "exact": "exact/fast"},

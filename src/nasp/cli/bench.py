@@ -11,7 +11,7 @@ import typer
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
 from nasp.cli.sections import STEPS
-from nasp.cli.tables import number, print_table
+from nasp.cli.tables import print_table
 
 if TYPE_CHECKING:
     from nasp.bench.steps.rounds import Repetition
@@ -117,70 +117,58 @@ def _series(text: str) -> tuple[str, list[int]]:
 
 
 def _show_cost(report: Mapping[str, Any]) -> None:
-    columns: tuple[str, ...] = (
-        "s",
-        "min",
-        "max",
-        "× nasp",
-        "× floor",
-        "peak MB",
-        "× floor",
-        "held MB",
-        "GFLOP",
-    )
-    rows = [
-        [
-            row["name"],
-            f"{row['seconds']['median']:.3f}",
-            f"{row['seconds']['min']:.3f}",
-            f"{row['seconds']['max']:.3f}",
-            number(row["ratio_to_nasp"], ".2f"),
-            number(row["ratio_to_floor"], ".2f"),
-            f"{row['peak_bytes'] / 1e6:.0f}",
-            number(row["memory_ratio_to_floor"], ".2f"),
-            f"{row['held_bytes'] / 1e6:.0f}",
-            _billions(row["flops"]),
-        ]
-        for row in report["rows"]
-    ]
-    print_table(("row", *columns), rows)
-    works = [
-        [row["name"], step, *_work(row[f"{step}_seconds"], row[f"{step}_work"])]
+    columns = {
+        "row": "{name}",
+        "s": "{seconds[median]:.3f}",
+        "min": "{seconds[min]:.3f}",
+        "max": "{seconds[max]:.3f}",
+        "× nasp": "{ratio_to_nasp:.2f}",
+        "× floor": "{ratio_to_floor:.2f}",
+        "peak MB": "{peak_bytes:MB}",
+        "× floor's": "{memory_ratio_to_floor:.2f}",
+        "held MB": "{held_bytes:MB}",
+        "GFLOP": "{flops:G}",
+    }
+    print_table(report["rows"], columns)
+    steps = [
+        {
+            "name": row["name"],
+            "step": step,
+            "ms": 1e3 * row[f"{step}_seconds"]["median"],
+            "busy": 1e3 * row[f"{step}_work"]["busy_seconds"],
+            **row[f"{step}_work"],
+        }
         for row in report["rows"]
         for step in ("arch", "weight")
         if row[f"{step}_work"] is not None
     ]
-    if works:
-        columns = ("ms", "busy ms", "kernels", "graphs", "waits", "to host", "to device", "peak MB")
-        print_table(("row", "step", *columns), works)
+    if steps:
+        columns = {
+            "row": "{name}",
+            "step": "{step}",
+            "ms": "{ms:.1f}",
+            "busy ms": "{busy:.1f}",
+            "kernels": "{kernels:,}",
+            "graphs": "{graphs:,}",
+            "waits": "{synchronisations:,}",
+            "to host": "{copies_to_host:,}",
+            "to device": "{copies_to_device:,}",
+            "peak MB": "{peak_bytes:MB}",
+        }
+        print_table(steps, columns, words=2)
     _show_machine(report)
 
 
-def _work(seconds: Mapping[str, float], work: Mapping[str, Any]) -> list[str]:
-    """Return what a step asked of a GPU, beside its milliseconds."""
-    counts = ("kernels", "graphs", "synchronisations", "copies_to_host", "copies_to_device")
-    return [
-        f"{1e3 * seconds['median']:.1f}",
-        f"{1e3 * work['busy_seconds']:.1f}",
-        *(f"{work[name]:,}" for name in counts),
-        f"{work['peak_bytes'] / 1e6:.0f}",
-    ]
-
-
 def _show_scale(report: Mapping[str, Any]) -> None:
-    rows = [
-        [
-            f"{point['series']}={point['value']}",
-            point["name"],
-            f"{point['arch_seconds']['median']:.3f}",
-            f"{point['weight_seconds']['median']:.3f}",
-            f"{point['peak_bytes'] / 1e6:.0f}",
-            _billions(point["flops"]),
-        ]
-        for point in report["points"]
-    ]
-    columns = ("series", "row", "A step, s", "w step, s", "peak MB", "GFLOP")
-    print_table(columns, rows, words=2)
+    columns = {
+        "series": "{series}={value}",
+        "row": "{name}",
+        "A step, s": "{arch_seconds[median]:.3f}",
+        "w step, s": "{weight_seconds[median]:.3f}",
+        "peak MB": "{peak_bytes:MB}",
+        "GFLOP": "{flops:G}",
+    }
+    print_table(report["points"], columns, words=2)
     _show_machine(report)
 
 
@@ -201,7 +189,3 @@ def _setting(report: Mapping[str, Any]) -> str:
         f"{settings['space']}, C={settings['channels']}, {settings['cells']} cells,"
         f" batch {settings['batch']}, {settings['dtype']}"
     )
-
-
-def _billions(value: float | None) -> str:
-    return "" if value is None else f"{value / 1e9:.3g}"

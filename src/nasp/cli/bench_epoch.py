@@ -45,17 +45,22 @@ def epoch(
 def _show(report: Mapping[str, Any]) -> None:
     settings, machine = report["settings"], report["machine"]
     rows = [
-        [
-            row["name"],
-            f"{row['seconds']:.2f}",
-            ", ".join(f"{seconds:.2f}" for seconds in row["epoch_seconds"]),
-            f"{1e3 * row['seconds'] / settings['steps']:.1f}",
-            f"{row['peak_bytes'] / 1e6:.0f}",
-            row["data"],
-        ]
+        {
+            **row,
+            "each": ", ".join(f"{seconds:.2f}" for seconds in row["epoch_seconds"]),
+            "ms": 1e3 * row["seconds"] / settings["steps"],
+        }
         for row in report["rows"]
     ]
-    print_table(("strategy", "s", "each epoch, s", "ms an iteration", "peak MB", "images"), rows)
+    columns = {
+        "strategy": "{name}",
+        "images": "{data}",
+        "s": "{seconds:.2f}",
+        "each epoch, s": "{each}",
+        "ms an iteration": "{ms:.1f}",
+        "peak MB": "{peak_bytes:MB}",
+    }
+    print_table(rows, columns, words=2)
     if machine is not None:
         typer.echo(
             f"Epochs of {settings['steps']} iterations, the last one's seconds first;"

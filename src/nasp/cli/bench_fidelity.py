@@ -63,56 +63,36 @@ def fidelity(
 
 def _show(report: Mapping[str, Any]) -> None:
     size = report["parameters"]
-    columns = (
-        "contestant",
-        "seeds",
-        "τ",
-        "worst",
-        "p",
-        "τ, upper half",
-        "picked, %",
-        "search s",
-        "s",
-    )
-    print_table(
-        columns,
-        [
-            [
-                row["name"],
-                str(len(row["seeds"])),
-                _mean(row["kendall"]),
-                f"{row['kendall']['worst']:.2f}",
-                _chance(max(row["p"])),
-                _mean(row["kendall_upper"]),
-                _mean(row["picked"]),
-                f"{row['seconds']:.1f}",
-                f"{row['ranking_seconds']:.1f}",
-            ]
-            for row in report["rows"]
-        ]
-        + [
-            [
-                "(parameters)",
-                "",
-                f"{size['kendall']:.2f}",
-                "",
-                _chance(size["p"]),
-                f"{size['kendall_upper']:.2f}",
-                f"{size['picked']:.2f}",
-                "",
-                "",
-            ]
-        ],
-    )
+    means = ("kendall", "kendall_upper", "picked")
+    rows = [
+        {
+            **row,
+            **{name: "{mean:.2f} ± {std:.2f}".format(**row[name]) for name in means},
+            "runs": len(row["seeds"]),
+            "worst": row["kendall"]["worst"],
+            "p": _chance(max(row["p"])),
+        }
+        for row in report["rows"]
+    ]
+    parameters = {name: f"{size[name]:.2f}" for name in means}
+    rows.append({"name": "(parameters)", "p": _chance(size["p"]), **parameters})
+    columns = {
+        "contestant": "{name}",
+        "seeds": "{runs}",
+        "τ": "{kendall}",
+        "worst": "{worst:.2f}",
+        "p": "{p}",
+        "τ, upper half": "{kendall_upper}",
+        "picked, %": "{picked}",
+        "search s": "{seconds:.1f}",
+        "s": "{ranking_seconds:.1f}",
+    }
+    print_table(rows, columns)
     table = report["table"]
     typer.echo(
         f"Kendall's τ-b over {len(report['cells'])} cells of the table {table['name']} (best"
         f" {table['best']:.2f} %); picked: the cell that is put first."
     )
-
-
-def _mean(spread: Mapping[str, Any]) -> str:
-    return f"{spread['mean']:.2f} ± {spread['std']:.2f}"
 
 
 def _chance(p: float) -> str:

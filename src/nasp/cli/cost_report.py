@@ -19,15 +19,17 @@ def show_costs(rows: list[dict[str, Any]], example: str) -> None:
     """
     cells = []
     for row in rows:
-        written = find_quantity(row["cost"]).written
-        spread = f" ± {written(row['spread'])}" if row["spread"] else ""
-        label = find_quantity(row["cost"]).label
-        mean = written(row["mean"])
-        cells.append((label, written(row["value"]) + spread, mean, f"{row['cheaper']:.0%}"))
-    random = f"mean of {rows[0]['random']} random"
-    print_table(
-        ("cost", "this network", random, "cheaper than it"), cells, f"One {example} through it"
-    )
+        quantity = find_quantity(row["cost"])
+        written = {name: quantity.written(row[name]) for name in ("value", "mean")}
+        spread = f" ± {quantity.written(row['spread'])}" if row["spread"] else ""
+        cells.append({**row, **written, "label": quantity.label, "spread": spread})
+    columns = {
+        "cost": "{label}",
+        "this network": "{value}{spread}",
+        f"mean of {rows[0]['random']} random": "{mean}",
+        "cheaper than it": "{cheaper:.0%}",
+    }
+    print_table(cells, columns, f"One {example} through it")
     for row in rows:
         if row["cost"] == "latency" and row["estimate"] != row["value"]:
             typer.echo(

@@ -11,9 +11,10 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from pkgutil import resolve_name
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic import BaseModel
@@ -50,8 +51,8 @@ class Section:
 
     Attributes:
         name: under which the command finds what the user gave.
-        settings: where the class is, such as ``"nasp.bilevel.search:SearchConfig"``, or what has
-            one for each kind of data.
+        settings: where the class is, such as ``"nasp.bilevel.search:SearchConfig"``, or a function
+            that returns the kinds of data, each of which has one.
         part: what each kind of data calls its class; a field that several kinds have is one
             option, and those that the first kind lacks stand apart, as options for theirs.
         only: the fields that are options, in this order; default all.
@@ -78,7 +79,7 @@ class Section:
         found = resolve_name(self.settings)
         classes: Classes = {"": found}
         if self.part:
-            classes = {kind: getattr(each, self.part) for kind, each in found.items()}
+            classes = {kind.name: getattr(kind, self.part) for kind in found()}
         names = self.only or {n: None for each in classes.values() for n in _own_first(each)}
         for name in names:
             if name not in self.but:
@@ -192,16 +193,14 @@ def _own_first(settings: type[BaseModel]) -> list[str]:
 
 
 def _type(info: FieldInfo) -> Any:
-    """Return the type that typer reads; what it cannot, such as a `Literal`, is checked later."""
+    """Return the type that typer reads; what it does not know is a text that the settings check."""
     kinds = [info.annotation]
     if get_origin(info.annotation) in (Union, UnionType):
         kinds = [kind for kind in get_args(info.annotation) if kind is not NoneType]
     kind: Any = kinds[0]
-    if get_origin(kind) is Literal:
-        return str
     if get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return list[str]
-    return kind
+    return kind if kind in (bool, int, float, Path, list[str]) else str
 
 
 def _bound(info: FieldInfo, name: str) -> float | None:

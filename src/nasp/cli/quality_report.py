@@ -9,17 +9,29 @@ import typer
 
 from nasp.bench.contests.quality_rows import SECONDS
 from nasp.cli.tables import print_table
-from nasp.runs.clock import Clock
 
 
 def show_quality(report: Mapping[str, Any]) -> None:
     """Print the rows, the best first, and how the reference does against each other one."""
     table, settings = report["table"], report["settings"]
-    rows = sorted(report["rows"], key=lambda row: -row["table_accuracy"]["mean"])
+    rows = sorted(map(dict, report["rows"]), key=lambda row: -row["table_accuracy"]["mean"])
     clock = settings["budget"]["clock"]
-    columns = ("contestant", "accuracy", "worst", "best", "regret", "percentile", "free")
-    more = ("last epoch", "epochs", "s" if clock == "wall" else "cpu s", "MB")
-    print_table((*columns, *more), [_cells(row, clock) for row in rows])
+    for row in rows:
+        row["last"] = row["per_epoch"][-1]["table_accuracy"] if row["per_epoch"] else None
+    columns = {
+        "contestant": "{name}",
+        "accuracy": "{table_accuracy[mean]:.2f} ± {table_accuracy[std]:.2f}",
+        "worst": "{table_accuracy[worst]:.2f}",
+        "best": "{table_accuracy[best]:.2f}",
+        "regret": "{regret:.2f}",
+        "percentile": "{percentile:.1f}",
+        "free": "{parameterless:.0%}",
+        "last epoch": "{last[mean]:.2f}",
+        "epochs": "{epochs}",
+        "s" if clock == "wall" else "cpu s": f"{{{SECONDS[clock]}:.1f}}",
+        "MB": "{peak_bytes:MB}",
+    }
+    print_table(rows, columns)
     typer.echo(
         f"Accuracy in the table {table['name']} of {table['cells']} cells: best"
         f" {table['best']:.2f} %, median {table['median']:.2f}; free: edges without parameters;"
@@ -37,24 +49,6 @@ def show_quality(report: Mapping[str, Any]) -> None:
     )
     for compared in report["comparisons"]:
         typer.echo(_sentence(compared))
-
-
-def _cells(row: Mapping[str, Any], clock: Clock) -> list[str]:
-    accuracy = row["table_accuracy"]
-    last = row["per_epoch"][-1]["table_accuracy"]["mean"] if row["per_epoch"] else None
-    return [
-        row["name"],
-        f"{accuracy['mean']:.2f} ± {accuracy['std']:.2f}",
-        f"{accuracy['worst']:.2f}",
-        f"{accuracy['best']:.2f}",
-        f"{row['regret']:.2f}",
-        f"{row['percentile']:.1f}",
-        f"{row['parameterless']:.0%}",
-        "" if last is None else f"{last:.2f}",
-        str(row["epochs"]),
-        f"{row[SECONDS[clock]]:.1f}",
-        f"{row['peak_bytes'] / 1e6:.0f}",
-    ]
 
 
 def _sentence(compared: Mapping[str, Any]) -> str:

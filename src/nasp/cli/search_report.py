@@ -56,12 +56,11 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
 def show_architecture(summary: dict[str, Any]) -> None:
     """Print an architecture as a table of edges."""
     if "wiring" not in summary:
-        edges = summary["edges"].items()
-        print_table(("edge", "operation"), [(e, c or "off") for e, c in edges], words=2)
+        edges = [{"edge": e, "operation": c or "off"} for e, c in summary["edges"].items()]
+        print_table(edges, {"edge": "{edge}", "operation": "{operation}"}, words=2)
         return
-    names = ("cell", "source", "target", "operation")
-    wires = [[wire[name] for name in names] for wire in summary["wiring"]]
-    print_table(("cell", "from", "to", "operation"), wires, words=4)
+    columns = {"cell": "{cell}", "from": "{source}", "to": "{target}", "operation": "{operation}"}
+    print_table(summary["wiring"], columns, words=4)
     typer.echo(summary["notation"])
     if "parameters" in summary:
         size = summary["network"]
@@ -112,13 +111,12 @@ def show_progress(run: RunFolder) -> None:
     if not lines:
         typer.echo("No epoch is done yet.")
         return
-    names = [
-        name
-        for name in lines[-1]
+    columns = {
+        name.replace("_", " "): f"{{{name}:{'.4f' * isinstance(value, float)}}}"
+        for name, value in lines[-1].items()
         if name.endswith(("_loss", "_accuracy", "_perplexity")) or name in ("epoch", *HEALTH)
-    ]
-    rows = [[_cell(line.get(name)) for name in names] for line in lines]
-    print_table([name.replace("_", " ") for name in names], rows, words=0)
+    }
+    print_table(lines, columns, words=0)
     for warning in lines[-1].get("warnings", []):
         typer.echo(f"warning: {warning}")
 
@@ -138,7 +136,3 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "metrics": lines,
         "selection": run.selection(),
     }
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

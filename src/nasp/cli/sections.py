@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nasp.cli.fields import Section
 
-DOMAINS = "nasp.domains:DOMAINS"
+DOMAINS = "nasp.domains:every_domain"
 RECIPE = ("epochs", "lr", "weight_decay")
 
 DATA = Section("data", DOMAINS, "data", by_data=["batch_size"])
@@ -51,9 +51,17 @@ SEARCH = (
         flags={"epochs": "select-epochs"},
     ),
 )
-SWEEP = tuple(
-    replace(each, but=[*each.but, "complexity", "at_most"]) if each is SEARCH_CONFIG else each
-    for each in SEARCH
+SWEEP = (
+    *(
+        replace(each, but=[*each.but, "complexity", "at_most"]) if each is SEARCH_CONFIG else each
+        for each in SEARCH
+    ),
+    Section(
+        "sweep",
+        "nasp.bench.contests.sweep.job:SweepJob",
+        only=["error", "train_epochs", "table", "random"],
+        defaults={"random": "50; to train 6; of a table 500"},
+    ),
 )
 
 TRAIN = (

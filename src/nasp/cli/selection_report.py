@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import typer
@@ -26,23 +27,29 @@ def show_selection(run: RunFolder) -> None:
         return
     job = job_of(run)
     space = find_space(job.space) if isinstance(job, SearchJob) else None
-    rungs = range(len(selection["schedule"]))
     rows = []
     for place, contender in enumerate(selection["contenders"][:SHOWN], 1):
         architecture = Architecture(contender["edges"], None if space is None else space.name)
-        trained = [*contender["rungs"], *(None for _ in rungs)]
         rows.append(
-            (
-                place,
-                compact(architecture) if space is None else space.notation(architecture),
-                contender["visits"],
-                ",".join(map(str, contender["epochs"])),
-                _figure(contender["shared"]),
-                *(_figure(trained[rung]) for rung in rungs),
-            )
+            {
+                **contender,
+                "place": place,
+                "found": compact(architecture) if space is None else space.notation(architecture),
+                "at": ",".join(map(str, contender["epochs"])),
+                "score": _figure(contender["shared"]),
+                **{f"rung{rung}": _figure(each) for rung, each in enumerate(contender["rungs"])},
+            }
         )
-    columns = ("", "architecture", "visits", "epochs", "shared", *_rung_names(selection))
-    print_table(columns, rows, _title(selection), words=2)
+    columns = {
+        "": "{place}",
+        "architecture": "{found}",
+        "visits": "{visits}",
+        "epochs": "{at}",
+        "shared": "{score}",
+    }
+    ends = accumulate(rung["epochs"] for rung in selection["schedule"])
+    columns |= {f"epoch {end}": f"{{rung{rung}}}" for rung, end in enumerate(ends)}
+    print_table(rows, columns, _title(selection), words=2)
     left = len(selection["contenders"]) - SHOWN
     if left > 0:
         typer.echo(f"{left} more in {run.selection_path}")
@@ -54,14 +61,6 @@ def _title(selection: Mapping[str, Any]) -> str:
         rungs = ", ".join(f"{r['networks']} for {r['epochs']}" for r in selection["schedule"])
         how = f"by stand-alone training ({rungs} epochs)"
     return f"Selection {how}, validation accuracy or loss"
-
-
-def _rung_names(selection: Mapping[str, Any]) -> list[str]:
-    epochs, names = 0, []
-    for rung in selection["schedule"]:
-        epochs += rung["epochs"]
-        names.append(f"epoch {epochs}")
-    return names
 
 
 def _figure(metrics: Mapping[str, float | None] | None) -> str:

@@ -44,26 +44,6 @@ def sweep(
             help="The size of the networks that are compared; default as nasp train builds them.",
         ),
     ] = None,
-    error: Annotated[
-        str,
-        typer.Option(
-            help="Errors by shared weights (validation), after a short train(ing), or from a table."
-        ),
-    ] = "shared",
-    train_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of --error train; default 3.")
-    ] = None,
-    table: Annotated[
-        str | None,
-        typer.Option(help="File of --error table: CSV, or of nasp bench table; default embedded."),
-    ] = None,
-    random: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Random architectures beside them; default 50, to train 6, of a table 500.",
-        ),
-    ] = None,
     preset: Preset = None,
     out: o.Out = None,
     as_json: o.AsJson = False,
@@ -81,10 +61,7 @@ def sweep(
         at_most or [],
         seeds,
         named_size("--size", size),
-        error,
-        random,
-        table,
-        train_epochs,
+        **given["sweep"],
     )
     folder = begin_sweep(out or o.new_folder("sweep", job.space), plan)
     try:
@@ -124,28 +101,26 @@ def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         o.print_json(report)
         return
-    from nasp.cli.tables import number, print_table
+    from nasp.cli.tables import print_table
     from nasp.complexity.quantity import find_quantity
 
     quantity = find_quantity(report["cost"])
-    ends = ("mean", "min", "max")
-    print_table(
-        (
-            *("setting", quantity.label, "from", "to", "error", "from", "to"),
-            *("on front", "better than"),
-        ),
-        [
-            (
-                row["name"],
-                *(quantity.written(row["cost"][name]) for name in ends),
-                *(f"{row['error'][name]:.2%}" for name in ends),
-                row["on_front"],
-                number(row["better_than"], ".0%"),
-            )
-            for row in report["rows"]
-        ],
-        f"{quantity.label} ({report['network']}); {report['error']}",
-    )
+    rows = [
+        {**row, **{f"cost {name}": quantity.written(row["cost"][name]) for name in row["cost"]}}
+        for row in report["rows"]
+    ]
+    columns = {
+        "setting": "{name}",
+        quantity.label: "{cost mean}",
+        "from": "{cost min}",
+        "to": "{cost max}",
+        "error": "{error[mean]:.2%}",
+        "error from": "{error[min]:.2%}",
+        "error to": "{error[max]:.2%}",
+        "on front": "{on_front}",
+        "better than": "{better_than:.0%}",
+    }
+    print_table(rows, columns, f"{quantity.label} ({report['network']}); {report['error']}")
     if report["random"]:
         typer.echo(
             f"better than: of those of {len(report['random'])} random architectures that cost no"

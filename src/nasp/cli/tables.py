@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from string import Formatter
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,37 +15,50 @@ FILE_WIDTH = 160
 
 
 def print_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
+    rows: Iterable[Mapping[str, Any]],
+    columns: Mapping[str, str],
     title: str | None = None,
     words: int = 1,
 ) -> None:
     """Print a table.
 
     Args:
-        columns: their names.
-        rows: a cell a column.
+        rows: of values by name.
+        columns: heading -> what a cell says of its row, as ``"{seconds[median]:.3f}"``. After the
+            colon may stand ``MB`` and ``G``, too; a value that is None or missing is left out.
         title: what stands above it.
         words: how many columns, from the left, hold words, which may be folded; all others hold
             figures.
     """
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, column in enumerate(columns):
+    for place, heading in enumerate(columns):
         is_figure = place >= words
         table.add_column(
-            column,
+            heading,
             justify="right" if is_figure else "left",
             no_wrap=is_figure,
             overflow="ellipsis" if is_figure else "fold",
         )
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(_Cell().vformat(form, (), row) for form in columns.values()))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH
     console.print(table)
 
 
-def number(value: float | None, form: str) -> str:
-    """Return a number in a form such as ``.2f``; nothing where there is none."""
-    return "" if value is None else f"{value:{form}}"
+class _Cell(Formatter):
+    """Writes a row's values; nothing for what there is none of."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        try:
+            return super().get_field(field_name, args, kwargs)
+        except (KeyError, TypeError):
+            return None, field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return ""
+        if format_spec in ("MB", "G"):
+            return f"{value / 1e6:.0f}" if format_spec == "MB" else f"{value / 1e9:.3g}"
+        return str(super().format_field(value, format_spec))

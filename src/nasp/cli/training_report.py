@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from nasp.cli.tables import number, print_table
+from nasp.cli.tables import print_table
 from nasp.domains import every_domain
 from nasp.jobs.train import Result, at_equal_time
 
-Rows = list[dict[str, Any]]
-Columns = Sequence[str]
-Cells = Callable[[dict[str, Any]], Sequence[object]]
 
-
-def training_summary(results: list[Result]) -> Rows:
+def training_summary(results: list[Result]) -> list[dict[str, Any]]:
     """Return what a training has to say, a row a network."""
     rows = []
     for result in results:
@@ -45,65 +40,27 @@ def training_summary(results: list[Result]) -> Rows:
 
 def show_training(results: list[Result], folder: Path) -> None:
     """Print what the trained networks reached."""
-    show = _measured_at_the_end if results[0].test is not None else _measured_all_along
-    columns, cells, title, remark = show(results)
+    rows, first = training_summary(results), results[0]
     titles = {domain.by_hand: domain.by_hand_title for domain in every_domain()}
-
-    def named(name: str) -> str:
-        return titles.get(name, name.replace("random-", "random cell "))
-
-    print_table(
-        ("network", "parameters", *columns),
-        [
-            (named(row["name"]), f"{row['parameters']:,}", *cells(row))
-            for row in training_summary(results)
-        ],
-        title,
-    )
+    for row in rows:
+        row["network"] = titles.get(row["name"], row["name"].replace("random-", "random cell "))
+    on, figure = first.trained.measured_on, first.trained.figure.name
+    name, form = first.trained.name, ".2%" if figure == "accuracy" else ".2f"
+    best = f"{{best_{name}:{form}}} ({{best_epoch}})"
+    if first.test is None:
+        title = f"{on} {figure} after {first.trained.last['epoch']} epochs".capitalize()
+        columns = {"last": f"{{{name}:{form}}}", "best (epoch)": best}
+        remark = f"best is picked on the {on} part itself: compare by last."
+    else:
+        title, equal = figure.capitalize(), rows[0]["at_equal_time"]["seconds"]
+        columns = {
+            "test": f"{{test_{figure}:{form}}}",
+            f"{on}, best (epoch)": best,
+            f"{on} after {equal:.0f} s": f"{{at_equal_time[{name}]:{form}}}",
+            "epochs": "{epochs}",
+        }
+        remark = f"test is measured with the weights of the epoch that is best on {on}."
+    speeds = {f"{what}/s": f"{{{what}_per_second:,.0f}}" for what in first.speed}
+    start = {"network": "{network}", "parameters": "{parameters:,}"}
+    print_table(rows, {**start, **columns, "seconds": "{seconds:.1f}", **speeds}, title)
     typer.echo(f"{remark}\nTraining folder: {folder} (weights.safetensors, best.safetensors)")
-
-
-def _measured_all_along(results: list[Result]) -> tuple[Columns, Cells, str, str]:
-    first = results[0]
-    name, on, form = first.trained.name, first.trained.measured_on, _form(first)
-    return (
-        ("last", "best (epoch)", "seconds"),
-        lambda row: (
-            f"{row[name]:{form}}",
-            f"{row[f'best_{name}']:{form}} ({row['best_epoch']})",
-            f"{row['seconds']:.1f}",
-        ),
-        f"{name.replace('_', ' ').capitalize()} after {first.trained.last['epoch']} epochs",
-        f"best is picked on the {on} part itself: compare by last.",
-    )
-
-
-def _measured_at_the_end(results: list[Result]) -> tuple[Columns, Cells, str, str]:
-    first, (seconds, _) = results[0], at_equal_time(results)
-    name, on, form = first.trained.name, first.trained.measured_on, _form(first)
-    figure = first.trained.figure.name
-    equal = f"{on} after {seconds:.0f} s"
-    return (
-        (
-            "test",
-            f"{on}, best (epoch)",
-            equal,
-            "epochs",
-            "seconds",
-            *(f"{w}/s" for w in first.speed),
-        ),
-        lambda row: (
-            f"{row[f'test_{figure}']:{form}}",
-            f"{row[f'best_{name}']:{form}} ({row['best_epoch']})",
-            number(row["at_equal_time"][name], form),
-            row["epochs"],
-            f"{row['seconds']:.1f}",
-            *(f"{row[f'{what}_per_second']:,.0f}" for what in first.speed),
-        ),
-        figure.capitalize(),
-        f"test is measured with the weights of the epoch that is best on {on}.",
-    )
-
-
-def _form(result: Result) -> str:
-    return ".2%" if result.trained.figure.name == "accuracy" else ".2f"

@@ -39,31 +39,29 @@ class Setting(BaseModel):
 
 
 class SweepJob(BaseModel):
-    """Searches that differ in their settings and seeds alone, and how they are compared.
+    """Searches that differ in their settings and seeds alone, and how they are compared."""
 
-    Attributes:
-        search: what they have in common.
-        settings: what each seed is searched with.
-        seeds: of the searches.
-        cost: the quantity that errors are drawn against.
-        size: of the networks whose cost that is.
-        error: where errors come from.
-        random: how many random architectures stand behind the front.
-        table: of `error` ``"table"``, as in `nasp.bench.tables.accuracies.open_table`.
-        train_epochs: of `error` ``"train"``.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     search: SearchJob
+    """What they have in common."""
     settings: tuple[Setting, ...] = Field(min_length=1)
+    """What each seed is searched with."""
     seeds: tuple[int, ...] = Field(min_length=1)
+    """Of the searches."""
     cost: str
+    """The quantity that errors are drawn against."""
     size: Size
+    """Of the networks whose cost that is."""
     error: ErrorSource = "shared"
+    """Where errors come from: shared weights (on validation data), a short train(ing), or a
+    table."""
     random: int = Field(ge=0)
+    """Random architectures beside them, behind the front."""
     table: str | None = None
+    """File of --error table: CSV, or of nasp bench table; default embedded."""
     train_epochs: int = Field(3, ge=1)
+    """Epochs of --error train."""
 
 
 def sweep_job(
@@ -72,10 +70,10 @@ def sweep_job(
     bounds: Sequence[str],
     seeds: int,
     size: Mapping[str, int],
-    error: str,
-    random: int | None,
-    table: str | None,
-    train_epochs: int | None,
+    error: str = "shared",
+    random: int | None = None,
+    table: str | None = None,
+    train_epochs: int | None = None,
 ) -> SweepJob:
     """Return the job of a sweep.
 
