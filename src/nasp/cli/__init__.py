@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -19,7 +20,6 @@ from nasp.cli.search import search
 from nasp.cli.show import show
 from nasp.cli.sweep import sweep
 from nasp.cli.train import train
-from nasp.cli.version import print_version
 
 app = typer.Typer(
     name="nasp",
@@ -41,7 +41,27 @@ bench = typer.Typer(
 for each in (cost, scale, epoch, quality, fidelity, table):
     each.add_to(bench)
 app.add_typer(bench)
-app.callback()(print_version)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from nasp import __version__
+
+        typer.echo(f"nasp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_before_a_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+    del version
 
 
 def main() -> None:

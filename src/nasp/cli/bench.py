@@ -19,19 +19,14 @@ if TYPE_CHECKING:
 
 COST_EXAMPLES = """
   nasp bench cost                                 the project's bar: about ten minutes
-
   nasp bench cost --rows floor,nasp,nasp-plain --threads 2 --json cost.json
-
   nasp bench cost --space nasp12 --channels 16 --batch 64 --device cuda --dtype bfloat16
-
   nasp bench cost --space recurrent --channels 300 --cells 1 --batch 64
 """
 
 SCALE_EXAMPLES = """
   nasp bench scale --json scale.json --plot scale.png
-
   nasp bench scale --series candidates=2,4,7,12,16 --rows nasp,nasp-plain,darts
-
   nasp bench scale --series batch=16,64,256 --device cuda --plot batch.svg
 """
 

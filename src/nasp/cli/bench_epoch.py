@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   nasp bench epoch --device cuda                  an epoch of the paper's search on CIFAR-10
-
   nasp bench epoch --strategies nasp,darts --steps 40 --json epoch.json
 """
 

@@ -19,7 +19,6 @@ SMALLEST_P = 1e-6
 
 EXAMPLES = """
   nasp bench fidelity                             nasp and random-sharing, the embedded table
-
   nasp bench fidelity --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
   --samples 200 --batches 16 --json fidelity.json --plot fidelity.png
 """

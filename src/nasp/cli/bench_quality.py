@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,12 +12,11 @@ from nasp.cli import options as o
 from nasp.cli.contest import Contestants
 from nasp.cli.fields import Given, command
 from nasp.cli.sections import QUALITY
+from nasp.cli.tables import print_table
 
 EXAMPLES = """
   nasp bench quality                              the embedded table: minutes
-
   nasp bench quality --strategies nasp,darts --contestant "bold=nasp settings.lr=0.01" --seeds 5
-
   nasp bench quality --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
   --strategies nasp,darts --contestant "control=random select=train" --seconds 600 --seeds 5
   --json quality.json --plot quality.png
@@ -42,7 +42,6 @@ def quality(
     """
     from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
     from nasp.bench.plots import check_plot
-    from nasp.cli.quality_report import show_quality
     from nasp.cli.watch import Watch
 
     check_plot(plot)
@@ -55,5 +54,55 @@ def quality(
 
         labels = [contestant.label for contestant in contest.contestants]
         draw_quality(report, contest.settings.budget.clock, plot, labels)
-    show_quality(report)
+    _show(report)
     results.raise_failures()
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    from nasp.bench.contests.quality_rows import SECONDS
+
+    table, settings = report["table"], report["settings"]
+    rows = sorted(map(dict, report["rows"]), key=lambda row: -row["table_accuracy"]["mean"])
+    clock = settings["budget"]["clock"]
+    for row in rows:
+        row["last"] = row["per_epoch"][-1]["table_accuracy"] if row["per_epoch"] else None
+    columns = {
+        "contestant": "{name}",
+        "accuracy": "{table_accuracy[mean]:.2f} ± {table_accuracy[std]:.2f}",
+        "worst": "{table_accuracy[worst]:.2f}",
+        "best": "{table_accuracy[best]:.2f}",
+        "regret": "{regret:.2f}",
+        "percentile": "{percentile:.1f}",
+        "free": "{parameterless:.0%}",
+        "last epoch": "{last[mean]:.2f}",
+        "epochs": "{epochs}",
+        "s" if clock == "wall" else "cpu s": f"{{{SECONDS[clock]}:.1f}}",
+        "MB": "{peak_bytes:MB}",
+    }
+    print_table(rows, columns)
+    typer.echo(
+        f"Accuracy in the table {table['name']} of {table['cells']} cells: best"
+        f" {table['best']:.2f} %, median {table['median']:.2f}; free: edges without parameters;"
+        " last epoch: before the selection."
+    )
+    budget = settings["budget"]
+    limit = (
+        f"{budget['epochs']} epochs"
+        if budget["seconds"] is None
+        else f"{budget['seconds']:g} s by the {budget['clock']} clock"
+    )
+    typer.echo(
+        f"Searched {settings['space']} on {settings['data']['name']}, C={settings['channels']},"
+        f" N={settings['cells']}; budget {limit}."
+    )
+    for compared in report["comparisons"]:
+        typer.echo(_sentence(compared))
+
+
+def _sentence(compared: Mapping[str, Any]) -> str:
+    p_t = "" if compared["p_t"] is None else f"t-test p = {compared['p_t']:.3f}, "
+    return (
+        f"{compared['name']} against {compared['against']}: {compared['mean']:+.2f} points over"
+        f" {compared['seeds']} seeds ({compared['wins']} won, {compared['losses']} lost;"
+        f" {p_t}permutation p = {compared['p_permutation']:.3f})"
+    )

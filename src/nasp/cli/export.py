@@ -13,11 +13,8 @@ from nasp.cli.sections import NETWORK
 
 EXAMPLES = """
   nasp export runs/first                          RUN/network.py and its weights
-
   nasp export runs/first --to onnx --out digits.onnx
-
   nasp export runs/first/train --to torch --weights last
-
   nasp export architecture.json --channels 36 --cells 20 --out net.py
 """
 

@@ -133,7 +133,9 @@ class Command:
     def add_to(self, app: typer.Typer) -> None:
         """Give the command to an app, under the function's name."""
         name = self.function.__name__
-        about = f"{inspect.getdoc(self.function)}\n\nExamples:\n{self.examples}"
+        # Lines that follow each other would be filled to one.
+        examples = self.examples.replace("\n  nasp ", "\n\n  nasp ")
+        about = f"{inspect.getdoc(self.function)}\n\nExamples:{examples}"
 
         @cache
         def whole() -> Any:

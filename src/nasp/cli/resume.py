@@ -12,9 +12,7 @@ from nasp.cli.fields import command
 
 EXAMPLES = """
   nasp resume runs/first              a search
-
   nasp resume runs/first/train        a training
-
   nasp resume runs/sweep              all searches of a sweep that are not done
 """
 
@@ -26,10 +24,9 @@ def resume(
 ) -> None:
     """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
     from nasp.bench.contests.sweep.run import sweep_of
-    from nasp.cli.search_report import search_summary, show_search
-    from nasp.cli.selection_report import show_selection
+    from nasp.cli.search_report import tell_search
     from nasp.cli.sweep import run_and_show
-    from nasp.cli.training_report import show_training, training_summary
+    from nasp.cli.training_report import tell_training
     from nasp.cli.watch import Watch
     from nasp.jobs.search import SearchJob, run_search_job
     from nasp.jobs.targets import job_of
@@ -45,15 +42,9 @@ def resume(
     with Watch(quiet=as_json) as watch:
         if isinstance(job, SearchJob):
             found = run_search_job(job, folder, watch)
-            summary = search_summary(folder, found.architecture)
+            summary = tell_search(folder, found.architecture, as_json)
             if as_json:
                 o.print_json(summary)
-            else:
-                show_selection(folder)
-                show_search(summary)
             return
         results = run_train_job(job, folder, watch)
-    if as_json:
-        o.print_json({"run": str(run), "results": training_summary(results)})
-    else:
-        show_training(results, run)
+    tell_training(results, run, as_json)

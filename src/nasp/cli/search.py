@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
-from nasp.cli.search_options import Preset, asked_search
 from nasp.cli.sections import SEARCH
+
+if TYPE_CHECKING:
+    from nasp.jobs.search import SearchJob
 
 EXAMPLES = """
   nasp search                                     on embedded images, then trains the result
-
   nasp search --data cifar10 --space darts        the paper's search
-
   nasp search --data cifar10 --at-most params=3.3M --at-most macs=600M
-
   nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
-
   nasp search --space recurrent                   a language model's cell, on embedded text
-
   nasp search --data text:wikitext-2 --channels 300 --batch-size 256
-
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
-
   nasp search --data fashion-mnist --space nasbench201 --exploration 0.3 --seed 1 --out runs/f1
 """
+
+
+Preset = Annotated[
+    str | None,
+    typer.Option(help="paper: the settings of the NASP authors' code; default none."),
+]
 
 
 @command(*SEARCH, examples=EXAMPLES)
@@ -52,8 +53,7 @@ def search(
     as_json: o.AsJson = False,
 ) -> None:
     """Search for an architecture; what is found lies in the run folder."""
-    from nasp.cli.search_report import search_summary, show_search
-    from nasp.cli.selection_report import show_selection
+    from nasp.cli.search_report import tell_search
     from nasp.cli.training_report import show_training, training_summary
     from nasp.cli.watch import Watch
     from nasp.jobs.job import new_run
@@ -67,10 +67,7 @@ def search(
         with new_run(folder, job) as run:
             watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
             found = run_search_job(job, run, watch)
-        summary = search_summary(run, found.architecture)
-        if not as_json:
-            show_selection(run)
-            show_search(summary)
+        summary = tell_search(run, found.architecture, as_json)
         if then_train if then_train is not None else job.data.name == job.domain.embedded:
             training = train_job(run, {}, {}, {}, beside=["random:1", job.domain.by_hand])
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
@@ -81,3 +78,27 @@ def search(
                 show_training(results, run.path / "train")
     if as_json:
         o.print_json(summary)
+
+
+def asked_search(given: Given, preset: str | None, bound_at: str | None = None) -> SearchJob:
+    """Return the search that these options ask for."""
+    from nasp.jobs.options import named_values, preset_settings, search_job
+
+    search, size = dict(given["search"]), dict(given["size"])
+    pairs, selection = search.pop("settings", ()), search.pop("selection", ())
+    if "dropouts" in size:
+        size["dropouts"] = named_values("--dropout", size["dropouts"])
+    strategy = search.get("strategy", "nasp")
+    return search_job(
+        data=given["data"],
+        space=given["job"].get("space"),
+        size=size,
+        search=search,
+        settings={
+            **(preset_settings(preset, strategy) if preset is not None else {}),
+            **given["settings"],
+        },
+        pairs=pairs,
+        selection={**named_values("--set-select", selection), **given["selection"]},
+        bound_at=bound_at,
+    )

@@ -8,9 +8,11 @@ from typing import Any
 import typer
 
 from nasp.bilevel.pricing import bounds_of
+from nasp.cli.selection_report import show_selection
 from nasp.cli.tables import print_table
 from nasp.complexity import parameter_count
 from nasp.complexity.bound import Reached
+from nasp.complexity.quantity import find_quantity
 from nasp.domains import find_domain
 from nasp.errors import UsageError
 from nasp.jobs.search import SearchJob
@@ -33,6 +35,15 @@ def architecture_summary(architecture: Architecture, size: Any = None) -> dict[s
         if size is not None:
             summary["network"] = size.model_dump()
             summary["parameters"] = parameter_count(space.network(architecture, size))
+    return summary
+
+
+def tell_search(run: RunFolder, architecture: Architecture, as_json: bool) -> dict[str, Any]:
+    """Print what a search found, unless it is told as JSON; return its summary."""
+    summary = search_summary(run, architecture)
+    if not as_json:
+        show_selection(run)
+        show_search(summary)
     return summary
 
 
@@ -136,3 +147,31 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "metrics": lines,
         "selection": run.selection(),
     }
+
+
+def show_costs(rows: list[dict[str, Any]], example: str) -> None:
+    """Print each cost of a network, the mean of random ones, and how many are cheaper.
+
+    Args:
+        rows: `nasp.complexity.standing.Standing` as dictionaries.
+        example: what goes through the network, such as ``"image"``.
+    """
+    cells = []
+    for row in rows:
+        quantity = find_quantity(row["cost"])
+        written = {name: quantity.written(row[name]) for name in ("value", "mean")}
+        spread = f" ± {quantity.written(row['spread'])}" if row["spread"] else ""
+        cells.append({**row, **written, "label": quantity.label, "spread": spread})
+    columns = {
+        "cost": "{label}",
+        "this network": "{value}{spread}",
+        f"mean of {rows[0]['random']} random": "{mean}",
+        "cheaper than it": "{cheaper:.0%}",
+    }
+    print_table(cells, columns, f"One {example} through it")
+    for row in rows:
+        if row["cost"] == "latency" and row["estimate"] != row["value"]:
+            typer.echo(
+                "Random ones are timed by the sum of their candidates; so timed, this network"
+                f" takes {find_quantity('latency').written(row['estimate'])}."
+            )

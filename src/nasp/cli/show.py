@@ -13,11 +13,8 @@ from nasp.cli.sections import NETWORK
 
 EXAMPLES = """
   nasp show runs/first                            how a search went, and what it found
-
   nasp show architecture.json --channels 36 --cells 20
-
   nasp show runs/first --plot curves.png          its curves and alphas as a picture
-
   nasp show runs/sweep                            the front that a sweep found
 """
 
@@ -49,12 +46,12 @@ def show(
     random cells of its space at the same size.
     """
     from nasp.bench.contests.sweep.run import PICTURE, sweep_of
-    from nasp.cli.cost_report import show_costs
     from nasp.cli.search_report import (
         architecture_summary,
         draw_run,
         run_summary,
         show_architecture,
+        show_costs,
         show_progress,
     )
     from nasp.cli.selection_report import show_selection

@@ -9,18 +9,14 @@ import typer
 
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
-from nasp.cli.search_options import Preset, asked_search
+from nasp.cli.search import Preset, asked_search
 from nasp.cli.sections import SWEEP
 
 EXAMPLES = """
   nasp sweep --complexities 0,0.1,0.3,1 --seeds 3            on embedded images
-
   nasp sweep --data cifar10 --complexities 0,0.1,0.3 --cost macs --epochs 10 --subset 5000
-
   nasp sweep --data cifar10 --at-most params=2M --at-most params=3M --error train --train-epochs 5
-
   nasp sweep --data cifar10 --space nasbench201 --complexities 0,0.1,1 --error table --table t.csv
-
   nasp resume runs/sweep                                     after Ctrl-C
 """
 

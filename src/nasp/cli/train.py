@@ -12,13 +12,9 @@ from nasp.cli.sections import TRAIN
 
 EXAMPLES = """
   nasp train runs/first                           what a search found, on the same data
-
   nasp train runs/first --beside random:3 --beside resnet --epochs 30 --channels 16 --cells 8
-
   nasp train architecture.json --data cifar10     by the paper's recipe, 600 epochs
-
   nasp train runs/cell --beside random:2 --beside lstm --budget-minutes 30 --clock cpu
-
   nasp train '|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|' --data digits
 """
 
@@ -44,7 +40,7 @@ def train(
     as_json: o.AsJson = False,
 ) -> None:
     """Train a network from scratch; the defaults are the paper's recipe."""
-    from nasp.cli.training_report import show_training, training_summary
+    from nasp.cli.training_report import tell_training
     from nasp.cli.watch import Watch
     from nasp.jobs.job import new_run
     from nasp.jobs.options import named_values, train_job
@@ -62,7 +58,4 @@ def train(
     with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
         watch.say(f"Training on {job.data.name}; folder {folder}")
         results = run_train_job(job, run, watch)
-    if as_json:
-        o.print_json({"run": str(folder), "results": training_summary(results)})
-    else:
-        show_training(results, folder)
+    tell_training(results, folder, as_json)

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from nasp.cli.options import print_json
 from nasp.cli.tables import print_table
 from nasp.domains import every_domain
 from nasp.jobs.train import Result, at_equal_time
@@ -36,6 +37,14 @@ def training_summary(results: list[Result]) -> list[dict[str, Any]]:
         for row, figure in zip(rows, figures, strict=True):
             row["at_equal_time"] = {"seconds": round(seconds, 1), results[0].trained.name: figure}
     return rows
+
+
+def tell_training(results: list[Result], folder: Path, as_json: bool) -> None:
+    """Print what a training reached, as JSON or for people."""
+    if as_json:
+        print_json({"run": str(folder), "results": training_summary(results)})
+    else:
+        show_training(results, folder)
 
 
 def show_training(results: list[Result], folder: Path) -> None:
