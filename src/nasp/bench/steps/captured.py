@@ -22,6 +22,7 @@ class CapturedTraining:
     """
 
     def __init__(self, fabric: Fabric, network: nn.Module, work: Workload) -> None:
+        self.fabric = fabric
         self.network = fabric.setup_module(network)
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimizer: torch.optim.Optimizer = work.optimizer(self.weights)
@@ -42,7 +43,7 @@ class CapturedTraining:
     def _eager(self) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         loss, _ = self.task.loss(self.network, self.batch)
-        torch.autograd.backward(loss, inputs=self.weights)
+        self.fabric.backward(loss, inputs=self.weights)
         nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.optimizer.step()
         return loss.detach()

@@ -150,7 +150,8 @@ class _FixedDepthwise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,), layer = ctx.saved_tensors, ctx.layer
-        turned, padding = weight.flip((2, 3)), _turned_padding(layer)
+        # Autocast, which is over by now, had the convolution in the gradient's type.
+        turned, padding = weight.to(gradient.dtype).flip((2, 3)), _turned_padding(layer)
         x = F.conv2d(gradient, turned, None, 1, padding, layer.dilation, layer.groups)
         return x, None, None, None
 
