@@ -91,6 +91,8 @@ def test_a_third_kind_of_data_is_searched_and_trained(toy: dict[str, str], tmp_p
     assert (run / "metrics.jsonl").read_text() == before
     left = nasp(toy, "export", run / "train", "--out", tmp_path / "net.py")
     assert left.returncode == 0, left.stderr
+    wrong = nasp(toy, "search", "--data", "wine", "--space", "darts", "--out", tmp_path / "wrong")
+    assert "'wine' is table: choose one of table, or other --data." in wrong.stderr
     wrong = nasp(toy, "search", "--data", "wine", "--cutout", 3, "--out", tmp_path / "wrong")
     assert wrong.returncode == 2
     assert "--cutout is for images: leave it out with 'wine'." in wrong.stderr

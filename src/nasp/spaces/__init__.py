@@ -63,5 +63,9 @@ def find_space(name: str) -> Space:
 
 
 def spaces_of(data: str) -> list[str]:
-    """Return the names of the package's spaces for a kind of data, such as ``images``."""
-    return [name for name, space in SPACES.items() if space.data == data]
+    """Return the names of all spaces for a kind of data, such as ``images``.
+
+    Raises:
+        UsageError: a plug-in is at fault.
+    """
+    return [name for name in space_names() if find_space(name).data == data]

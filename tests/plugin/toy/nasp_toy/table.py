@@ -207,6 +207,7 @@ TABLE = Domain(
     network=TableNetwork,
     shape=("features", "classes"),
     by_hand="tanh",
+    by_hand_title="tanh alone",
     default_space=lambda data: SPACE.name,
     search_defaults=lambda data, space: SearchDefaults(
         {"channels": 8, "cells": 1}, {"batch_size": 16}, {"epochs": 4}
