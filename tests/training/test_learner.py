@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -227,3 +228,24 @@ def test_mixed_precision_moves_by_gradients_near_the_exact_ones(parts: int) -> N
         assert math.isfinite(moving.weight_step(given)["loss"])
     for one, other in zip(exact.parameters(), mixed.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.01)
+
+
+def test_a_loss_scale_is_taken_out_and_an_overflow_lowers_it() -> None:
+    torch.set_default_dtype(torch.float32)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    precision = MixedPrecision("16-mixed", "cpu", scaler)
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=precision)
+    net, (x, y) = network(), batch()
+    weights = list(net.parameters())
+    it = Learner(fabric, net, Regression(), weights, sgd)
+    leaf = weights[0]
+    it.gradients((x, y), [leaf])
+    expected = torch.autograd.grad(F.mse_loss(net(x), y), leaf)[0]
+    found = it.unscaled({"t": gradient_of(leaf)})
+    assert found is not None
+    torch.testing.assert_close(found["t"], expected, rtol=0.02, atol=0.02)
+    assert gradient_of(leaf).abs().max() > 100 * expected.abs().max()
+    assert it.unscaled({"t": torch.tensor([math.inf])}) is None
+    assert scaler.get_scale() == 512
+    plain = learner(network())
+    assert plain.unscaled({"t": torch.tensor([math.inf])}) is not None

@@ -18,7 +18,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Descent(BaseModel):
+class BaseRecipe(BaseModel):
     """Settings of every descent of weights; each use has defaults of its own for some."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -73,21 +73,21 @@ class Descent(BaseModel):
 
 
 def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Make a function, one of whose arguments is a `Descent`, compute as that one says.
+    """Make a function, one of whose arguments is a `BaseRecipe`, compute as that one says.
 
     See `nasp.training.device.computing`.
     """
 
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        settings = next(a for a in (*args, *kwargs.values()) if isinstance(a, Descent))
+        settings = next(a for a in (*args, *kwargs.values()) if isinstance(a, BaseRecipe))
         with computing(settings.device, settings.deterministic):
             return function(*args, **kwargs)
 
     return run
 
 
-class Recipe(Descent):
+class Recipe(BaseRecipe):
     """Settings that a search and a training on images share: SGD along a cosine."""
 
     lr_min: float | None = Field(0.001, ge=0)

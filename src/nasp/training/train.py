@@ -20,7 +20,7 @@ from nasp.training.learner import Learner
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, epoch_length
-from nasp.training.recipe import Descent, computing_as_set
+from nasp.training.recipe import BaseRecipe, computing_as_set
 from nasp.training.task import Batch, Figure, MeasuredTask, Task
 
 
@@ -48,7 +48,7 @@ class Schedule(Protocol):
         ...
 
 
-class TrainConfig(Descent):
+class TrainConfig(BaseRecipe):
     """Settings of a training; each kind of data has its own class of them: its recipe."""
 
     measured_on: ClassVar[str]
