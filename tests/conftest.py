@@ -24,9 +24,9 @@ if SHOWN == ALL:
 else:
     os.environ[VISIBLE] = SHOWN
 HAS_GPU = torch.cuda.is_available()
-GPUS = torch.cuda.device_count()
 if HAS_GPU:
     torch.cuda.init()  # before the GPU is hidden: the driver looks for it once
+GPUS = torch.cuda.device_count()  # and torch, once there is a driver, remembers what it found
 # Here rather than in a fixture: those of a module or a session come before a test's own.
 os.environ[VISIBLE] = ""  # for the commands that tests start
 torch.cuda.is_available = lambda: False

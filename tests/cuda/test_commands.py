@@ -156,7 +156,8 @@ def test_from_python(device: str) -> None:
     )
     x, y = torch.randn(8, 4), torch.randint(3, (8,))
     found = nasp.search(network, [(x, y)] * 2, [(x, y)] * 2, epochs=2, device=device)
-    assert found.build()(x).shape == (8, 3)
+    child = found.build()
+    assert child(x.to(next(child.parameters()).device)).shape == (8, 3)
     assert torch.get_deterministic_debug_mode() == 0
 
 

@@ -42,7 +42,7 @@ def precisions() -> list[Any]:
         (s, p) for p in ("32-true", "bf16-mixed") for s, r in STRATEGIES.items() if r.iterative
     ]
     every += [(s, "32-true") for s, r in STRATEGIES.items() if not r.iterative]
-    return [*every, *((s, "16-mixed") for s in ("nasp", "darts", "darts-second-order", "gdas"))]
+    return [*every, *((s, "16-mixed") for s in ("nasp", "darts", "gdas"))]
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -134,14 +134,16 @@ def test_the_probe_of_the_gpu_equals_that_of_the_cpu(space: str, make: Make) -> 
     found, expected = map(gradients, steps)
     assert expected
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
+        # The alphas, and so their gradients, are in float32.
+        torch.testing.assert_close(found[name], gradient, rtol=2e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("space", SPACES)
 def test_the_probe_in_lower_precision(space: str, precision: str, make: Make) -> None:
-    exact = gradients(make(space, "nasp", "64-true", options=dict(PAPER)))
-    found = gradients(make(space, "nasp", precision, options=dict(PAPER)))
+    ours, others = (make(space, "nasp", p, options=dict(PAPER)) for p in (precision, "64-true"))
+    ours.strategy.path = others.strategy.path  # ties are broken by draws of the alphas' own type
+    found, exact = gradients(ours), gradients(others)
     # Convolutions have TF32's ten bits of mantissa or bfloat16's seven, and there are dozens.
     tolerance = 0.02 if precision == "32-true" else 0.2
     for name, gradient in exact.items():

@@ -139,7 +139,8 @@ class SearchCell(nn.Module):
                     if edges is None:
                         goal = torch.addcmul(goal, share, activation(value))
                     else:
-                        goal = goal.index_add(0, edges, share * activation(value[edges]))
+                        some = share * activation(value[edges])
+                        goal = goal.index_add(0, edges, some.to(goal.dtype))
                 mixed = towards(node.total * stacked, goal, gate).sum(dim=0)
                 states.append(self.norm(mixed))
             return states

@@ -12,7 +12,8 @@ from nasp.supernet.host import to_host
 
 def on_device(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """Return tables on a device, with their graph; they go there in one copy."""
-    flat = torch.cat([table.reshape(-1) for table in tables.values()]).to(device)
+    flat = torch.cat([table.reshape(-1) for table in tables.values()])
+    flat = flat.to(device, non_blocking=True)  # nobody waits: what is not pinned is copied at once
     parts = torch.split(flat, [table.numel() for table in tables.values()])
     return {n: part.view_as(t) for (n, t), part in zip(tables.items(), parts, strict=True)}
 
@@ -31,7 +32,8 @@ class Leaves:
 
     def __init__(self, tables: Mapping[str, Tensor], device: torch.device) -> None:
         with torch.no_grad():
-            flat = torch.cat([table.reshape(-1) for table in tables.values()]).to(device)
+            flat = torch.cat([table.reshape(-1) for table in tables.values()])
+            flat = flat.to(device, non_blocking=True)
         self._flat = flat.requires_grad_()
         self._shapes = {name: table.shape for name, table in tables.items()}
         self.anchors = [self._flat]

@@ -34,6 +34,7 @@ class Captured:
     """
 
     def __init__(self, device: torch.device, is_on: bool = True) -> None:
+        self._device = device
         self._is_on = is_on and device.type == "cuda"
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._last: dict[Hashable, tuple[Hashable, int]] = {}
@@ -67,10 +68,13 @@ class Captured:
 
     def _capture(self, key: Hashable, work: Work, batch: Batch) -> _Graph | None:
         pool = next(iter(self._graphs.values())).pool if self._graphs else None
+        random = torch.cuda.get_rng_state(self._device)
         try:
             graph = _Graph(work, batch, pool)
         except RuntimeError as error:
             self._is_on = False
+            self._graphs.clear()
+            _free(self._device, random)
             warnings.warn(
                 "Steps run kernel by kernel, for they could not be captured as a CUDA graph:"
                 f" {str(error).splitlines()[0]}",
@@ -105,6 +109,13 @@ class _Graph:
             torch._foreach_copy_([to for to, _ in tensors], [new for _, new in tensors])
         self._graph.replay()
         return self._results
+
+
+def _free(device: torch.device, random: Tensor) -> None:
+    """Give the device's generator a state of its own again: a failed capture holds on to it."""
+    generator = torch.cuda.default_generators[device.index or 0]
+    generator.graphsafe_set_state(generator.clone_state())
+    torch.cuda.set_rng_state(random, device)
 
 
 def is_plain(modules: Iterable[nn.Module]) -> bool:
