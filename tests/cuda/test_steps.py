@@ -164,9 +164,8 @@ def test_the_probe_equals_the_plain_graph_in_float32(space: str, make: Make) -> 
 def test_the_plain_graph_in_float32(space: str, make: Make) -> None:
     """What no probe has a part in: TF32 in convolutions is all that differs."""
     options = {**PAPER, "gradient": "plain"}
-    found, exact = (
-        gradients(make(space, "nasp", precision, options=options))
-        for precision in ("32-true", "64-true")
-    )
+    ours, others = (make(space, "nasp", p, options=options) for p in ("32-true", "64-true"))
+    ours.strategy.path = others.strategy.path  # ties are broken by draws of the alphas' own type
+    found, exact = gradients(ours), gradients(others)
     for name, expected in exact.items():
         assert (found[name] - expected).norm() <= 0.02 * expected.norm(), name
