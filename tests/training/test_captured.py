@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from nasp.domains.images.task import ImageClassification
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.choice import Choice
+from nasp.supernet.probe import taps
 from nasp.supernet.supernet import Supernet
-from nasp.training.captured import PATIENCE, Captured, is_plain
+from nasp.training.captured import PATIENCE, Captured, Work, is_plain
 from nasp.training.device import make_fabric
 from nasp.training.learner import Learner
 from nasp.training.supervised import Supervised
@@ -71,3 +73,36 @@ def test_only_what_nobody_else_can_change_has_a_key() -> None:
     own = Supernet(nn.Sequential(Choice({"a": Own(2, 2), "b": nn.Identity()})))
     own.single((0,))
     assert learner(own, ImageClassification(2)).run_key is None
+
+
+def test_a_capture_that_failed_half_way_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Fails:
+        """Runs work to its products, where a capture would fail, and then as it is."""
+
+        def run(self, _kind: object, _key: object, work: Work, batch: Batch) -> Any:
+            with monkeypatch.context() as patch:
+                patch.setattr(taps, "inner_products", failing)
+                with pytest.raises(RuntimeError, match="capturing"):
+                    work(batch)
+            return work(batch)
+
+    def failing(_reads: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    batch = torch.randn(4, 3, 16, 16), torch.randint(10, (4,))
+    found = []
+    for fails in (False, True):
+        torch.manual_seed(0)
+        supernet = Supernet(find_space("nasbench201").supernet(SIZE), "nasbench201")
+        moving = learner(supernet, ImageClassification(10))
+        if fails:
+            moving._captured = Fails()  # type: ignore[assignment]
+        probe = supernet.probe(supernet.random_path(torch.Generator().manual_seed(0)))
+        moving.gradients(batch, probe)
+        found.append(probe.gradients())
+    once, twice = found
+    assert any(gradient.any() for gradient in once.values())
+    for name, gradient in once.items():
+        torch.testing.assert_close(twice[name], gradient)

@@ -82,22 +82,28 @@ class Learner:
         """
         probe = inputs if isinstance(inputs, Probe) else None
         leaves = list(inputs if isinstance(inputs, Sequence) else inputs.anchors)
-        unread = Unread()
+        unread, products = Unread(), [] if probe is None else [probe.take()]
         parts = split_batch(self.fabric.to_device(batch), self.accumulate)
         for part, share in parts:
 
             def work(part: Batch, share: float = share) -> tuple[Any, ...]:
+                if probe is not None:
+                    probe.forget()  # what a capture left that failed half way
                 loss, metrics = self.task.loss(self.network, part)
                 gradients = self._gradients(loss * share, leaves)
                 return loss.detach(), metrics, gradients, probe and probe.take()
 
-            kind, key = "weights" if probe is None else "probe", self.run_key
-            found = self._captured.run(kind, key and (key, share), work, part)
-            loss, metrics, gradients, products = found
+            kind = "weights" if probe is None else "probe"
+            # What comes of a replay holds until the next one: another part's would replace it.
+            key = self.run_key if len(parts) == 1 else None
+            loss, metrics, gradients, of_part = self._captured.run(kind, key, work, part)
             unread.add(share, loss, metrics)
-            _add(leaves, gradients, is_only=len(parts) == 1)
-            if probe is not None:
-                probe.give(products)
+            _add(leaves, gradients)
+            products += [] if probe is None else [of_part]
+        if probe is not None:
+            probe.forget()
+            for found in products:
+                probe.give(found)
         return unread
 
     def _gradients(self, objective: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
@@ -105,12 +111,13 @@ class Learner:
         held = [leaf.grad for leaf in leaves]
         for leaf in leaves:
             leaf.grad = None
-        if objective.requires_grad:
-            self.fabric.backward(objective, inputs=list(leaves))
-        found = [leaf.grad for leaf in leaves]
-        for leaf, gradient in zip(leaves, held, strict=True):
-            leaf.grad = gradient
-        return found
+        try:
+            if objective.requires_grad:
+                self.fabric.backward(objective, inputs=list(leaves))
+            return [leaf.grad for leaf in leaves]
+        finally:
+            for leaf, gradient in zip(leaves, held, strict=True):
+                leaf.grad = gradient
 
     @property
     def run_key(self) -> Hashable | None:
@@ -204,15 +211,10 @@ class Learner:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
 
 
-def _add(leaves: Sequence[Tensor], gradients: Sequence[Tensor | None], is_only: bool) -> None:
+def _add(leaves: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
     for leaf, gradient in zip(leaves, gradients, strict=True):
-        if gradient is None:
-            continue
-        if leaf.grad is not None:
-            leaf.grad += gradient
-        else:
-            # What comes of a replay holds until the next one: another part's would replace it.
-            leaf.grad = gradient if is_only else gradient.clone()
+        if gradient is not None:
+            leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
 
 
 def gradient_of(leaf: Tensor) -> Tensor:

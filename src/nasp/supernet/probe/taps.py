@@ -105,6 +105,13 @@ class Probe:
         """
         return partial(_keep, self._found, edge), self._anchor(edge)
 
+    def forget(self) -> None:
+        """Begin anew, whatever a pass left."""
+        self._seen.clear()
+        self._reads.clear()
+        self._found.clear()
+        self._rows = ()
+
     def take(self) -> Found:
         """Return what the backward passes so far have found, and begin anew.
 
@@ -113,8 +120,7 @@ class Probe:
             ``[places]``, on the network's device.
         """
         found = self._all()
-        self._found.clear()
-        self._rows = ()
+        self.forget()
         return found
 
     def give(self, found: Found) -> None:
