@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -178,6 +179,9 @@ def test_fabrics_hints_reach_nobody(
         return "fabric"
 
     monkeypatch.setattr(devices, "Fabric", fabric)
+    # Lightning keeps its words to itself where nobody listened as it was imported.
+    monkeypatch.setattr(logging.getLogger("lightning_fabric"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="lightning_fabric.utilities.rank_zero")
     assert make_fabric("cpu", "32-true") == "fabric"
     assert not caplog.records
     rank_zero_info("Anyone else's words.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nasp.domains import find_domain
-from nasp.errors import NaspError, UsageError, unknown_name
+from nasp.errors import NaspError, UsageError, unknown_name, validated
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
 from nasp.jobs.train import TrainJob
@@ -134,7 +134,9 @@ def _fresh(
         )
     space = find_space(architecture.space)
     domain = find_domain(space.data)
-    size = domain.sized({**own, **given})
+    fields = {**own, **given}
+    validated(domain.network, fields, f"a network of space '{space.name}'")
+    size = domain.sized(fields)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = space.network(architecture, size)
