@@ -171,21 +171,31 @@ def test_a_function_computes_as_its_settings_say(two_gpus: list[int]) -> None:
     assert seen(1, Recipe(device="cpu")) == NEW
 
 
-def test_fabrics_hints_reach_nobody(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_fabrics_hints_reach_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept(logging.Handler):
+        """Keeps what Lightning says, wherever else its words would go."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.said: list[str] = []
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.said.append(record.getMessage())
+
     def fabric(**_: Any) -> str:
         rank_zero_info("You are using a CUDA device that has Tensor Cores.")
         return "fabric"
 
+    log, kept = logging.getLogger("lightning_fabric.utilities.rank_zero"), Kept()
+    monkeypatch.setattr(log, "handlers", [kept])
+    level = log.level
+    log.setLevel(logging.INFO)
     monkeypatch.setattr(devices, "Fabric", fabric)
-    # Lightning keeps its words to itself where nobody listened as it was imported.
-    monkeypatch.setattr(logging.getLogger("lightning_fabric"), "propagate", True)
-    caplog.set_level(logging.INFO, logger="lightning_fabric.utilities.rank_zero")
     assert make_fabric("cpu", "32-true") == "fabric"
-    assert not caplog.records
+    assert not kept.said
     rank_zero_info("Anyone else's words.")
-    assert [record.getMessage() for record in caplog.records] == ["Anyone else's words."]
+    log.setLevel(level)
+    assert kept.said == ["Anyone else's words."]
 
 
 @pytest.mark.slow
