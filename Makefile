@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev  ## run every test, the slow ones too
 test-cuda: $(VENV)/.installed-dev  ## run what needs a GPU; where there is none, say so
 	$(BIN)/pytest -rs -n 4 tests/cuda
 
-# Rivals as their authors run them; seven minutes on one H100 or H200.
+# Rivals as their authors run them; not yet timed as a whole.
 COST := $(BIN)/nasp bench cost --device cuda --batch 64 --rounds 1
 bench-cuda: $(VENV)/.installed  ## measure all that the documentation says of a GPU, into $(BENCH)
 	mkdir -p $(BENCH)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -10,12 +11,17 @@ from torch import Tensor
 from nasp.supernet.host import to_host
 
 
+def in_tables(flat: Tensor, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """Return the numbers of all tables, one after the other, as tables of these shapes."""
+    parts = torch.split(flat, [prod(shape) for shape in shapes.values()])
+    return {n: part.view(*shape) for (n, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
 def on_device(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """Return tables on a device, with their graph; they go there in one copy."""
     flat = torch.cat([table.reshape(-1) for table in tables.values()])
     flat = flat.to(device, non_blocking=True)  # nobody waits: what is not pinned is copied at once
-    parts = torch.split(flat, [table.numel() for table in tables.values()])
-    return {n: part.view_as(t) for (n, t), part in zip(tables.items(), parts, strict=True)}
+    return in_tables(flat, {name: table.shape for name, table in tables.items()})
 
 
 class Leaves:
@@ -53,6 +59,4 @@ class Leaves:
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """Return what belongs to each table, of a tensor of the anchor's shape."""
-        parts = torch.split(flat, [shape.numel() for shape in self._shapes.values()])
-        shapes = self._shapes.items()
-        return {n: part.view(shape) for (n, shape), part in zip(shapes, parts, strict=True)}
+        return in_tables(flat, self._shapes)

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.bench.results import Results
 from nasp.bilevel.search import SearchConfig
 from nasp.errors import UsageError
 from nasp.jobs.options import named_values
@@ -92,19 +91,3 @@ def parse_contestant(text: str) -> Contestant:
         else:
             search[field] = value
     return Contestant(label=label or strategy, strategy=strategy, search=search, settings=settings)
-
-
-def check_same(results: Results, contestants: Sequence[Contestant]) -> None:
-    """Refuse results of a contestant that bears a label of these and has other settings.
-
-    Raises:
-        UsageError: there are such.
-    """
-    by_label = {contestant.label: contestant for contestant in contestants}
-    for value in results.measurements.values():
-        there = Contestant.model_validate(value["contestant"])
-        if by_label.get(there.label, there) != there:
-            raise UsageError(
-                f"{results.path} holds a contestant '{there.label}' with other settings: give this"
-                " one another label."
-            )

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nasp.supernet.host import to_host
+from nasp.supernet.leaves import in_tables
 from nasp.supernet.path import Path
 from nasp.supernet.probe.candidate import Candidates
 from nasp.supernet.probe.edge import ForwardState, Keep, probe_edge, run_unchanged
@@ -147,9 +148,7 @@ class Probe:
         chosen = [(edge, k) for edge, k in enumerate(self.path) if k is not None]
         where = [starts[edge] + k for edge, k in chosen]
         flat[where] += own[[edge for edge, _ in chosen]]
-        parts = torch.split(flat, [edges * length for edges, length in self.shapes.values()])
-        shapes = self.shapes.items()
-        return {name: part.view(shape) for (name, shape), part in zip(shapes, parts, strict=True)}
+        return in_tables(flat, self.shapes)
 
     def _all(self) -> Found:
         self._settle()
