@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nasp.complexity import cost_table
+from nasp.complexity import parameter_table
 from nasp.complexity.bound import STIFFNESS, Bound, Reached
-from nasp.complexity.costs import running_parameters
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge, Target
@@ -21,7 +20,7 @@ from nasp.supernet.supernet import Supernet
 def bound(supernet: Supernet, limit: float, steps: int = 10) -> Bound:
     target = Target("itself", supernet, lambda: None, lambda a: derive(supernet, a))
     gauge = Gauge(find_quantity("params"), target, Store(None))
-    return Bound(gauge, limit, cost_table(supernet, running_parameters, None), steps)
+    return Bound(gauge, limit, parameter_table(supernet), steps)
 
 
 def drawn(supernet: Supernet) -> Path:

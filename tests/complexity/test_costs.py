@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from nasp.complexity.costs import flops, macs, memory, parameter_count, running_parameters
+from nasp.complexity.costs import flops, macs, memory
 from nasp.spaces.operations import OPERATIONS
-from nasp.supernet.choice import Choice, Single
 
 C, SIZE = 6, 10
 
@@ -92,10 +95,81 @@ def test_nothing_is_left_changed(cost: object) -> None:
     assert all(weight.grad is None for weight in layers.parameters())
 
 
-def test_of_a_choice_the_running_candidate_counts() -> None:
-    inner = Choice({"small": nn.Linear(2, 1), "large": nn.Linear(2, 8)})
-    operation = nn.Sequential(nn.Linear(3, 2), inner)
-    assert parameter_count(operation) == 8 + 3 + 24
-    assert running_parameters(operation) == 8 + 3
-    inner.run = Single(1)
-    assert running_parameters(operation) == 8 + 24
+class Function(nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+def attention_macs(tokens: int, width: int) -> int:
+    return 4 * tokens * width**2 + 2 * tokens**2 * width
+
+
+X = torch.randn(1, 16, 32)
+PACKED = nn.utils.rnn.pack_padded_sequence(torch.randn(16, 2, 32), [16, 9])
+GATES = 4 * 8 * (32 + 8)
+
+
+@pytest.mark.parametrize(
+    ("operation", "inputs", "multiply_adds"),
+    [
+        (nn.MultiheadAttention(32, 4, batch_first=True), (X, X, X), attention_macs(16, 32)),
+        (
+            nn.TransformerEncoderLayer(32, 4, 256, batch_first=True),
+            (X,),
+            attention_macs(16, 32) + 2 * 16 * 32 * 256,
+        ),
+        (
+            nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2),
+            (X,),
+            2 * (attention_macs(16, 32) + 2 * 16 * 32 * 64),
+        ),
+        (
+            Function(F.scaled_dot_product_attention),
+            [torch.randn(2, 3, 16, 8)] * 3,
+            6 * 2 * 16**2 * 8,
+        ),
+        (nn.LSTM(32, 8, batch_first=True), (X,), 16 * GATES),
+        (nn.LSTM(32, 8), (PACKED,), 25 * GATES),
+        (nn.LSTM(32, 8, 2, bidirectional=True), (X,), 2 * 16 * (GATES + 4 * 8 * (16 + 8))),
+        (nn.LSTM(32, 8, proj_size=4), (X,), 16 * (4 * 8 * (32 + 4) + 8 * 4)),
+        (nn.GRU(32, 8), (X,), 16 * 3 * GATES // 4),
+        (nn.RNN(32, 8), (X,), 16 * GATES // 4),
+        (nn.Bilinear(3, 4, 5), (torch.randn(2, 6, 3), torch.randn(2, 6, 4)), 12 * 5 * 4 * (3 + 1)),
+        (Function(torch.matmul), (torch.randn(4, 5), torch.randn(5)), 20),
+        (Function(torch.sparse.mm), (torch.eye(10).to_sparse(), torch.randn(10, 5)), 50),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_what_fused_kernels_compute(operation: nn.Module, inputs: Any, multiply_adds: int) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="No FLOPs")
+        assert macs(operation, *inputs) == multiply_adds
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Scaled(nn.Module):
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([torch.ones(shape)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weights[0]
+
+
+def test_parameters_for_which_nothing_is_counted_are_warned_of() -> None:
+    for operation in (
+        Scaled(32),
+        nn.Sequential(Scaled(32)),
+        nn.Sequential(nn.Linear(32, 32), Scaled(16, 32)),
+    ):
+        with pytest.warns(UserWarning, match="No FLOPs are counted for Scaled, which has param"):
+            flops(operation, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flops(nn.Sequential(nn.Linear(32, 32), Scaled(32), nn.LayerNorm(32)), X)
+        flops(nn.BatchNorm1d(16), X)
+        flops(nn.Embedding(3, 4), torch.zeros(1, dtype=torch.int64))

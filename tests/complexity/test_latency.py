@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -90,6 +91,45 @@ def test_what_makes_two_operations_differ() -> None:
     assert structure(one) == structure(one)
     assert structure(one) != structure(other)
     assert hash(structure(one)) is not None
+
+
+class Steps(nn.Module):
+    """Does as much as a buffer, an attribute or a tensor of its own says."""
+
+    def __init__(self, buffer: float = 1, attribute: Any = 1, tensor: float = 1) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(buffer))
+        self.attribute = attribute
+        self.tensor = torch.tensor([1.0, tensor])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"buffer": 9}, {"attribute": 9}, {"attribute": True}, {"attribute": [1]}, {"tensor": 9}],
+    ids=str,
+)
+def test_operations_that_differ_in_a_value_are_measured_apart(settings: dict[str, Any]) -> None:
+    assert structure(Steps()) == structure(Steps())
+    assert structure(nn.Sequential(Steps(**settings))) != structure(nn.Sequential(Steps()))
+    clock = Clock(1.0)
+    cost = Latency(clock)
+    for operation in (Steps(), Steps(**settings), Steps(), Steps(**settings)):
+        cost(operation, torch.randn(1, 3))
+    assert clock.readings == 2 * REPEATS
+
+
+def test_hooks_make_a_difference_and_statistics_of_torchs_layers_none() -> None:
+    hooked = nn.Tanh()
+    hooked.register_forward_hook(lambda *_: None)
+    assert structure(hooked) == structure(hooked) != structure(nn.Tanh())
+    trained = nn.BatchNorm1d(3)
+    trained(torch.randn(5, 3))
+    assert structure(trained) == structure(nn.BatchNorm1d(3))
+    for make in (lambda: nn.LSTM(3, 3), lambda: nn.TransformerEncoderLayer(4, 2)):
+        assert structure(make()) == structure(make())
 
 
 def test_cached_measures_once() -> None:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nasp.complexity import CostTable, cost_table
-from nasp.complexity.costs import running_parameters
+from nasp.complexity import CostTable, parameter_table
 from nasp.complexity.repair import cheapest, leaning, nearest_within
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
@@ -33,7 +32,7 @@ def small(inner: bool) -> Supernet:
 
 def with_costs(supernet: Supernet, seed: int, fixed: float = 2.0) -> CostTable:
     """Return a table of random whole costs."""
-    table = cost_table(supernet, running_parameters, None)
+    table = parameter_table(supernet)
     generator = torch.Generator().manual_seed(seed)
     own = tuple(
         tuple(float(c) for c in torch.randint(0, 9, (len(row),), generator=generator))
@@ -142,7 +141,7 @@ def test_the_best_of_many_that_nearly_tie(kinds: int) -> None:
     generator = torch.Generator().manual_seed(0)
     tables = []
     for _ in range(kinds):
-        table = cost_table(supernet, running_parameters, None)
+        table = parameter_table(supernet)
         own = tuple((0.0, float(torch.rand((), generator=generator))) for _ in table.own)
         tables.append(CostTable(table.tables, table.groups, own, table.parents, 0.0))
     alphas = {
@@ -169,7 +168,7 @@ def test_a_limit_is_kept_to_the_last_digit_whatever_its_unit(size: float) -> Non
     """A solver's tolerance must not let through what is too dear by one part in a million."""
     choices = [Choice({"a": nn.Identity(), "b": nn.Tanh()}) for _ in range(3)]
     supernet = Supernet(nn.Sequential(*choices))
-    table = cost_table(supernet, running_parameters, None)
+    table = parameter_table(supernet)
     own = tuple((0.0, size * (1 + 2e-8 * edge)) for edge in range(3))
     table = CostTable(table.tables, table.groups, own, table.parents, 0.0)
     alphas = {name: torch.tensor([[0.0, 1.0 + k / 10]]) for k, name in enumerate(supernet.tables)}
@@ -181,7 +180,7 @@ def test_a_limit_is_kept_to_the_last_digit_whatever_its_unit(size: float) -> Non
 def test_what_never_survives_is_no_way_to_be_cheap() -> None:
     candidates = {"none": nn.Identity(), "a": nn.Linear(2, 2), "b": nn.Linear(2, 2, bias=False)}
     supernet = Supernet(Choice(candidates, search_only=["none"]))
-    table = cost_table(supernet, running_parameters, None)
+    table = parameter_table(supernet)
     alphas = {"network": torch.tensor([[0.9, 0.5, 0.1]])}
     assert nearest_within(supernet, alphas, [table], [9.0]) == (1,)
     assert nearest_within(supernet, alphas, [table], [4.0]) == (2,)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nasp.complexity import CostTable, cost_table, parameter_count, parameter_counts
+from nasp.complexity import (
+    CostTable,
+    cost_table,
+    parameter_count,
+    parameter_counts,
+    parameter_table,
+)
 from nasp.complexity.calls import record_calls
-from nasp.complexity.costs import flops, memory, running_parameters
+from nasp.complexity.costs import flops, memory
+from nasp.complexity.repair import cheapest, nearest_within
 from nasp.errors import NaspError
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Probed
+from nasp.supernet.choice import Choice, Node, Probed
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 
@@ -27,13 +35,89 @@ def flops_table(supernet: Supernet) -> CostTable:
 def test_parameters_of_every_architecture(
     supernet: Supernet, architectures: list[Architecture]
 ) -> None:
-    table = cost_table(supernet, running_parameters, None)
+    table = parameter_table(supernet)
     seen = {table.of(supernet.path(each)) for each in architectures}
     for architecture in architectures:
         assert table.of(supernet.path(architecture)) == parameter_count(
             derive(supernet, architecture)
         )
     assert len(seen) > 10
+
+
+def test_parameters_inside_a_candidate() -> None:
+    inner = Choice({"small": nn.Linear(2, 1), "large": nn.Linear(2, 8)})
+    operation = nn.Sequential(nn.Linear(3, 2), inner)
+    assert parameter_count(operation) == 8 + 3 + 24
+    table = parameter_table(Supernet(operation))
+    assert (table.own, table.fixed) == (((3.0, 24.0),), 8.0)
+    whole = parameter_table(Supernet(Choice({"op": operation, "skip": nn.Identity()})))
+    assert whole.own == ((8.0, 0.0), (3.0, 24.0))
+    assert [whole.of(path) for path in ((0, 0), (0, 1), (1, 1))] == [11, 32, 0]
+
+
+def tied() -> nn.Module:
+    """One block at four places that choose alike, and a weight that is also the head's."""
+    big, small = nn.Linear(10, 10), nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 10))
+    blocks = [Choice({"big": big, "small": small}, share="layer/0") for _ in range(4)]
+    last = Choice({"again": nn.Linear(10, 10), "skip": nn.Identity()})
+    head = nn.Linear(10, 10)
+    last.operations[0].weight = head.weight
+    return nn.Sequential(*blocks, last, head)
+
+
+def prefixed() -> nn.Module:
+    """Two edges, of whose candidates some begin with the same layers."""
+    first, second = nn.Linear(6, 6), nn.Linear(6, 6, bias=False)
+
+    def edge() -> Choice:
+        candidates = {
+            "one": nn.Sequential(first, nn.Linear(6, 6)),
+            "two": nn.Sequential(first, second, nn.Tanh()),
+            "three": nn.Sequential(second, nn.Linear(6, 6)),
+            "skip": nn.Identity(),
+        }
+        return Choice(candidates)
+
+    return nn.Sequential(edge(), Node([edge(), edge()], keep=1))
+
+
+def nested() -> nn.Module:
+    """Blocks with a choice of their own, some of whose parameters stand in another's, too."""
+    shared = nn.Linear(4, 4)
+
+    def block() -> nn.Module:
+        return nn.Sequential(shared, Choice({"own": nn.Linear(4, 4), "tied": shared}))
+
+    return nn.Sequential(*(Choice({"block": block(), "skip": nn.Identity()}) for _ in range(2)))
+
+
+@pytest.mark.parametrize("make", [tied, prefixed, nested])
+def test_a_parameter_at_several_places_is_one(make: Callable[[], nn.Module]) -> None:
+    supernet = Supernet(make())
+    table = parameter_table(supernet)
+    generator = torch.Generator().manual_seed(0)
+    paths = {supernet.random_path(generator) for _ in range(200)}
+    for path in paths:
+        built = parameter_count(derive(supernet, supernet.architecture(path)))
+        assert table.of(path) == built
+        assert float(table.network(supernet.one_hot(path))) == pytest.approx(built)
+    figures = json.loads(json.dumps(table.as_dict()))
+    assert CostTable.from_dict(supernet, figures) == table
+    costs = sorted({table.of(path) for path in paths})
+    assert table.of(cheapest(supernet, table)) == costs[0]
+    for limit in costs:
+        nearest = nearest_within(supernet, supernet.alphas, [table, table], [limit, 1e9])
+        assert nearest is not None
+        assert table.of(nearest) <= limit
+        assert table.of(nearest_within(supernet, supernet.alphas, [table], [limit])) <= limit
+    assert nearest_within(supernet, supernet.alphas, [table], [costs[0] - 1]) is None
+
+
+def test_what_edges_have_in_common_is_shared_out_among_them() -> None:
+    counts = parameter_counts(Supernet(prefixed()))
+    pieces = [42 / 3 + 42, (42 + 36) / 3, 36 / 3 + 42, 0]
+    assert all(row == pytest.approx(pieces) for t in counts.values() for row in t.tolist())
+    assert parameter_counts(Supernet(tied()))["layer"].tolist() == [[110, 52]]
 
 
 def test_flops_of_every_architecture(supernet: Supernet, architectures: list[Architecture]) -> None:
@@ -52,7 +136,7 @@ def test_a_mixture_costs_what_it_is_expected_to(
         assert cost == pytest.approx(table.of(path), rel=1e-6)
     # Random paths in the proportions of the weights cost their mean.
     generator = torch.Generator().manual_seed(0)
-    table = cost_table(supernet, running_parameters, None)
+    table = parameter_table(supernet)
     weights = {n: torch.rand(a.shape, dtype=torch.float64) for n, a in supernet.alphas.items()}
     weights = {n: w / w.sum(dim=1, keepdim=True) for n, w in weights.items()}
     costs = []
@@ -70,7 +154,7 @@ def test_a_mixture_costs_what_it_is_expected_to(
 
 
 def test_the_gradient_of_a_networks_cost(supernet: Supernet) -> None:
-    table = cost_table(supernet, running_parameters, None)
+    table = parameter_table(supernet)
     alphas = {
         n: torch.rand(a.shape, dtype=torch.float64).requires_grad_()
         for n, a in supernet.alphas.items()

@@ -1,7 +1,7 @@
 """What each candidate operation costs, and how a search is made to mind it."""
 
 from nasp.complexity.costs import Cost, parameter_count
-from nasp.complexity.measure import cost_table, parameter_counts
+from nasp.complexity.measure import cost_table, parameter_counts, parameter_table
 from nasp.complexity.regulariser import Penalty, Regulariser
 from nasp.complexity.table import CostTable
 
@@ -13,4 +13,5 @@ __all__ = [
     "cost_table",
     "parameter_count",
     "parameter_counts",
+    "parameter_table",
 ]

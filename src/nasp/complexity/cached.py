@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from nasp.complexity.calls import shape_of, shapes
@@ -35,27 +37,29 @@ class Cached(Generic[Value]):
 def structure(module: nn.Module) -> Any:
     """Return what makes modules cost alike, to compare with `==`: it can be hashed.
 
-    Those are the classes and attributes of all modules inside, and the parameters' shapes. An
-    attribute that cannot be compared is like itself alone.
+    Those are the classes, attributes, buffers and hooks of all modules inside, and the parameters'
+    shapes. An attribute that cannot be compared is like itself alone.
     """
-    tensors = [*module.named_parameters(), *module.named_buffers()]
     return (
         tuple((name, type(part), _attributes(part)) for name, part in module.named_modules()),
-        tuple((name, shape_of(tensor)) for name, tensor in tensors),
+        tuple((name, shape_of(parameter)) for name, parameter in module.named_parameters()),
     )
 
 
-_COMMON = frozenset(vars(nn.Module())) - {"training"}
+_APART = frozenset({"_modules", "_parameters", "_non_persistent_buffers_set"})
 
 
 def _attributes(module: nn.Module) -> Any:
-    own = {name: value for name, value in vars(module).items() if name not in _COMMON}
+    own = {name: value for name, value in vars(module).items() if name not in _APART}
+    if type(module).__module__.startswith("torch."):  # statistics change nothing of what it does
+        told = {n: v for n, v in own.items() if n[0] != "_" or n.endswith("hooks")}
+        own = told | {name: shape_of(buffer) for name, buffer in module._buffers.items()}
     return tuple((name, _comparable(own[name])) for name in sorted(own))
 
 
 def _comparable(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return shape_of(value)
+        return shape_of(value), _content(value)
     if isinstance(value, tuple | list):
         return tuple(map(_comparable, value))
     if isinstance(value, dict):
@@ -64,7 +68,18 @@ def _comparable(value: Any) -> Any:
         hash(value)
     except TypeError:
         return _Itself(value)
-    return value
+    return type(value), value  # 1, 1.0 and True are equal
+
+
+def _content(tensor: Tensor) -> Any:
+    """Return what a tensor holds, to compare; one whose bytes are not at hand is like itself."""
+    if isinstance(tensor, nn.Parameter):
+        return None
+    try:
+        flat = tensor.detach().cpu().contiguous().flatten()
+        return sha256(flat.view(torch.uint8).numpy().tobytes()).digest()
+    except (RuntimeError, NotImplementedError, TypeError):
+        return _Itself(tensor)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class Complexity:
             check_possible(bound.gauge, bound.table, bound.limit)
         exact = [bound for bound in self.bounds if bound.gauge.quantity.adds_up]
         tables, limits = [b.table for b in exact], [b.limit for b in exact]
-        if not exact:
+        if len(exact) < 2:
             return
         if nearest_within(self.supernet, self.supernet.alphas, tables, limits) is None:
             raise UsageError(

@@ -14,41 +14,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
-from nasp.supernet.choice import Choice
+from nasp.complexity.counting import counted_flops
 
 Cost = Callable[..., float]
 """``cost(operation, *args, **kwargs)``, with the inputs that the operation gets."""
 
 
-def parameter_count(module: nn.Module) -> int:
-    """Return how many parameters a module has."""
+def parameter_count(module: nn.Module, *_: Any, **__: Any) -> int:
+    """Return how many parameters a module has; what it is called with does not matter."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def running_parameters(operation: nn.Module, *_: Any, **__: Any) -> float:
-    """Return how many parameters an operation has; of choices inside, those that run."""
-    resting = {
-        id(parameter)
-        for choice in operation.modules()
-        if isinstance(choice, Choice)
-        for index, candidate in enumerate(choice.operations)
-        if index != choice.run.candidate  # type: ignore[union-attr]
-        for parameter in candidate.parameters()
-    }
-    return sum(p.numel() for p in operation.parameters() if id(p) not in resting)
-
-
 def flops(operation: nn.Module, *args: Any, **kwargs: Any) -> float:
-    """Return the FLOPs of a forward pass by torch's counter.
+    """Return the FLOPs of a forward pass, two a multiply-add.
 
-    It counts convolutions, matrix products and attention, two FLOPs a multiply-add; the rest
-    (pooling, BatchNorm, activations, sums) is none to it.
+    Counted are convolutions, matrix products, attention, recurrent and bilinear layers; the rest
+    (pooling, BatchNorm, activations, sums) is none.
     """
-    with at_rest(operation), FlopCounterMode(display=False) as counter:
-        operation(*args, **kwargs)
-    return float(counter.get_total_flops())
+    with at_rest(operation):
+        return counted_flops(operation, lambda: operation(*args, **kwargs))
 
 
 def macs(operation: nn.Module, *args: Any, **kwargs: Any) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nasp.complexity.cached import Cached
-from nasp.complexity.costs import Cost, flops, macs, memory, running_parameters
+from nasp.complexity.costs import Cost, flops, macs, memory, parameter_count
 from nasp.complexity.latency import Latency
 from nasp.errors import UsageError, unknown_name
 
@@ -79,7 +79,7 @@ class Quantity:
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        Quantity("parameters", "parameters", _COUNTS, lambda: running_parameters, False, True),
+        Quantity("parameters", "parameters", _COUNTS, lambda: parameter_count, False, True),
         Quantity("flops", "FLOPs", _COUNTS, lambda: Cached(flops), adds_up=True),
         Quantity("macs", "multiply-adds", _COUNTS, lambda: Cached(macs), adds_up=True),
         Quantity("latency", "latency", _SECONDS, Latency),

@@ -1,7 +1,8 @@
 """The nearest architecture within bounds: an integer programme over edges and candidates.
 
 A variable says whether an edge holds a candidate. Of a lone edge one is 1, of a node group `keep`;
-inside a candidate that is not chosen all are 0. HiGHS solves it to the optimum.
+inside a candidate that is not chosen all are 0. Another says whether something is paid that several
+candidates have in common: it is at least as large as theirs. HiGHS solves it to the optimum.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def nearest_within(
         None where no path is within the limits.
     """
     rows = [row.tolist() for name in supernet.tables for row in alphas[name].detach()]
-    programme = _Programme(tables[0])
+    programme = _Programme(tables)
     # A lone edge loses what it falls short of its largest alpha, a node of those of its strongest.
     losses = programme.each(lambda edge, k: -rows[edge][k])
     for edge, parent in programme.lone.items():
@@ -65,7 +66,7 @@ def nearest_within(
 
 def cheapest(supernet: Supernet, table: CostTable) -> Path:
     """Return the path whose network costs least."""
-    programme = _Programme(table)
+    programme = _Programme([table])
     costs = programme.costs(table)
     picks = programme.solve(costs / max(costs.max(), 1e-300), [], [])
     return _filled(supernet, supernet.alphas, picks or {})
@@ -94,17 +95,19 @@ class _Programme:
     """The paths of a supernet, as the 0-1 points of linear constraints.
 
     Args:
-        table: says which candidates can survive, and what lies in what.
+        tables: the first says which candidates can survive, and what lies in what.
 
     Attributes:
         lone: edge -> the candidate that it lies in, of edges in no node group.
         groups: node group -> the candidate that it lies in.
     """
 
-    def __init__(self, table: CostTable) -> None:
+    def __init__(self, tables: Sequence[CostTable]) -> None:
+        table = tables[0]
+        self.common = [(of, each) for of in tables for each in of.common]
         self.variables = [(e, k) for e in range(len(table.own)) for k in table.surviving(e)]
         self.place = {variable: index for index, variable in enumerate(self.variables)}
-        self._edges = np.array([edge for edge, _ in self.variables])
+        self._edges = np.array([edge for edge, _ in self.variables] + [-1] * len(self.common))
         grouped = {edge for group in table.groups for edge in group.edges}
         self.lone = {e: p for e, p in enumerate(table.parents) if e not in grouped}
         self.groups: dict[NodeGroup, Parent | None] = {}
@@ -113,12 +116,16 @@ class _Programme:
             self.groups[group] = parents.pop() if len(parents) == 1 else None
 
     def each(self, value: Callable[[int, int], float]) -> Array:
-        """Return a number for each variable, ``value(edge, candidate)``."""
-        return np.array([value(edge, k) for edge, k in self.variables], dtype=np.float64)
+        """Return a number for each candidate, ``value(edge, candidate)``, and 0 for the rest."""
+        row = np.zeros(len(self._edges))
+        row[: len(self.variables)] = [value(edge, k) for edge, k in self.variables]
+        return row
 
     def costs(self, table: CostTable) -> Array:
-        """Return what each candidate costs where it is chosen."""
-        return self.each(lambda edge, k: table.own[edge][k])
+        """Return what each candidate costs where it is chosen, and what they have in common."""
+        row = self.each(lambda edge, k: table.own[edge][k])
+        row[len(self.variables) :] = [each.amount * (of is table) for of, each in self.common]
+        return row
 
     def add(self, row: Array, parent: Parent | None, value: float) -> None:
         """Add a value that counts where a candidate is chosen; None: it is a constant."""
@@ -148,7 +155,7 @@ class _Programme:
                 return None
             on = np.round(found.x)
             if all(row @ on <= room for row, room in zip(costs, rooms, strict=True)):
-                return {e: k for (e, k), is_on in zip(self.variables, on, strict=True) if is_on}
+                return {e: k for (e, k), is_on in zip(self.variables, on, strict=False) if is_on}
             # Within the solver's tolerance, and yet too dear: any point but this one.
             within.append(LinearConstraint(on, -np.inf, on.sum() - 1))
 
@@ -166,6 +173,11 @@ class _Programme:
             constraints.append(LinearConstraint(row, exactly, exactly))
             for edge in edges if len(edges) > 1 else ():
                 constraints.append(LinearConstraint(self._edges == edge, -np.inf, 1))
+        for index, (_, each) in enumerate(self.common, start=len(self.variables)):
+            for holder in self.place.keys() & set(each.holders):
+                row = np.zeros(len(self._edges))
+                row[[self.place[holder], index]] = 1, -1
+                constraints.append(LinearConstraint(row, -np.inf, 0))
         return constraints
 
 

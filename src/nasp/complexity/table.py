@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,26 @@ Parent = tuple[int, int]
 """The edge, and which of its candidates, inside which another edge lies."""
 
 
+class Common(NamedTuple):
+    """What candidates of several edges hold together, such as tied weights.
+
+    Attributes:
+        holders: the edges, and which of their candidates.
+        amount: what it costs, once, where any of them is chosen.
+    """
+
+    holders: tuple[Parent, ...]
+    amount: float
+
+    @property
+    def edges(self) -> dict[int, list[int]]:
+        """The holders by their edges."""
+        edges: dict[int, list[int]] = {}
+        for edge, k in self.holders:
+            edges.setdefault(edge, []).append(k)
+        return edges
+
+
 @dataclass(frozen=True)
 class CostTable:
     """Costs of one kind; an edge is numbered as in ``Supernet.edges``.
@@ -32,6 +52,7 @@ class CostTable:
         parents: for each edge the candidate that it lies in, which must be chosen for it to
             cost; None where it always does.
         fixed: what all else in the network costs.
+        common: what is no single edge's.
     """
 
     tables: Mapping[str, Table]
@@ -39,6 +60,7 @@ class CostTable:
     own: tuple[tuple[float, ...], ...]
     parents: tuple[Parent | None, ...]
     fixed: float
+    common: tuple[Common, ...] = ()
 
     def of(self, path: Path) -> float:
         """Return what the network of a path costs: the fixed part and its candidates."""
@@ -47,8 +69,9 @@ class CostTable:
             parent = self.parents[edge]
             return parent is None or (path[parent[0]] == parent[1] and counts(parent[0]))
 
-        held = ((edge, k) for edge, k in enumerate(path) if k is not None and counts(edge))
-        return self.fixed + sum(self.own[edge][k] for edge, k in held)
+        held = {(edge, k) for edge, k in enumerate(path) if k is not None and counts(edge)}
+        together = sum(each.amount for each in self.common if not held.isdisjoint(each.holders))
+        return self.fixed + sum(self.own[edge][k] for edge, k in held) + together
 
     def network(self, alphas: Mapping[str, Tensor]) -> Tensor:
         """Return what a network costs in which candidate k counts a_k times, with its graph.
@@ -63,7 +86,19 @@ class CostTable:
         cost = rows[0].new_tensor(self.fixed)
         for edge in self.children(None):
             cost = cost + self._mixed(edge, rows)
+        for each in self.common:
+            absent = rows[0].new_ones(())
+            for edge, held in each.edges.items():
+                absent = absent * (1 - self._reach(edge, rows) * rows[edge][held].sum())
+            cost = cost + each.amount * (1 - absent)
         return cost
+
+    def _reach(self, edge: int, rows: Sequence[Tensor]) -> Tensor:
+        """Return how far the candidates that an edge lies in are chosen."""
+        parent = self.parents[edge]
+        if parent is None:
+            return rows[edge].new_ones(())
+        return self._reach(parent[0], rows) * rows[parent[0]][parent[1]]
 
     def _mixed(self, edge: int, rows: Sequence[Tensor]) -> Tensor:
         cost = (rows[edge] * rows[edge].new_tensor(self.own[edge])).sum()
@@ -90,7 +125,8 @@ class CostTable:
     def candidates(self) -> dict[str, Tensor]:
         """Return p_k, what each candidate costs: table -> ``[edges, candidates]``, float64.
 
-        A choice inside a candidate counts with the mean of its own candidates.
+        A choice inside a candidate counts with the mean of its own candidates, and of what
+        several edges have in common each edge has an equal share.
         """
         whole = [self._whole(edge) for edge in range(len(self.own))]
         rows = iter(whole)
@@ -106,7 +142,8 @@ class CostTable:
             for inner in self.children((edge, k)):
                 each = self._whole(inner)
                 own += kept.get(inner, 1.0) * sum(each) / len(each)
-            costs.append(own)
+            shares = (c.amount / len(c.edges) for c in self.common if (edge, k) in c.holders)
+            costs.append(own + sum(shares))
         return costs
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,6 +161,10 @@ class CostTable:
                 for edge, parent in enumerate(self.parents)
                 if parent is not None
             },
+            "common": [
+                [each.amount, *([edges[e], names[e][k]] for e, k in each.holders)]
+                for each in self.common
+            ],
         }
 
     @staticmethod
@@ -141,7 +182,14 @@ class CostTable:
                 for edge, at in figures["inside"].items()
             }
             fixed = float(figures["fixed"])
+            common = tuple(
+                Common(
+                    tuple((supernet.edges.index(e), names[e].index(k)) for e, k in holders), amount
+                )
+                for amount, *holders in figures.get("common", ())
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise NaspError(f"The measured costs are not of this network ({error!r}).") from error
         parents = tuple(inside.get(edge) for edge in supernet.edges)
-        return CostTable(supernet.tables, tuple(supernet.groups), tuple(own), parents, fixed)
+        groups = tuple(supernet.groups)
+        return CostTable(supernet.tables, groups, tuple(own), parents, fixed, common)

@@ -11,7 +11,7 @@ from torch import nn
 
 from nasp.complexity.calls import Calls, record_calls, total
 from nasp.complexity.latency import Latency, Measurement
-from nasp.complexity.measure import cost_table
+from nasp.complexity.measure import cost_table, parameter_table
 from nasp.complexity.quantity import Quantity
 from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
@@ -79,12 +79,11 @@ class Gauge:
         supernet = self.target.supernet
 
         def measure() -> dict[str, Any]:
-            calls = self.target.calls if self.quantity.needs_inputs else None
-            figures = {
-                "cost": self.quantity.name,
-                "network": self.target.name,
-                **cost_table(supernet, self.cost, calls, rest).as_dict(),
-            }
+            figures = {"cost": self.quantity.name, "network": self.target.name}
+            if not self.quantity.needs_inputs:
+                return {**figures, **parameter_table(supernet, rest).as_dict()}
+            calls = self.target.calls
+            figures |= cost_table(supernet, self.cost, calls, rest).as_dict()
             if isinstance(self.cost, Latency):
                 spread = cost_table(supernet, self.cost.spread, calls, rest)
                 figures["spread"] = spread.as_dict()
