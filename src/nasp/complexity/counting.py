@@ -92,7 +92,8 @@ def _product(matrix: Tensor, other: Tensor, *_: Any, **__: Any) -> int:
 
 @_on_tensors
 def _sum_and_product(_: Tensor, matrix: Tensor, other: Tensor, *__: Any, **___: Any) -> int:
-    return _product(matrix, other)
+    flops: int = _product(matrix, other)
+    return flops
 
 
 @_on_tensors
@@ -106,8 +107,8 @@ def _bilinear(first: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
 def _recurrent(x: Tensor, *weights: Any, **_: Any) -> int:
     """Every token times every matrix: of one layer on a CPU, or of a list of all on a GPU."""
     given = weights[0] if isinstance(weights[0], list | tuple) else weights[:4]
-    matrices = sum(weight.numel() for weight in given if weight.dim() == 2)
-    return 2 * x.shape[:-1].numel() * matrices
+    matrices: int = sum(weight.numel() for weight in given if weight.dim() == 2)
+    return 2 * matrices * int(x.shape[:-1].numel())
 
 
 _aten = torch.ops.aten

@@ -79,7 +79,7 @@ class Gauge:
         supernet = self.target.supernet
 
         def measure() -> dict[str, Any]:
-            figures = {"cost": self.quantity.name, "network": self.target.name}
+            figures: dict[str, Any] = {"cost": self.quantity.name, "network": self.target.name}
             if not self.quantity.needs_inputs:
                 return {**figures, **parameter_table(supernet, rest).as_dict()}
             calls = self.target.calls
