@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -89,8 +90,11 @@ class Learner:
             def work(part: Batch, share: float = share) -> tuple[Any, ...]:
                 if probe is not None:
                     probe.forget()  # what a capture left that failed half way
-                loss, metrics = self.task.loss(self.network, part)
-                gradients = self._gradients(loss * share, leaves)
+                with _without_gradients(leaves):
+                    loss, metrics = self.task.loss(self.network, part)
+                    if probe is not None:
+                        probe.forget()  # what a backward pass found that the loss ran itself
+                    gradients = self._gradients(loss * share, leaves)
                 return loss.detach(), metrics, gradients, probe and probe.take()
 
             kind = "weights" if probe is None else "probe"
@@ -108,16 +112,11 @@ class Learner:
 
     def _gradients(self, objective: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the gradients by the leaves, scaled as the precision wants it."""
-        held = [leaf.grad for leaf in leaves]
         for leaf in leaves:
             leaf.grad = None
-        try:
-            if objective.requires_grad:
-                self.fabric.backward(objective, inputs=list(leaves))
-            return [leaf.grad for leaf in leaves]
-        finally:
-            for leaf, gradient in zip(leaves, held, strict=True):
-                leaf.grad = gradient
+        if objective.requires_grad:
+            self.fabric.backward(objective, inputs=list(leaves))
+        return [leaf.grad for leaf in leaves]
 
     @property
     def run_key(self) -> Hashable | None:
@@ -209,6 +208,19 @@ class Learner:
         """Take up a state that `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+
+@contextmanager
+def _without_gradients(leaves: Sequence[Tensor]) -> Iterator[None]:
+    """Let the leaves have no gradient; give each its own back at the end."""
+    held = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    try:
+        yield
+    finally:
+        for leaf, gradient in zip(leaves, held, strict=True):
+            leaf.grad = gradient
 
 
 def _add(leaves: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from nasp.supernet.probe.passes import first_order
 
 _NEVER_DRAWS = (
     *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten),
@@ -147,7 +148,7 @@ class _FixedDepthwise(torch.autograd.Function):
         return F.conv2d(x, weight, bias, 1, layer.padding, layer.dilation, layer.groups)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,), layer = ctx.saved_tensors, ctx.layer
         # Autocast, which is over by now, had the convolution in the gradient's type.

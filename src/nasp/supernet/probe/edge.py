@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
 from nasp.supernet.probe.candidate import Candidates
+from nasp.supernet.probe.passes import first_order, is_asked_for, refuse_transforms
 
 Autocast = tuple[tuple[str, bool, torch.dtype], ...]
 """Of each kind of device: whether autocast is on, and its type."""
@@ -56,6 +56,7 @@ def probe_edge(
         UsageError: a candidate gives no tensor or, in the backward pass, another shape than the
             others, or changes its input in place.
     """
+    refuse_transforms()
     state = ForwardState.capture(args, kwargs, candidates.draws)
     names = candidates.names
     if chosen is not None and output is None:
@@ -66,7 +67,7 @@ def probe_edge(
             f"The candidates {', '.join(names)} must return a tensor, or a tuple, list or"
             f" dictionary of tensors, but gave a {type(output).__name__}."
         )
-    edge = _Edge(keep, candidates, chosen, state, len(outputs))
+    edge = _Edge(keep, anchor, candidates, chosen, state, len(outputs))
     inputs = [tensor.detach() for tensor in tensors_of((args, kwargs))]
     probed = _Probe.apply(edge, anchor, *outputs, *inputs)
     return with_tensors(output, list(probed))
@@ -189,6 +190,7 @@ def autocast_as(autocast: Iterable[tuple[str, bool, torch.dtype]]) -> Iterator[N
 @dataclass(frozen=True)
 class _Edge:
     keep: Keep
+    anchor: Tensor
     candidates: Candidates
     chosen: int | None
     state: ForwardState
@@ -206,11 +208,14 @@ class _Probe(torch.autograd.Function):
         return tuple(output.clone() for output in tensors[: edge.outputs])
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        edge: _Edge = ctx.edge  # type: ignore[attr-defined]
-        saved: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
+    @first_order
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        edge: _Edge = ctx.edge
+        saved: tuple[Tensor, ...] = ctx.saved_tensors
         outputs, inputs = saved[: edge.outputs], saved[edge.outputs :]
+        unneeded = [None] * len(inputs)
+        if not is_asked_for(edge.anchor):
+            return None, None, *gradients, *unneeded
         args, kwargs = edge.state.arguments(inputs)
         names = edge.candidates.names
         products = []
@@ -225,7 +230,7 @@ class _Probe(torch.autograd.Function):
                 same_shapes(expected, outputs, names[k], candidate)
                 products.append(inner_product(gradients, candidate))
         edge.keep(torch.stack(products))
-        return None, None, *gradients, *([None] * len(inputs))
+        return None, None, *gradients, *unneeded
 
 
 def run_unchanged(
@@ -244,8 +249,9 @@ def run_unchanged(
 
 
 def inner_product(gradients: Sequence[Tensor], outputs: Sequence[Tensor]) -> Tensor:
-    """Return <g, y>, summed in float32 at least."""
-    total = gradients[0].new_zeros((), dtype=torch.promote_types(gradients[0].dtype, torch.float32))
+    """Return <g, y>, summed in float32 at least; of complex values the real part of <g, y*>."""
+    wide = torch.promote_types(gradients[0].dtype, torch.float32)
+    total = gradients[0].new_zeros((), dtype=wide.to_real())
     for g, output in zip(gradients, outputs, strict=True):
-        total = total + (g.to(total.dtype) * output.to(total.dtype)).sum()
+        total = total + (g.to(wide) * output.to(wide).conj()).sum().real
     return total

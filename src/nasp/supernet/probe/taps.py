@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from nasp.supernet.host import to_host
 from nasp.supernet.leaves import in_tables
@@ -23,6 +22,12 @@ from nasp.supernet.path import Path
 from nasp.supernet.probe.candidate import Candidates
 from nasp.supernet.probe.edge import ForwardState, Keep, probe_edge, run_unchanged
 from nasp.supernet.probe.norms import Found
+from nasp.supernet.probe.passes import (
+    first_order,
+    is_asked_for,
+    refuse_second_order,
+    refuse_transforms,
+)
 from nasp.supernet.probe.products import Read, inner_products
 
 
@@ -82,7 +87,8 @@ class Probe:
             anchor, fixed = self._anchor(edge), self.fixed_weights
             run = partial(chain.run, alpha=anchor, fixed_weights=fixed)
             output: Tensor = run_unchanged(name, run, (x,), {})
-            output.register_hook(partial(_hear, self._reads, read, None, _layout(output)))  # type: ignore[no-untyped-call]
+            hear = partial(_hear, self._reads, read, anchor, None, _layout(output))
+            output.register_hook(hear)  # type: ignore[no-untyped-call]
             return output
         output = run_unchanged(name, candidates.operations[chosen], (x,), {})
         if not _is_image_batch(output):
@@ -183,6 +189,7 @@ class Probe:
         self, edge: int, candidates: Candidates, chosen: int | None, x: Tensor
     ) -> tuple[Tensor, Callable[..., Read]]:
         """Return what the edge is to read, and what makes a `Read` of the gradient and output."""
+        refuse_transforms()
         if self._reads:
             # Another part of the batch begins: what the last one left is not to pile up.
             self._settle()
@@ -226,7 +233,7 @@ class _Source(torch.autograd.Function):
         return x.detach()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(_ctx: Any, gradient: Tensor) -> Tensor:
         return gradient
 
@@ -240,17 +247,18 @@ class _Tap(torch.autograd.Function):
         reads: list[Read],
         read: Callable[..., Read],
         is_own: bool,
-        _anchor: Tensor,
+        anchor: Tensor,
         output: Tensor,
         _x: Tensor,
     ) -> Tensor:
-        ctx.hear = partial(_hear, reads, read, output.detach() if is_own else None, _layout(output))
+        own = output.detach() if is_own else None
+        ctx.hear = partial(_hear, reads, read, anchor, own, _layout(output))
         # A copy, so that a layer behind the edge may work in place, as it may behind a sum. A
         # switched-off edge is heard at such a sum.
         return output.clone() if is_own else output.detach()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, None, None, ctx.hear(gradient), None
 
@@ -258,10 +266,14 @@ class _Tap(torch.autograd.Function):
 def _hear(
     reads: list[Read],
     read: Callable[..., Read],
+    anchor: Tensor,
     output: Tensor | None,
     layout: torch.memory_format,
     gradient: Tensor,
 ) -> Tensor:
+    refuse_second_order()
+    if not is_asked_for(anchor):
+        return gradient
     # Behind a concatenation it is a slice, which kernels read up to 25 times as slowly.
     gradient = gradient.contiguous(memory_format=layout)
     reads.append(read(gradient=gradient, output=output))
@@ -278,7 +290,7 @@ def _layout(images: Tensor) -> torch.memory_format:
 
 
 def _is_image_batch(x: object) -> bool:
-    if not (isinstance(x, Tensor) and x.dim() == 4 and x.numel() > 0):
+    if not (isinstance(x, Tensor) and x.dim() == 4 and x.numel()):
         return False
     is_half = x.dtype in (torch.bfloat16, torch.float16)
     return x.dtype in (torch.float32, torch.float64) or (
