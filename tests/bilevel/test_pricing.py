@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nasp
-from nasp.bilevel.pricing import bounds_of, one_example, searched_target
+from nasp.bilevel.pricing import bounds_of, searched_target
 from nasp.bilevel.search import Found, search
 from nasp.complexity import parameter_count
 from nasp.complexity.costs import flops, memory
@@ -24,6 +24,7 @@ from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.training.batches import one_example
 from nasp.training.events import Event, Stepped, Warned
 from nasp.training.learner import Learner
 from nasp.training.supervised import Supervised

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasp.errors import NaspError, UsageError
-from nasp.training.learner import Learner, gradient_of, split_batch
+from nasp.training.batches import split_batch
+from nasp.training.learner import Learner, gradient_of
 from nasp.training.task import Batch
 
 

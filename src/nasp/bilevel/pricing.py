@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from nasp.complexity.bound import Reached
 from nasp.complexity.config import ComplexityConfig
@@ -17,6 +15,7 @@ from nasp.complexity.target import Target
 from nasp.runs.folder import RunFolder
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.training.batches import moved, one_example
 from nasp.training.learner import Learner
 from nasp.training.passes import SamePass
 from nasp.training.task import Batch
@@ -71,7 +70,7 @@ def searched_target(supernet: Supernet, learner: Learner, val_loader: Iterable[B
 
     def run() -> None:
         for batch in SamePass(val_loader, seed=0, count=1):
-            example = learner.fabric.to_device(one_example(batch))
+            example = moved(one_example(batch), learner.fabric.device)
             learner.task.loss(learner.network, example)
 
     return Target(
@@ -79,18 +78,4 @@ def searched_target(supernet: Supernet, learner: Learner, val_loader: Iterable[B
         supernet,
         run,
         lambda architecture: derive(supernet, architecture),
-    )
-
-
-def one_example(batch: Batch) -> Batch:
-    """Return the first example of a batch, copied.
-
-    All tensors must agree in dimension 0; where they do not, the batch is returned whole.
-    """
-    leaves = [leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)]
-    lengths = {leaf.shape[0] for leaf in leaves if leaf.dim() > 0}
-    if len(lengths) != 1:
-        return batch
-    return pytree.tree_map_only(
-        Tensor, lambda leaf: leaf[:1].clone() if leaf.dim() > 0 else leaf, batch
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import seed_everything
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -35,8 +34,8 @@ from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recipe import Recipe, computing_as_set
-from nasp.training.supervised import Supervised
-from nasp.training.task import Batch, Metrics, Task
+from nasp.training.supervised import as_task
+from nasp.training.task import Batch, Metrics, Task, detached
 
 
 class SearchConfig(Recipe, ComplexityConfig):
@@ -99,17 +98,14 @@ def search(
     own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
     chosen = {**own, **settings.pop("settings", {})}
     config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
-    if task is None:
-        task = Supervised()
-    elif not isinstance(task, Task):
-        task = Supervised(task)
+    given = as_task(task)
     strategy_config(config.strategy, config.settings)  # raises before a folder is made
     selecting(config)
     supernet = Supernet(network)
 
     def searched(folder: RunFolder | None) -> Found:
         loaders = train_loader, val_loader
-        return run_search(supernet, *loaders, task, config, folder, observe, own_cost=own_cost)
+        return run_search(supernet, *loaders, given, config, folder, observe, own_cost=own_cost)
 
     if run is None:
         return searched(None)
@@ -153,14 +149,14 @@ def run_search(
         own_cost: the cost that the settings call ``"own"``.
     """
     mode = selecting(config)
-    seed_everything(config.seed, verbose=False)
     supernet.train()
     is_iterative = find_strategy(config.strategy).iterative
-    length = epoch_length(train_loader)
-    epochs, steps = (config.epochs, config.epoch_steps or length) if is_iterative else (1, 1)
+    steps = config.epoch_steps or epoch_length(train_loader)
+    epochs, steps = (config.epochs, steps) if is_iterative else (1, 1)
     initial_weights = {
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }
+    fresh_task = detached(task)
     learner = config.learner(supernet, task, supernet.weights())
     schedule = config.cosine(learner)
     complexity = make_complexity(
@@ -235,8 +231,10 @@ def run_search(
             supernet,
             initial_weights,
             task,
+            fresh_task,
             train_loader,
             selection_loader or val_loader,
+            epoch_length(train_loader, config.epoch_steps),
             config,
             config.selection,
             run,

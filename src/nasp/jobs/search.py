@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lightning_fabric import seed_everything
 from pydantic import Field, SerializeAsAny
 
 from nasp.bilevel.found import Found
@@ -12,6 +11,7 @@ from nasp.bilevel.search import SearchConfig, run_search
 from nasp.domains.domain import Data, SupernetConfig
 from nasp.jobs.job import Job, Size
 from nasp.runs.folder import RunFolder
+from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.supernet.supernet import Supernet
 from nasp.training.device import make_fabric
@@ -49,7 +49,7 @@ def search_in(
     space, config, domain = find_space(job.space), job.search, job.domain
     size = {**data.shape, "channels": job.channels, "cells": job.cells}
     device = make_fabric(config.device, config.precision).device
-    seed_everything(config.seed, verbose=False)
+    seed_all(config.seed)
     network = laid_out(space.supernet(domain.sized({**size, **dict(job.supernet)})), device)
     loaders = data.search_loaders(network, device, config.seed)
     # Not before the data are known to be enough: what cannot begin leaves no folder.

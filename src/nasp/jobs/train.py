@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, ClassVar
 
-from lightning_fabric import seed_everything
 from pydantic import SerializeAsAny
 from torch import nn
 
@@ -18,6 +17,7 @@ from nasp.errors import UsageError
 from nasp.jobs.job import Job, Size, inner_run
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object, load_tensors
+from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.spaces.sampling import random_architecture
 from nasp.supernet.architecture import Architecture
@@ -114,7 +114,7 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
 def _train_one(job: TrainJob, name: str, run: RunFolder, data: Data, observe: Observer) -> Result:
     config, size = job.train, job.size(data.shape)
     device = make_fabric(config.device, config.precision).device
-    seed_everything(config.seed, verbose=False)
+    seed_all(config.seed)
     network, auxiliary = laid_out(job.network(size), device), None
     if job.architecture is not None:
         auxiliary = find_space(job.space).auxiliary_head(size)

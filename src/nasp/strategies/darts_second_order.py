@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
 from nasp.strategies.darts import DARTS, DARTSConfig
 from nasp.strategies.strategy import Problem
 from nasp.supernet.leaves import Leaves
+from nasp.training.batches import mapped
 from nasp.training.learner import gradient_of
 from nasp.training.task import Batch, Metrics
 from nasp.training.unread import Unread, read
@@ -92,7 +92,7 @@ class DARTSSecondOrder(DARTS):
     def state_dict(self) -> dict[str, Any]:
         """Return first order's state and the training batch."""
         # Clones, for a batch that is a view would bring the whole data set along.
-        batch = pytree.tree_map_only(Tensor, torch.clone, self.training_batch)
+        batch = mapped(self.training_batch, lambda x: x.clone() if isinstance(x, Tensor) else x)
         return {**super().state_dict(), "training_batch": batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from nasp.strategies.scored_sampling import Score, ScoredSampling, path_paramete
 from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
+from nasp.training.batches import moved, one_example
 from nasp.training.task import Batch, Task
 
 
@@ -61,7 +62,7 @@ def synflow_score(supernet: Supernet, task: Task, batch: Batch) -> Score:
             point become ones.
     """
     positive = _positive(supernet)
-    example = pytree.tree_map_only(Tensor, lambda t: t[:1].cpu(), batch)
+    example = moved(one_example(batch), torch.device("cpu"))
     network = _OnOnes(positive)
 
     def score(architecture: Architecture) -> float:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from nasp.errors import UsageError
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
+from nasp.training.batches import Part, moved, parts_of
 from nasp.training.captured import Captured, is_plain
-from nasp.training.task import Batch, Metrics, Paced, Static, Task
+from nasp.training.task import Batch, Metrics, Paced, Static, Task, module_of
 from nasp.training.unread import NotFiniteError, Unread, read
 
 
@@ -37,7 +35,7 @@ class Learner:
         fabric: device and precision (Lightning Fabric).
         network: the supernet or the derived network; moved to the device.
         task: turns a batch into a loss.
-        weights: the parameters that weight steps move.
+        weights: the parameters that weight steps move; those of the task itself join them.
         optimizer: makes the weights' optimiser from them.
         clip: largest norm of the weights' gradient; None leaves it as it is.
         accumulate: into how many parts a batch is split, one after the other; default 1.
@@ -61,7 +59,9 @@ class Learner:
         self._supernet = network if isinstance(network, Supernet) and is_static else None
         self._captured = Captured(fabric.device, capture)
         self.task = task
-        self.weights = list(weights)
+        self._module = module_of(task)
+        own = [] if self._module is None else fabric.to_device(self._module).parameters()
+        self.weights = list(dict.fromkeys([*weights, *(w for w in own if w.requires_grad)]))
         self.clip = clip
         self.accumulate = accumulate
         # Moved here, for Fabric would warn of alphas that stay on the CPU.
@@ -84,7 +84,7 @@ class Learner:
         probe = inputs if isinstance(inputs, Probe) else None
         leaves = list(inputs if isinstance(inputs, Sequence) else inputs.anchors)
         unread, products = Unread(), [] if probe is None else [probe.take()]
-        parts = split_batch(self.fabric.to_device(batch), self.accumulate)
+        parts = self._parts(batch)
         for part, share in parts:
 
             def work(part: Batch, share: float = share) -> tuple[Any, ...]:
@@ -109,6 +109,9 @@ class Learner:
             for found in products:
                 probe.give(found)
         return unread
+
+    def _parts(self, batch: Batch) -> list[Part]:
+        return parts_of(moved(batch, self.fabric.device), self.accumulate, self.task)
 
     def _gradients(self, objective: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the gradients by the leaves, scaled as the precision wants it."""
@@ -161,7 +164,7 @@ class Learner:
     def loss(self, batch: Batch) -> float:
         """Return the batch's mean loss, the network as it is set, in the mode it is in."""
         unread = Unread()
-        for part, share in split_batch(self.fabric.to_device(batch), self.accumulate):
+        for part, share in self._parts(batch):
             unread.add(share, self.task.loss(self.network, part)[0], {})
         (metrics,), _ = read([unread], must_be_finite=False)
         return metrics["loss"]
@@ -198,16 +201,19 @@ class Learner:
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the weights' optimiser and of the precision's loss scale."""
+        """Return the states of the optimiser, the precision's loss scale and the task's weights."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
+            "task": {} if self._module is None else self._module.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self._module is not None:
+            self._module.load_state_dict(state["task"])
 
 
 @contextmanager
@@ -232,50 +238,3 @@ def _add(leaves: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
 def gradient_of(leaf: Tensor) -> Tensor:
     """Return the leaf's gradient: zeros where no path leads from it to the loss."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-
-
-def batch_length(batch: Batch) -> int | None:
-    """Return how many examples a batch has: the length of its tensors in dimension 0.
-
-    None where they differ, as in detection, or where there is no tensor: what such a batch holds
-    only its task knows.
-    """
-    lengths = _lengths(batch)
-    return lengths.pop() if len(lengths) == 1 else None
-
-
-def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
-    """Split the tensors of a batch along dimension 0.
-
-    Returns:
-        The parts and each one's share of the examples; fewer parts where there are fewer
-        examples.
-
-    Raises:
-        UsageError: the batch is empty; or it is to be split and holds no tensor, or tensors of
-            different lengths.
-    """
-    length = batch_length(batch)
-    if parts == 1 and length != 0:
-        return [(batch, 1.0)]
-    if not length:
-        raise UsageError(
-            "The tensors of a batch must agree in dimension 0 to be split, and hold at least one"
-            f" example, but their lengths are {sorted(_lengths(batch)) or 'none'}."
-        )
-    leaves, spec = pytree.tree_flatten(batch)
-    bounds = [length * index // parts for index in range(parts + 1)]
-    split = []
-    for start, end in pairwise(bounds):
-        if start < end:
-            part = [
-                leaf[start:end] if isinstance(leaf, Tensor) and leaf.dim() > 0 else leaf
-                for leaf in leaves
-            ]
-            split.append((pytree.tree_unflatten(part, spec), (end - start) / length))
-    return split
-
-
-def _lengths(batch: Batch) -> set[int]:
-    leaves = pytree.tree_leaves(batch)
-    return {leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}

@@ -7,10 +7,9 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from lightning_fabric import seed_everything
 
 from nasp.errors import UsageError
-from nasp.runs.random_state import random_states, restore_random_states
+from nasp.runs.random_state import random_states, restore_random_states, seed_all
 from nasp.training.task import Batch
 
 
@@ -57,7 +56,8 @@ class EndlessPasses:
         if self._batches is None:
             self._begin_pass()
         for _ in range(2):
-            for batch in self._batches or ():
+            # No `or`: the iterator of a stream has a len() that raises.
+            for batch in () if self._batches is None else self._batches:
                 self._position += 1
                 return batch
             self._begin_pass()
@@ -114,7 +114,7 @@ class SamePass:
 
     def __iter__(self) -> Iterator[Batch]:
         states, place = random_states(), _place(self.loader)
-        seed_everything(self.seed, verbose=False)
+        seed_all(self.seed)
         _go_to(self.loader, self._place)
         try:
             yield from islice(self.loader, self.count)
@@ -123,18 +123,32 @@ class SamePass:
             _go_to(self.loader, place)
 
 
-def epoch_length(loader: Iterable[Batch]) -> int:
+def pass_length(loader: Iterable[Batch]) -> int | None:
+    """Return how many batches a pass has; None where the loader does not say."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def epoch_length(loader: Iterable[Batch], otherwise: int | None = None) -> int:
     """Return how many batches a pass of the training loader has.
+
+    Args:
+        loader: the training loader.
+        otherwise: what is returned where it does not say.
 
     Raises:
         UsageError: it does not say, or has none.
     """
-    try:
-        length = len(loader)  # type: ignore[arg-type]
-    except TypeError as error:
+    length = pass_length(loader)
+    if length is None:
+        length = otherwise
+    if length is None:
         raise UsageError(
-            "The training loader must have a length (len), which says how long an epoch is."
-        ) from error
+            "The training loader must have a length (len), which says how long an epoch is: give"
+            " one that has, or epoch_steps."
+        )
     if length == 0:
         raise UsageError("The training loader gives no batch: it needs at least one.")
     return length

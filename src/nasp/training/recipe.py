@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from nasp.runs.random_state import seeded
 from nasp.training.device import DeviceName, computing, make_fabric
 from nasp.training.learner import Learner
 from nasp.training.task import Task
@@ -75,13 +76,14 @@ class BaseRecipe(BaseModel):
 def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Make a function, one of whose arguments is a `BaseRecipe`, compute as that one says.
 
-    See `nasp.training.device.computing`.
+    See `nasp.training.device.computing`. All random generators start from its seed, and are the
+    caller's own again at the end.
     """
 
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         settings = next(a for a in (*args, *kwargs.values()) if isinstance(a, BaseRecipe))
-        with computing(settings.device, settings.deterministic):
+        with computing(settings.device, settings.deterministic), seeded(settings.seed):
             return function(*args, **kwargs)
 
     return run

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasp.errors import NaspError
+from nasp.errors import NaspError, UsageError
 from nasp.training.batches import inputs_and_target
-from nasp.training.task import Batch
+from nasp.training.task import Batch, Task, module_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Supervised:
     """
 
     criterion: Callable[[Any, Any], Tensor] = F.cross_entropy
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The loss, where it is a module, and so may have weights of its own."""
+        return self.criterion if isinstance(self.criterion, nn.Module) else None
 
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, and with class targets `accuracy`.
@@ -55,6 +62,44 @@ class Supervised:
             with torch.no_grad():
                 metrics["accuracy"] = (output.argmax(dim=1) == target).float().mean()
         return loss, metrics
+
+
+def as_task(given: object | None) -> Task:
+    """Return a task as it is, or that of a loss; default cross entropy.
+
+    Raises:
+        UsageError: it is neither, or could be both.
+    """
+    if given is None:
+        return Supervised()
+    loss, name = getattr(given, "loss", None), type(given).__name__
+    has_forward = isinstance(given, nn.Module) and type(given).forward is not nn.Module.forward
+    is_loss = has_forward or (callable(given) and not isinstance(given, nn.Module | type))
+    if Task in type(given).__mro__ or (callable(loss) and not is_loss):
+        _warn_of_untrained(given)
+        return cast(Task, given)
+    if not is_loss:
+        raise UsageError(
+            f"A task has a method loss(network, batch), or is a loss of output and target; the"
+            f" {name} that was given is neither."
+        )
+    if inspect.isroutine(loss):
+        raise UsageError(
+            f"The {name} can be called and has a method loss: give nasp.Supervised(it) if it is a"
+            " loss of output and target, or derive its class from nasp.Task."
+        )
+    return Supervised(cast(Callable[[Any, Any], Tensor], given))
+
+
+def _warn_of_untrained(task: object) -> None:
+    for name, held in getattr(task, "__dict__", {}).items() if module_of(task) is None else ():
+        if isinstance(held, nn.Module) and any(w.requires_grad for w in held.parameters()):
+            warnings.warn(
+                f"No step trains the parameters of {type(task).__name__}.{name}: make the task an"
+                " nn.Module to have them trained, or freeze them with requires_grad_(False).",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _are_logits(output: object, target: object) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ class Task(Protocol):
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the batch's mean loss (scalar, with graph) and named scalars (detached)."""
         ...
+
+
+TaskType = TypeVar("TaskType", bound=Task)
 
 
 class Figure(NamedTuple):
@@ -62,6 +66,14 @@ class Paced(Protocol):
         ...
 
 
+class Splits(Task, Protocol):
+    """What a task adds that knows how to split its batches, for ``accumulate`` above 1."""
+
+    def split(self, batch: Batch, parts: int) -> Iterable[tuple[Batch, float]]:
+        """Return parts of a batch, each with its share of the loss; the shares add up to 1."""
+        ...
+
+
 @runtime_checkable
 class Static(Protocol):
     """What a task adds whose loss follows from network and batch alone, by the same operations."""
@@ -70,6 +82,20 @@ class Static(Protocol):
     def is_static(self) -> bool:
         """Says so; there is no other answer."""
         ...
+
+
+def module_of(task: object) -> nn.Module | None:
+    """Return what a task has of weights and buffers of its own: itself, or its attribute `module`.
+
+    They are trained with the network's weights.
+    """
+    found = task if isinstance(task, nn.Module) else getattr(task, "module", None)
+    return found if isinstance(found, nn.Module) else None
+
+
+def detached(task: TaskType) -> TaskType:
+    """Return the task with weights of its own that nobody else moves."""
+    return task if module_of(task) is None else copy.deepcopy(task)
 
 
 def score(task: Task, metrics: Metrics) -> float:

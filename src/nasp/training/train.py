@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from lightning_fabric import seed_everything
 from pydantic import Field
 from torch import nn
 
@@ -143,7 +142,6 @@ def train(
         NaspError: the training failed, such as by a loss that is not finite.
         Interrupted: Ctrl-C; with `run` the same call goes on.
     """
-    seed_everything(config.seed, verbose=False)
     steps = epoch_length(train_loader)
     trained, objective = config.objective(network, task, auxiliary)
     trained.train()

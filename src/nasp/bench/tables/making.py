@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from lightning_fabric import seed_everything
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.harness import measure_missing
@@ -25,6 +24,7 @@ from nasp.domains.images.data import ImageConfig, ImageData, read_images
 from nasp.domains.images.networks import sized
 from nasp.domains.images.train import ImageTrainConfig
 from nasp.runs.interruption import Interruption
+from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.spaces.sampling import all_architectures
 from nasp.supernet.architecture import Architecture
@@ -128,7 +128,7 @@ def train_cell(
         ``test_accuracy`` in per cent, ``test_loss``, ``parameters``, ``seconds`` of wall clock.
     """
     start = time.perf_counter()
-    seed_everything(seed, verbose=False)
+    seed_all(seed)
     size = sized({**images.shape, "channels": settings.channels, "cells": settings.cells})
     device = make_fabric(settings.device, "32-true").device
     network = laid_out(find_space(settings.space).network(architecture, size), device)

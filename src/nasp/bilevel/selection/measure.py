@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nasp.errors import UsageError
 from nasp.supernet.supernet import Supernet
-from nasp.training.learner import batch_length
+from nasp.training.batches import batch_length, moved
 from nasp.training.task import Batch, Metrics, Task, score
 
 
@@ -35,7 +35,7 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
     with torch.no_grad():
         for batch in batches:
             length = batch_length(batch) or 1  # one that only its task can count weighs 1
-            loss, metrics = task.loss(network, fabric.to_device(batch))
+            loss, metrics = task.loss(network, moved(batch, fabric.device))
             for name, value in {"loss": loss, **metrics}.items():
                 sums[name] = sums.get(name, 0.0) + length * float(value)
             examples += length

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lightning_fabric import seed_everything
 from torch import Tensor
 
 from nasp.bilevel.selection.config import SelectConfig, Selecting
@@ -20,6 +19,7 @@ from nasp.bilevel.selection.visits import Visits
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder
+from nasp.runs.random_state import seed_all
 from nasp.strategies.strategy import Proposes
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
@@ -27,9 +27,9 @@ from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, nobody
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
-from nasp.training.passes import EndlessPasses, SamePass, epoch_length
+from nasp.training.passes import EndlessPasses, SamePass, pass_length
 from nasp.training.recipe import Recipe
-from nasp.training.task import Batch, Task
+from nasp.training.task import Batch, Task, detached
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ class Selector:
     Attributes:
         supernet: left as it is.
         initial_weights: the network's parameters and buffers before the search.
-        task: the task.
+        task: the task, its own weights as the search left them.
+        fresh_task: the same with the weights that it had before.
         train_loader: batches that networks are trained on.
         val_loader: batches that they are measured on.
+        epoch_steps: of their training.
         recipe: optimiser, device, precision, seed: the search's.
         config: settings.
         run: keeps ``selection.json`` and, in a folder ``selection``, the loops' checkpoints; a
@@ -54,8 +56,10 @@ class Selector:
     supernet: Supernet
     initial_weights: Mapping[str, Tensor]
     task: Task
+    fresh_task: Task
     train_loader: Iterable[Batch]
     val_loader: Iterable[Batch]
+    epoch_steps: int
     recipe: Recipe
     config: SelectConfig
     run: RunFolder | None = None
@@ -103,7 +107,7 @@ class Selector:
         return halving_schedule(config.epochs, config.first_rung, config.eta, contenders)
 
     def _rerank(self, contenders: Sequence[Contender]) -> list[Contender]:
-        seed_everything(self.recipe.seed, verbose=False)
+        seed_all(self.recipe.seed)
         rows = rerank(
             self.supernet,
             [contender.architecture for contender in contenders],
@@ -117,8 +121,8 @@ class Selector:
         return _best_first([replace(contender, shared=metrics) for contender, metrics in pairs])
 
     def _train(self, finalists: Sequence[Contender], schedule: Sequence[Rung]) -> list[Contender]:
-        seed_everything(self.recipe.seed, verbose=False)
-        steps = epoch_length(self.train_loader)
+        seed_all(self.recipe.seed)
+        steps = self.epoch_steps
         contest = Contest(
             len(finalists), schedule, steps, lambda number: self._trial(finalists[number])
         )
@@ -159,14 +163,12 @@ class Selector:
         network = derive(self.supernet, contender.architecture, start)
         lr = self.config.lr
         recipe = self.recipe if lr is None else self.recipe.model_copy(update={"lr": lr})
-        return Trial(network, self.task, recipe)
+        task = self.fresh_task if start is not None else self.task
+        return Trial(network, detached(task), recipe)
 
     def _val_batches(self, count: int | None = None) -> SamePass:
         if count is None:
-            try:
-                count = len(self.val_loader)  # type: ignore[arg-type]
-            except TypeError:  # it may never end
-                count = epoch_length(self.train_loader)
+            count = pass_length(self.val_loader) or self.epoch_steps  # it may never end
         return SamePass(self.val_loader, self.recipe.seed, count)
 
     def _part(self, name: str) -> RunFolder | None:
