@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from nasp.domains import DOMAINS, find_domain
 from nasp.errors import NaspError, UsageError
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
 from nasp.jobs.rebuild import rebuild
-from nasp.jobs.search import run_search_job
+from nasp.jobs.search import SearchJob, run_search_job
 from nasp.jobs.train import run_train_job
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.training.events import Event, Warned, nobody
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 ARCHITECTURE = find_space("nasbench201").parse(CELL)
@@ -80,10 +83,41 @@ def test_a_search_has_its_own_weights(searched: RunFolder) -> None:
     config = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1)
     supernet = Supernet(find_space("nasbench201").supernet(config), "nasbench201")
     supernet.network.load_state_dict(load_file(searched.path / "weights.safetensors"))
-    expected = derive(supernet, architecture).eval()
+    expected = derive(supernet, architecture).train()
     x = found.example[0]
     assert x.shape == (2, 1, 8, 8)
-    assert torch.equal(found.network.eval()(x), expected(x))
+    assert all(map(torch.equal, found.network.parameters(), expected.parameters()))
+    assert not torch.equal(found.network.eval()(x), expected.eval()(x))
+    # BatchNorm's statistics are those of a pass over the weights' half of the run's images.
+    norms = [module for module in expected.train().modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    job = SearchJob.model_validate(searched.config()["job"])
+    loaders = job.domain.read(job.data, nobody).search_loaders(None, torch.device("cpu"), 0)
+    with torch.no_grad():
+        for images, _ in loaders.weights:
+            expected(images)
+    torch.testing.assert_close(found.network.eval()(x), expected.eval()(x))
+    assert equal(rebuild(searched).network, found.network.state_dict())
+
+
+def test_a_search_whose_data_are_gone_is_rebuilt_with_a_warning(
+    searched: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise UsageError("There are no images.")
+
+    domain = find_domain("images")
+    monkeypatch.setitem(DOMAINS, "images", replace(domain, read=gone))
+    told: list[Event] = []
+    found = rebuild(searched, observe=told.append)
+    kept = load_file(searched.path / "weights.safetensors")
+    stem = "stem.1.running_mean"
+    assert torch.equal(found.network.state_dict()[stem], kept[stem])
+    (warned,) = told
+    assert isinstance(warned, Warned)
+    assert "they need the run's data: There are no images." in warned.message
 
 
 def test_a_search_that_was_trained_stands_for_the_training(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,8 @@ from nasp.complexity.bound import Reached
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.training.recalibration import Recalibration
+from nasp.training.task import Batch
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Found:
         run: the run folder, where there is one.
         selection: every architecture that the selection looked at; None without a selection.
         bounds: what the architecture's network costs, for each bound that the search had.
+        recalibration: measures BatchNorm's statistics with the loader of the weights' batches.
     """
 
     architecture: Architecture
@@ -38,13 +41,24 @@ class Found:
     run: Path | None = None
     selection: Selection | None = None
     bounds: tuple[Reached, ...] = ()
+    recalibration: Recalibration | None = field(default=None, repr=False, compare=False)
 
-    def build(self, weights: Literal["inherit", "fresh"] = "inherit") -> nn.Module:
+    def build(
+        self,
+        weights: Literal["inherit", "fresh"] = "inherit",
+        data: Iterable[Batch] | None = None,
+    ) -> nn.Module:
         """Return the found network as a plain module: nothing of nasp is left in it.
 
         Args:
-            weights: ``"inherit"`` takes the supernet's, ``"fresh"`` those that the network had
-                before the search.
+            weights: ``"inherit"`` takes the supernet's, and measures the running statistics of
+                BatchNorm anew, since the supernet's are of all its paths; ``"fresh"`` those that
+                the network had before the search.
+            data: batches for these statistics; default the search's loader for the weights.
         """
-        start = self.initial_weights if weights == "fresh" else None
-        return derive(self.supernet, self.architecture, start)
+        if weights == "fresh":
+            return derive(self.supernet, self.architecture, self.initial_weights)
+        network = derive(self.supernet, self.architecture)
+        if self.recalibration is not None:
+            self.recalibration(network, data)
+        return network

@@ -33,6 +33,7 @@ from nasp.training.events import Observer, Warned, nobody
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, epoch_length
+from nasp.training.recalibration import Recalibration
 from nasp.training.recipe import Recipe, computing_as_set
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Metrics, Task, detached
@@ -255,6 +256,7 @@ def run_search(
         None if run is None else run.path,
         selection,
         complexity.reached(result),
+        Recalibration(train_loader, task, config),
     )
     if run is not None:
         run.save_tensors("alphas.safetensors", history.tensors())

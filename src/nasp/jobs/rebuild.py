@@ -20,7 +20,9 @@ from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
-from nasp.training.events import Observer, nobody
+from nasp.training.device import make_fabric
+from nasp.training.events import Observer, Warned, nobody
+from nasp.training.recalibration import STALE, Recalibration, needs_recalibration
 
 Weights = Literal["best", "last", "fresh", "inherit"]
 """Of a training's best or last epoch, newly drawn, or the supernet's as the search left them."""
@@ -150,8 +152,25 @@ def _inherited(run: RunFolder, job: SearchJob, observe: Observer, tokens: int) -
     supernet = Supernet(space.supernet(size), space.name)
     _load(supernet.network, run.path / "weights.safetensors")
     network = derive(supernet, architecture)
+    if needs_recalibration(network):
+        _recalibrate(network, supernet.network, job, observe)
     example = job.domain.example(network, size, tokens)
     return Rebuilt(network, example, "inherit", run.path, _about(architecture))
+
+
+def _recalibrate(
+    network: nn.Module, searched: nn.Module, job: SearchJob, observe: Observer
+) -> None:
+    """Measure BatchNorm's statistics on the run's data, or tell that they are not there."""
+    config = job.search
+    try:
+        data = job.domain.read(job.data, observe)
+        device = make_fabric(config.device, config.precision).device
+        loaders = data.search_loaders(searched, device, config.seed)
+        Recalibration(loaders.weights, data.task(), config)(network)
+    except NaspError as error:
+        observe(Warned(STALE.format(f"they need the run's data: {error}".rstrip("."))))
+    network.cpu()
 
 
 def _trained(
