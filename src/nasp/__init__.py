@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasp.bilevel.found import Found
-    from nasp.bilevel.search import SearchConfig, search
+    from nasp.bilevel.search import search
+    from nasp.bilevel.settings import SearchConfig
     from nasp.errors import NaspError, UsageError
     from nasp.exporters import export
     from nasp.supernet.architecture import Architecture
@@ -46,7 +47,7 @@ _HOMES = {
     "NaspError": "nasp.errors",
     "Node": "nasp.supernet.choice",
     "PartialChannels": "nasp.supernet.partial_channels",
-    "SearchConfig": "nasp.bilevel.search",
+    "SearchConfig": "nasp.bilevel.settings",
     "Supernet": "nasp.supernet.supernet",
     "Supervised": "nasp.training.supervised",
     "Task": "nasp.training.task",

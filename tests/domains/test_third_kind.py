@@ -27,7 +27,7 @@ from nasp.domains.domain import (
     TrainDefaults,
     TrainLoaders,
 )
-from nasp.domains.images.drop_path import CosineWithDropPath
+from nasp.domains.images.drop_path import RatesWithDropPath
 from nasp.domains.images.task import ImageClassification
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
@@ -70,8 +70,8 @@ class TableTrainConfig(Recipe, TrainConfig):
         assert auxiliary is None
         return network, task
 
-    def schedule(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
-        return CosineWithDropPath(learner, network, self.cosine(learner), 0.0, self.epochs)
+    def course(self, learner: Learner, network: nn.Module) -> RatesWithDropPath:
+        return RatesWithDropPath(learner, network, self.rates(learner), 0.0, self.epochs)
 
 
 class Hidden(nn.Sequential):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nasp.bilevel.search import SearchConfig
+from nasp.bilevel.settings import SearchConfig
 from nasp.complexity import parameter_count
 from nasp.domains.images.baseline import residual_network
 from nasp.domains.images.data import ImageConfig, ImageData

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nasp.bilevel.search import SearchConfig
+from nasp.bilevel.settings import SearchConfig
 from nasp.domains.images.data import ImageConfig
 from nasp.errors import NaspError, UsageError
 from nasp.jobs.job import begin

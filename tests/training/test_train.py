@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.ops import StochasticDepth
 
 from nasp.domains.images.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
-from nasp.domains.images.drop_path import CosineWithDropPath
+from nasp.domains.images.drop_path import RatesWithDropPath
 from nasp.domains.images.task import ImageClassification
 from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import NaspError, UsageError
@@ -101,9 +101,9 @@ def test_the_head_is_trained_only_if_wanted(weight: float, given: bool, trains: 
     assert trained.last["test_loss"] == pytest.approx(measured["loss"])
 
 
-def schedule(net: nn.Module, last: float) -> CosineWithDropPath:
+def schedule(net: nn.Module, last: float) -> RatesWithDropPath:
     settings = config(drop_path=last, epochs=6)
-    return settings.schedule(settings.learner(net, TASK, list(net.parameters())), net)
+    return settings.course(settings.learner(net, TASK, list(net.parameters())), net)
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of")

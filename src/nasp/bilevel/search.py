@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import AlphaHistory
 from nasp.bilevel.pricing import Bounded, make_complexity
-from nasp.bilevel.selection import SelectConfig, Selecting, Selector, Visits
-from nasp.complexity.config import ComplexityConfig
+from nasp.bilevel.selection import Selector, Visits
+from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.costs import Cost
 from nasp.complexity.quantity import OWN
 from nasp.errors import UsageError, validated
@@ -34,29 +33,9 @@ from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recalibration import Recalibration
-from nasp.training.recipe import Recipe, computing_as_set
+from nasp.training.recipe import computing_as_set
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Metrics, Task, detached
-
-
-class SearchConfig(Recipe, ComplexityConfig):
-    """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
-
-    The fields of `ComplexityConfig` are its own, too.
-    """
-
-    strategy: str = "nasp"
-    """The search algorithm."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Any setting of the strategy; repeatable."""
-    select: Selecting = "none"
-    """How the result is chosen: none (the last architecture), rerank (the best by the shared
-    weights of those that the search came by), train (the best of these after stand-alone
-    training)."""
-    selection: SelectConfig = Field(default_factory=SelectConfig)
-    """Any setting of that choice; repeatable."""
-    epoch_steps: int | None = Field(None, ge=1)
-    """Steps of an epoch of the search; default a pass over the weights' batches."""
 
 
 def search(
@@ -159,7 +138,8 @@ def run_search(
     }
     fresh_task = detached(task)
     learner = config.learner(supernet, task, supernet.weights())
-    schedule = config.cosine(learner)
+    learner.steps_per_epoch = steps
+    schedule = config.rates(learner)
     complexity = make_complexity(
         supernet, config, learner, val_loader, steps, run, bounded, own_cost
     )
@@ -205,9 +185,9 @@ def run_search(
         )
 
     def end_epoch(epoch: int) -> EpochReport:
-        lr = schedule.get_last_lr()[0]
+        lr = schedule.last
         if is_iterative:
-            schedule.step()
+            schedule.end_epoch(meter.means())
         history.add()
         architecture = strategy.derive()
         path = supernet.path(architecture)
@@ -263,23 +243,6 @@ def run_search(
         run.save_tensors("weights.safetensors", supernet.network.state_dict())
         found.architecture.save(run.architecture_path)
     return found
-
-
-def selecting(config: SearchConfig) -> Selecting:
-    """Return how the result of a search will be chosen.
-
-    Raises:
-        UsageError: by the shared weights, of which the strategy trains none.
-    """
-    registration = find_strategy(config.strategy)
-    if config.select == "rerank" and not registration.iterative:
-        raise UsageError(
-            f"Strategy '{config.strategy}' trains no shared weights to rank architectures by:"
-            " select 'train', or 'none'."
-        )
-    if config.select == "none" and registration.ranks_by_weights:
-        return "rerank"
-    return config.select
 
 
 def _prefixed(prefix: str, metrics: Metrics) -> Metrics:

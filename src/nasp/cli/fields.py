@@ -51,8 +51,8 @@ class Section:
 
     Attributes:
         name: under which the command finds what the user gave.
-        settings: where the class is, such as ``"nasp.bilevel.search:SearchConfig"``, or a function
-            that returns the kinds of data, each of which has one.
+        settings: where the class is, such as ``"nasp.bilevel.settings:SearchConfig"``, or a
+            function that returns the kinds of data, each of which has one.
         part: what each kind of data calls its class; a field that several kinds have is one
             option, and those that the first kind lacks stand apart, as options for theirs.
         only: the fields that are options, in this order; default all.

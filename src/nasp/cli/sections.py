@@ -19,7 +19,7 @@ SIZE = Section(
 
 SEARCH_CONFIG = Section(
     "search",
-    "nasp.bilevel.search:SearchConfig",
+    "nasp.bilevel.settings:SearchConfig",
     but=["lr_min", "momentum", "clip", "epoch_steps"],
     by_data=RECIPE,
     choices={"strategy": "nasp.strategies:strategy_names"},

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasp.bilevel.search import SearchConfig, selecting
 from nasp.bilevel.selection import SelectConfig
+from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.domains import Domain, default_domain, domain_of, fitting_space, refuse_foreign
 from nasp.errors import UsageError, unknown_name, validated
 from nasp.jobs.job import Size

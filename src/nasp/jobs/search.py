@@ -7,7 +7,8 @@ from typing import ClassVar
 from pydantic import Field, SerializeAsAny
 
 from nasp.bilevel.found import Found
-from nasp.bilevel.search import SearchConfig, run_search
+from nasp.bilevel.search import run_search
+from nasp.bilevel.settings import SearchConfig
 from nasp.domains.domain import Data, SupernetConfig
 from nasp.jobs.job import Job, Size
 from nasp.runs.folder import RunFolder

@@ -46,10 +46,12 @@ class DARTSSecondOrder(DARTS):
 
     def __init__(self, problem: Problem, config: DARTSConfig) -> None:
         learner = problem.learner
-        if not isinstance(learner.optimizer, torch.optim.SGD):
+        optimizer = learner.optimizer
+        if not isinstance(optimizer, torch.optim.SGD) or not _is_plain(optimizer.param_groups):
             raise UsageError(
                 "Strategy 'darts-second-order' looks one step of SGD ahead, but the weights'"
-                f" optimiser is {type(learner.optimizer).__name__}: use torch.optim.SGD."
+                f" optimiser is {type(optimizer).__name__} in {len(optimizer.param_groups)} groups"
+                " of parameters: use torch.optim.SGD in one, without nesterov or dampening."
             )
         if getattr(learner.fabric.strategy.precision, "scaler", None) is not None:
             raise UsageError(
@@ -158,6 +160,11 @@ class DARTSSecondOrder(DARTS):
             _clear(mixture.anchors)
             unread = self.learner.backward(self.training_batch, mixture.anchors)
         return unread, gradient_of(mixture.anchors[0])
+
+
+def _is_plain(groups: Sequence[dict[str, Any]]) -> bool:
+    unlike = any(groups[0][name] for name in ("nesterov", "dampening", "maximize"))
+    return len(groups) == 1 and not unlike
 
 
 @contextmanager

@@ -41,6 +41,10 @@ class Learner:
         accumulate: into how many parts a batch is split, one after the other; default 1.
         capture: replay steps that repeat themselves as CUDA graphs, where a supernet and a task
             are known to depend on nothing else; default True.
+
+    Attributes:
+        steps_per_epoch: by which schedules that change after each step are laid out.
+        after_step: called after each weight step.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Learner:
         self.optimizer = optimizer(self.weights)
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
         self._scale = 1.0
+        self.steps_per_epoch = 1
+        self.after_step: Callable[[], None] = lambda: None
 
     def backward(self, batch: Batch, inputs: Sequence[Tensor] | Anchored) -> Unread:
         """Add the gradient of the batch's mean loss to the ``.grad`` of `inputs`, and no other.
@@ -193,6 +199,7 @@ class Learner:
             gradients = [weight.grad for weight in self.weights if weight.grad is not None]
             torch._foreach_mul_(gradients, self.task.pace(batch))
         self._stepper.step()
+        self.after_step()
         return metrics
 
     @property

@@ -1,9 +1,9 @@
-"""How weights are trained, in a search as afterwards: on one device; SGD along a cosine."""
+"""How weights are trained, in a search as afterwards: on one device, along a schedule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Literal, ParamSpec, TypeVar
 
 import torch
@@ -13,6 +13,15 @@ from torch import nn
 from nasp.runs.random_state import seeded
 from nasp.training.device import DeviceName, computing, make_fabric
 from nasp.training.learner import Learner
+from nasp.training.rates import (
+    OptimizerChoice,
+    Per,
+    Rates,
+    ScheduleChoice,
+    factor_of,
+    make_optimizer,
+    make_scheduler,
+)
 from nasp.training.task import Task
 
 Arguments = ParamSpec("Arguments")
@@ -90,30 +99,45 @@ def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Argument
 
 
 class Recipe(BaseRecipe):
-    """Settings that a search and a training on images share: SGD along a cosine."""
+    """Settings that a search and a training on images share; the default is SGD along a cosine."""
 
     lr_min: float | None = Field(0.001, ge=0)
-    """The weights' learning rate at the end of the cosine; None: constant."""
+    """The weights' learning rate at the end of the schedule; None: constant."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Momentum of SGD."""
+    """Momentum of SGD and RMSprop."""
+    optimizer: OptimizerChoice = "sgd"
+    """What moves the weights: sgd, adam, adamw or rmsprop."""
+    schedule: ScheduleChoice = "cosine"
+    """How the weights' learning rate falls: cosine, linear or constant."""
+    schedule_per: Per = "epoch"
+    """After what it changes: epoch or step."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which it rises to its full height before; it then changes after each step."""
 
     def learner(self, network: nn.Module, task: Task, weights: Sequence[nn.Parameter]) -> Learner:
         """Return what moves these weights of a network; see `learner_with`."""
-
-        def sgd(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-            return torch.optim.SGD(
-                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
-            )
-
-        return self.learner_with(sgd, network, task, weights)
+        fields = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        make = partial(make_optimizer, self.optimizer, fields=fields)
+        return self.learner_with(make, network, task, weights)
 
     @property
     def lr_end(self) -> float:
-        """The learning rate at the end of the cosine."""
-        return self.lr if self.lr_min is None else self.lr_min
+        """The learning rate at the end of the schedule, which never rises to it."""
+        return self.lr if self.lr_min is None else min(self.lr_min, self.lr)
 
-    def cosine(self, learner: Learner) -> torch.optim.lr_scheduler.CosineAnnealingLR:
-        """Return the cosine from `lr` to `lr_end`, an epoch a step."""
-        return torch.optim.lr_scheduler.CosineAnnealingLR(
-            learner.optimizer, T_max=self.epochs, eta_min=self.lr_end
-        )
+    def rates(self, learner: Learner) -> Rates:
+        """Return the schedule from `lr` to `lr_end`; with one's own optimiser as far from its lr.
+
+        Args:
+            learner: whose weight steps move on what changes after each step.
+        """
+        optimizer, is_named = learner.optimizer, isinstance(self.optimizer, str)
+        per: Per = "step" if self.warmup_steps else self.schedule_per
+        if self.schedule == "cosine" and per == "epoch" and is_named:
+            cosine = torch.optim.lr_scheduler.CosineAnnealingLR
+            return Rates(cosine(optimizer, T_max=self.epochs, eta_min=self.lr_end), per)
+        total = self.epochs * (learner.steps_per_epoch if per == "step" else 1)
+        factor = factor_of(str(self.schedule), self.lr_end / self.lr, total, self.warmup_steps)
+        rates = Rates(make_scheduler(self.schedule, optimizer, factor), per)
+        learner.after_step = rates.end_step
+        return rates

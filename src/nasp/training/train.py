@@ -23,7 +23,7 @@ from nasp.training.recipe import BaseRecipe, computing_as_set
 from nasp.training.task import Batch, Figure, MeasuredTask, Task
 
 
-class Schedule(Protocol):
+class Course(Protocol):
     """What changes in a training from epoch to epoch; a part of its checkpoints."""
 
     def kept(self) -> nn.Module:
@@ -78,7 +78,7 @@ class TrainConfig(BaseRecipe):
         """Return what is trained, the network and all beside it, and the task that it trains on."""
 
     @abstractmethod
-    def schedule(self, learner: Learner, network: nn.Module) -> Schedule:
+    def course(self, learner: Learner, network: nn.Module) -> Course:
         """Return what changes from epoch to epoch."""
 
 
@@ -146,7 +146,8 @@ def train(
     trained, objective = config.objective(network, task, auxiliary)
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
-    schedule = config.schedule(learner, network)
+    learner.steps_per_epoch = steps
+    course = config.course(learner, network)
     batches = EndlessPasses(train_loader, "The training loader")
     best = Best(task.figure)
     meter = Meter()
@@ -155,7 +156,7 @@ def train(
         {
             "network": trained,
             "learner": learner,
-            "schedule": schedule,
+            "course": course,
             "batches": batches,
             "best": best,
             "meter": meter,
@@ -169,12 +170,12 @@ def train(
 
     def end_epoch(_epoch: int) -> EpochReport:
         if test_loader is None:
-            return EpochReport(schedule.end_epoch({}))
-        measured = task.evaluate(schedule.measurable(), test_loader, learner.fabric.device)
+            return EpochReport(course.end_epoch({}))
+        measured = task.evaluate(course.measurable(), test_loader, learner.fabric.device)
         if run is not None and best.improved(measured[task.figure.name]):
-            run.save_tensors("best.safetensors", schedule.kept().state_dict())
+            run.save_tensors("best.safetensors", course.kept().state_dict())
         line = {f"{config.measured_on}_{name}": value for name, value in measured.items()}
-        return EpochReport({**schedule.end_epoch(measured), **line})
+        return EpochReport({**course.end_epoch(measured), **line})
 
     lines = run_epochs(
         config.epochs,
@@ -189,9 +190,9 @@ def train(
         clock=config.clock,
     )
     if run is not None:
-        run.save_tensors("weights.safetensors", schedule.kept().state_dict())
+        run.save_tensors("weights.safetensors", course.kept().state_dict())
         lines = run.metrics()
-    return Trained(schedule.kept(), lines, task.figure, config.measured_on)
+    return Trained(course.kept(), lines, task.figure, config.measured_on)
 
 
 class Best:

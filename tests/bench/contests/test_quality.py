@@ -26,8 +26,8 @@ from nasp.bench.contests.search import (
 )
 from nasp.bench.contests.settings import Budget, ContestSettings, contest_settings
 from nasp.bench.tables.accuracies import embedded
-from nasp.bilevel.search import SearchConfig
 from nasp.bilevel.selection import SelectConfig
+from nasp.bilevel.settings import SearchConfig
 from nasp.cli import main
 from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted

@@ -65,7 +65,7 @@ def planned(
     network = model()
     config = TextTrainConfig(device="cpu", lr=1.0, patience=patience, weight_decay=0.0)
     learner = config.learner(network, TASK, list(network.parameters()))
-    plan = config.schedule(learner, network)
+    plan = config.course(learner, network)
     averaged, weights = [], []
     batches = iter(loader())
     for loss in losses:

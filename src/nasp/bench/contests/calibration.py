@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from nasp.bench.contests.contestant import Contestant
 from nasp.bench.contests.search import TRAINING, Phase, SearchRequest, SearchSample
 from nasp.bench.contests.settings import ContestSettings
-from nasp.bilevel.search import SearchConfig
+from nasp.bilevel.settings import SearchConfig
 from nasp.runs.clock import Clock
 from nasp.strategies import find_strategy
 

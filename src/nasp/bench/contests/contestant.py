@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.bilevel.search import SearchConfig
+from nasp.bilevel.settings import SearchConfig
 from nasp.errors import UsageError
 from nasp.jobs.options import named_values
 from nasp.strategies import find_strategy

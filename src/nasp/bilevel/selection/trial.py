@@ -33,12 +33,15 @@ class Trial:
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         # A path may have no weight at all: it is measured as it is.
         self.learner = recipe.learner(network, task, weights or [nn.Parameter(torch.empty(0))])
+        self._rates = [float(group["lr"]) for group in self.learner.optimizer.param_groups]
 
     def step(self, batch: Batch, done: float) -> Metrics:
         """Train on a batch; `done` is the share of the rung's steps that lie behind."""
-        low, high = self.recipe.lr_end, self.recipe.lr
-        for group in self.learner.optimizer.param_groups:
-            group["lr"] = low + (high - low) * (1 + math.cos(math.pi * done)) / 2
+        fall = (1 + math.cos(math.pi * done)) / 2
+        recipe, groups = self.recipe, self.learner.optimizer.param_groups
+        for group, high in zip(groups, self._rates, strict=True):
+            low = recipe.lr_end if high == recipe.lr else high * recipe.lr_end / recipe.lr
+            group["lr"] = low + (high - low) * fall
         self.network.train()
         return self.learner.weight_step(batch)
 

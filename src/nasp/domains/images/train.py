@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from nasp.domains.images.auxiliary import WithAuxiliaryHead, WithAuxiliaryLoss
-from nasp.domains.images.drop_path import CosineWithDropPath
+from nasp.domains.images.drop_path import RatesWithDropPath
 from nasp.domains.images.task import ImageClassification
 from nasp.training.learner import Learner
 from nasp.training.recipe import Recipe
@@ -52,7 +52,7 @@ class ImageTrainConfig(Recipe, TrainConfig):
         with_head = WithAuxiliaryHead(network, *auxiliary)
         return with_head, WithAuxiliaryLoss(task, with_head, self.auxiliary)
 
-    def schedule(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
-        """Return the learning rate's cosine and the rise of drop-path."""
-        cosine = self.cosine(learner)
-        return CosineWithDropPath(learner, network, cosine, self.drop_path, self.epochs)
+    def course(self, learner: Learner, network: nn.Module) -> RatesWithDropPath:
+        """Return the learning rate's schedule and the rise of drop-path."""
+        rates = self.rates(learner)
+        return RatesWithDropPath(learner, network, rates, self.drop_path, self.epochs)

@@ -73,7 +73,7 @@ class TextTrainConfig(TrainConfig):
         assert isinstance(network, LanguageModel)
         return network, WithActivationPenalties(task, network, self.activation, self.slowness)
 
-    def schedule(self, learner: Learner, network: nn.Module) -> Averaging:
+    def course(self, learner: Learner, network: nn.Module) -> Averaging:
         """Return what watches the validation loss, and averages."""
         return Averaging(learner, network, self.patience)
 

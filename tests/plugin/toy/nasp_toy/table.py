@@ -24,7 +24,7 @@ from nasp.domains.domain import (
     TrainDefaults,
     TrainLoaders,
 )
-from nasp.domains.images.drop_path import CosineWithDropPath
+from nasp.domains.images.drop_path import RatesWithDropPath
 from nasp.domains.images.task import ImageClassification
 from nasp.errors import validated
 from nasp.training.events import Noted, Observer
@@ -100,9 +100,9 @@ class TableTrainConfig(Recipe, TrainConfig):
         """Return both as they are."""
         return network, task
 
-    def schedule(self, learner: Learner, network: nn.Module) -> CosineWithDropPath:
+    def course(self, learner: Learner, network: nn.Module) -> RatesWithDropPath:
         """Return the learning rate's cosine."""
-        return CosineWithDropPath(learner, network, self.cosine(learner), 0.0, self.epochs)
+        return RatesWithDropPath(learner, network, self.rates(learner), 0.0, self.epochs)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""What a user can say about a search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from nasp.bilevel.selection import SelectConfig, Selecting
+from nasp.complexity.config import ComplexityConfig
+from nasp.errors import UsageError
+from nasp.strategies import find_strategy
+from nasp.training.recipe import Recipe
+
+
+class SearchConfig(Recipe, ComplexityConfig):
+    """Settings of a search; the defaults are those of the NASP authors' CIFAR-10 search.
+
+    The fields of `ComplexityConfig` are its own, too.
+    """
+
+    strategy: str = "nasp"
+    """The search algorithm."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Any setting of the strategy; repeatable."""
+    select: Selecting = "none"
+    """How the result is chosen: none (the last architecture), rerank (the best by the shared
+    weights of those that the search came by), train (the best of these after stand-alone
+    training)."""
+    selection: SelectConfig = Field(default_factory=SelectConfig)
+    """Any setting of that choice; repeatable."""
+    epoch_steps: int | None = Field(None, ge=1)
+    """Steps of an epoch of the search; default a pass over the weights' batches."""
+
+
+def selecting(config: SearchConfig) -> Selecting:
+    """Return how the result of a search will be chosen.
+
+    Raises:
+        UsageError: by the shared weights, of which the strategy trains none.
+    """
+    registration = find_strategy(config.strategy)
+    if config.selection.lr is not None and not isinstance(config.optimizer, str):
+        raise UsageError(
+            "The selection's lr says nothing to an optimizer of your own: leave it out."
+        )
+    if config.select == "rerank" and not registration.iterative:
+        raise UsageError(
+            f"Strategy '{config.strategy}' trains no shared weights to rank architectures by:"
+            " select 'train', or 'none'."
+        )
+    if config.select == "none" and registration.ranks_by_weights:
+        return "rerank"
+    return config.select
