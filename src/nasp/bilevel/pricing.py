@@ -71,7 +71,8 @@ def searched_target(supernet: Supernet, learner: Learner, val_loader: Iterable[B
     def run() -> None:
         for batch in SamePass(val_loader, seed=0, count=1):
             example = moved(one_example(batch), learner.fabric.device)
-            learner.task.loss(learner.network, example)
+            with torch.enable_grad():  # a loss may need it
+                learner.task.loss(learner.network, example)
 
     return Target(
         "the searched network itself",

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from nasp.bilevel.first_batch import (
+    check_first_batch,
+    initialise_lazy_modules,
+    judge,
+    take_step,
+)
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import AlphaHistory
@@ -130,6 +137,7 @@ def run_search(
     """
     mode = selecting(config)
     supernet.train()
+    initialise_lazy_modules(supernet, task, val_loader, config.seed)
     is_iterative = find_strategy(config.strategy).iterative
     steps = config.epoch_steps or epoch_length(train_loader)
     epochs, steps = (config.epochs, steps) if is_iterative else (1, 1)
@@ -140,13 +148,15 @@ def run_search(
     learner = config.learner(supernet, task, supernet.weights())
     learner.steps_per_epoch = steps
     schedule = config.rates(learner)
+    arch_batches = EndlessPasses(val_loader, "The validation loader")
+    seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
     complexity = make_complexity(
         supernet, config, learner, val_loader, steps, run, bounded, own_cost
     )
     problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
     strategy = make_strategy(config.strategy, problem, config.settings)
+    judge(seen, strategy, observe)
     weight_batches = EndlessPasses(train_loader, "The training loader")
-    arch_batches = EndlessPasses(val_loader, "The validation loader")
     monitor = HealthMonitor(supernet, strategy.derive())
     visits = Visits(supernet, epochs * steps)
     history = AlphaHistory(supernet)
@@ -169,9 +179,11 @@ def run_search(
         config.checkpoint_minutes,
     )
 
+    take = partial(take_step, supernet, learner)
+
     def step() -> StepReport:
-        on_val = strategy.arch_step(next(arch_batches))
-        on_train = strategy.weight_step(next(weight_batches)) if is_iterative else {}
+        on_val = take(strategy.arch_step, next(arch_batches))
+        on_train = take(strategy.weight_step, next(weight_batches)) if is_iterative else {}
         architecture = strategy.derive()
         path = supernet.path(architecture)
         if on_val is not None:

@@ -89,6 +89,11 @@ class NASP:
         self.path = self._first_path()
         self.descent = Descent(problem, lr) if config.descent else None
 
+    @property
+    def probes(self) -> bool:
+        """Whether the gradient is had by a probe."""
+        return self.config.gradient != "plain"
+
     def arch_step(self, batch: Batch) -> Metrics | None:
         """Lines 1 to 3 of the iteration; None while the alphas rest."""
         if self.weight_steps < self.resting_steps:

@@ -22,6 +22,7 @@ class NASPWithoutC2(Relaxation):
         config: settings.
     """
 
+    probes = True
     MEAN = 0.5
     DEVIATION = 0.0
 

@@ -15,6 +15,7 @@ from nasp.supernet.path import Path
 from nasp.supernet.supernet import Alphas, Supernet
 from nasp.training.learner import Learner, gradient_of
 from nasp.training.task import Batch, Metrics
+from nasp.training.unread import NotFiniteError
 
 AUTHORS_STEPS = 50 * 390
 """Architecture steps of NASP's and DARTS's authors' CIFAR-10 search: epochs, steps an epoch."""
@@ -78,8 +79,12 @@ class Problem:
 
         Returns:
             On the CPU. None where a loss scale overflowed: then no step is due.
+
+        Raises:
+            NotFiniteError: a gradient is not finite; its candidate and edge are named.
         """
         gradients = self.learner.unscaled(of_loss)
+        self._refuse_not_finite(gradients or {})
         leaves = {name: point.detach().requires_grad_() for name, point in at.items()}
         penalty = self.penalty(leaves)
         if gradients is None or not penalty.requires_grad:
@@ -102,6 +107,16 @@ class Problem:
             for name, a in self.supernet.alphas.items():
                 a.grad = gradients[name]
             optimizer.step()
+
+    def _refuse_not_finite(self, gradients: Mapping[str, Tensor]) -> None:
+        for name, gradient in gradients.items():
+            for row, k in (~gradient.isfinite()).nonzero().tolist():
+                table = self.supernet.tables[name]
+                raise NotFiniteError(
+                    f"The gradient of candidate '{table.candidates[k]}' on edge"
+                    f" '{table.edges[row]}' is not finite, so no alpha has moved: keep what that"
+                    " candidate gives finite, or leave it out."
+                )
 
 
 class Strategy(Protocol):
@@ -129,6 +144,16 @@ class Strategy(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class Probes(Protocol):
+    """What a strategy adds whose architecture steps may be probed passes."""
+
+    @property
+    def probes(self) -> bool:
+        """Whether they are, as it is set."""
         ...
 
 

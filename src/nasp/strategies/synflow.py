@@ -5,8 +5,8 @@ Source: Tanaka et al., NeurIPS 2020, equation 1; for architectures Abdelfattah e
 
 from __future__ import annotations
 
-import copy
 import math
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from nasp.strategies.scored_sampling import Score, ScoredSampling, path_parameters
 from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
 from nasp.training.batches import moved, one_example
 from nasp.training.task import Batch, Task
@@ -68,7 +69,8 @@ def synflow_score(supernet: Supernet, task: Task, batch: Batch) -> Score:
     def score(architecture: Architecture) -> float:
         positive.single(positive.path(architecture))
         weights = list(dict.fromkeys(path_parameters(positive.network)))
-        task.loss(network, example)
+        with suppress(_FlowedError):
+            task.loss(network, example)
         if not network.flow.requires_grad:
             return -math.inf
         gradients = torch.autograd.grad(network.flow, weights, materialize_grads=True)
@@ -79,7 +81,7 @@ def synflow_score(supernet: Supernet, task: Task, batch: Batch) -> Score:
 
 
 def _positive(supernet: Supernet) -> Supernet:
-    positive = copy.deepcopy(supernet).cpu().double().eval()
+    positive = copied(supernet).cpu().double().eval()
     for module in list(positive.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
@@ -90,20 +92,24 @@ def _positive(supernet: Supernet) -> Supernet:
     return positive
 
 
+class _FlowedError(Exception):
+    """The network has run: no loss is wanted."""
+
+
 class _OnOnes(nn.Module):
-    """Runs a network on ones instead of its inputs, and keeps the sum of its outputs."""
+    """Runs a network on ones instead of its inputs, keeps the sum of its outputs, and stops."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self.flow = torch.zeros(())
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> None:
         args, kwargs = pytree.tree_map_only(Tensor, _ones, (args, kwargs))
         outputs = self.network(*args, **kwargs)
         tensors = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
         self.flow = torch.stack([tensor.sum() for tensor in tensors]).sum()
-        return pytree.tree_map_only(Tensor, lambda t: t.detach().float(), outputs)
+        raise _FlowedError
 
 
 def _ones(tensor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the edge read, with the gradient g that reached its output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,14 +48,31 @@ class Probed:
 
     Attributes:
         edge: its number in `Supernet.edges`.
+        kept: modules inside whose buffers only the chosen candidate may move.
     """
 
     candidate: int | None
     edge: int
     probe: Probe
+    kept: tuple[nn.Module, ...] = ()
 
 
-Run = Single | Mixture | Probed
+@dataclass(frozen=True)
+class Checked:
+    """Run as a check of the candidates wants it (`nasp.supernet.checked`).
+
+    Attributes:
+        run: what the choice does.
+        candidate: one of those that it may run.
+    """
+
+    run: Call
+    candidate: int = 0
+
+
+Call = Callable[["Choice", tuple[Any, ...], dict[str, Any]], Any]
+"""Gets a choice and what it was called with; returns what a candidate would."""
+Run = Single | Mixture | Probed | Checked
 
 
 class Choice(nn.Module):
@@ -65,7 +82,8 @@ class Choice(nn.Module):
     tuple, list or dictionary of tensors, of the same shapes as its rivals.
 
     Args:
-        candidates: name -> candidate operation; names without dots.
+        candidates: name -> candidate operation, names without dots; or a list of candidate
+            operations, which have their positions, from ``"0"`` on, as names.
         share: ties the edge to a row of alphas: all choices with the same `share`, such as
             ``"normal/0"`` (table ``normal``), choose alike. Default: a row of its own.
         search_only: candidates that can have a share in a mixture, but never survive.
@@ -79,20 +97,20 @@ class Choice(nn.Module):
 
     def __init__(
         self,
-        candidates: Mapping[str, nn.Module],
+        candidates: Mapping[str, nn.Module] | Iterable[nn.Module],
         share: str | None = None,
         search_only: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        if not candidates:
-            raise UsageError("A Choice needs at least one candidate operation.")
         try:
-            self.candidates = nn.ModuleDict(dict(candidates))
+            self.candidates = nn.ModuleDict(_named(candidates))
         except (KeyError, TypeError) as error:
             raise UsageError(
                 f"A Choice maps names to modules, and cannot take these candidates: {error}."
             ) from error
-        self.names = tuple(candidates)
+        if not self.candidates:
+            raise UsageError("A Choice needs at least one candidate operation.")
+        self.names = tuple(self.candidates)
         self.share = share
         self.search_only = frozenset(search_only)
         if unknown := sorted(self.search_only.difference(self.names)):
@@ -125,19 +143,23 @@ class Choice(nn.Module):
             raise UsageError(
                 f"Edge '{self.share}' is switched off and can only be run inside its Node."
             )
+        if isinstance(run, Checked):
+            return run.run(self, args, kwargs)
         if isinstance(run, Mixture):
             return self._mix(run, args, kwargs)
         assert run.candidate is not None
         if isinstance(run, Single) or not torch.is_grad_enabled():
             return operations[run.candidate](*args, **kwargs)
-        return run.probe.run(run.edge, self.probeable, run.candidate, args, kwargs)
+        return run.probe.run(
+            run.edge, self.probeable.keeping(run.kept), run.candidate, args, kwargs
+        )
 
     def attach_off_edge(self, output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
         """Return the node's `output` unchanged, with this switched-off edge's probe on it."""
         run = self.run
         if not isinstance(run, Probed) or not torch.is_grad_enabled():
             return output
-        return run.probe.attach(run.edge, self.probeable, output, inputs)
+        return run.probe.attach(run.edge, self.probeable.keeping(run.kept), output, inputs)
 
     def _mix(self, run: Mixture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         support = range(len(self.names)) if run.support is None else run.support
@@ -160,6 +182,12 @@ class Choice(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out how the edge is being run: it may hold a graph, and is set before each pass."""
         return {k: v for k, v in self.__dict__.items() if k != "probeable"} | {"run": Single(0)}
+
+
+def _named(candidates: Mapping[str, nn.Module] | Iterable[nn.Module]) -> dict[str, nn.Module]:
+    if isinstance(candidates, Mapping | nn.ModuleDict):
+        return dict(candidates.items())
+    return {str(position): candidate for position, candidate in enumerate(candidates)}
 
 
 def weighted_sum(

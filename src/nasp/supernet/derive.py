@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +12,7 @@ from torch import Tensor, fx, nn
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
+from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
 
 
@@ -52,25 +52,53 @@ def derive(
             default the current ones.
 
     Raises:
-        UsageError: the architecture does not belong to this supernet.
+        UsageError: the architecture does not belong to this supernet, or a `Choice` or `Node` does
+            what its candidates alone would not.
     """
     network = supernet.network
+    refuse_lost(network)
     memo: dict[int, Any] = _replaced_tensors(network, weights or {})
     chosen = _chosen_candidates(supernet, architecture)
     # Inner modules first: a copy of an outer one finds its insides already plain.
     for module in _inner_first(network):
         if isinstance(module, Choice):
             candidate = chosen[id(module)]
-            memo[id(module)] = None if candidate is None else copy.deepcopy(candidate, memo)
+            memo[id(module)] = None if candidate is None else copied(candidate, memo)
         elif isinstance(module, Node):
             memo[id(module)] = _plain_sum(module, memo)
         elif isinstance(module, Derives):
             plain = module.derived(lambda choice: chosen[id(choice)])
-            memo[id(module)] = copy.deepcopy(plain, memo)
+            memo[id(module)] = copied(plain, memo)
         elif type(module).__module__.partition(".")[0] == "nasp" and not isinstance(module, Plain):
-            memo[id(module)] = _traced(copy.deepcopy(module, memo))
-    derived: nn.Module = copy.deepcopy(network, memo)
+            memo[id(module)] = _traced(copied(module, memo))
+    derived: nn.Module = copied(network, memo)
     return derived
+
+
+def refuse_lost(network: nn.Module) -> None:
+    """Refuse what a `Choice` or `Node` does and a network built of it would not do.
+
+    Raises:
+        UsageError: one has a hook, or a forward of its own.
+    """
+    for place, module in network.named_modules():
+        kind = next((kind for kind in (Choice, Node) if isinstance(module, kind)), None)
+        if kind is None or isinstance(module, Derives):
+            continue
+        where = f"The {kind.__name__} at '{place}'"
+        if any(vars(module)[hooks] for hooks in _HOOKS):
+            raise UsageError(
+                f"{where} has a hook, which a built network would not have: put the hook on a"
+                " module around it, or on its candidates."
+            )
+        if type(module).forward is not kind.forward or "forward" in vars(module):
+            raise UsageError(
+                f"{where} has a forward of its own, which a built network would not have: let a"
+                f" module around a nasp.{kind.__name__} do what it does."
+            )
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def _inner_first(module: nn.Module, seen: set[int] | None = None) -> Iterator[nn.Module]:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Choice, Mixture, Probed, Run, Single
+from nasp.supernet.choice import Call, Checked, Choice, Mixture, Probed, Run, Single
 from nasp.supernet.leaves import on_device
 from nasp.supernet.path import Path
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.proximal import largest_entries, surviving_edges
+from nasp.supernet.shared import shared_blocks
 from nasp.supernet.tables import choices_by_edge, node_groups, tables_of
 
 Alphas = dict[str, Tensor]
@@ -37,6 +38,7 @@ class Supernet(nn.Module):
             the only edge of a table that is named by its place in the module.
         edges: the names of all edges, table after table.
         groups: the node groups, over all edges in the order of `edges`.
+        has_inner_passes: whether the loss runs backward passes of its own; default False.
         run_key: equal whenever the edges are told to run alike; None where weights say how.
 
     Raises:
@@ -52,6 +54,8 @@ class Supernet(nn.Module):
         self.tables = tables_of(self._choices)
         self.edges = tuple(edge for table in self.tables.values() for edge in table.edges)
         self.groups = node_groups(network, self._choices)
+        self.has_inner_passes = False
+        self._shared = shared_blocks(network, list(self.choices()))
         self.run_key: tuple[Hashable, ...] | None = None
         self._alphas = nn.ParameterList(
             torch.full((len(table.edges), len(table.candidates)), 0.5, device="cpu")
@@ -129,13 +133,16 @@ class Supernet(nn.Module):
             fused: let unchosen candidates share work and leave out what their gradient does not
                 need (`nasp.supernet.probe.taps`); False runs each as it is, for the same gradient.
             fixed_weights: the weights of chosen candidates need no gradient: the fused probe then
-                leaves out what it would have to keep and compute for one.
+                leaves out what it would have to keep and compute for one, unless a pass of the
+                loss's own may ask for it.
         """
+        fixed_weights = fixed_weights and not self.has_inner_passes
         alphas = self.alphas
         shapes = {name: (len(a), a.shape[1]) for name, a in alphas.items()}
         dtype = next(iter(alphas.values())).dtype
         probe = Probe(path, shapes, self.device, dtype, fused, fixed_weights)
-        self._run([Probed(k, edge, probe) for edge, k in enumerate(path)])
+        kept = tuple(shared.module for shared in self._shared if shared.is_kept(path))
+        self._run([Probed(k, edge, probe, kept) for edge, k in enumerate(path)])
         self.run_key = ("probe", path, fused, fixed_weights)
         return probe
 
@@ -159,6 +166,11 @@ class Supernet(nn.Module):
             return
         kept = [() if k is None else (k,) for k in path]
         self._run([Mixture(row, k) for row, k in zip(rows, kept, strict=True)])
+
+    def check(self, made: Callable[[str], Call]) -> None:
+        """Let every choice be run by what `made` returns, given the name of its edge."""
+        self.run_key = None
+        self._run([Checked(made(edge)) for edge in self.edges])
 
     def architecture(self, path: Path) -> Architecture:
         """Return a path with names."""

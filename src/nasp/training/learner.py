@@ -15,6 +15,7 @@ from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
 from nasp.training.batches import Part, moved, parts_of
 from nasp.training.captured import Captured, is_plain
+from nasp.training.evaluation import measured_loss
 from nasp.training.task import Batch, Metrics, Paced, Static, Task, module_of
 from nasp.training.unread import NotFiniteError, Unread, read
 
@@ -161,17 +162,17 @@ class Learner:
         scaler = self._scaler
         if scaler is None:
             return dict(gradients)
-        if not all(bool(gradient.isfinite().all()) for gradient in gradients.values()):
+        is_finite = all(bool(gradient.isfinite().all()) for gradient in gradients.values())
+        if not is_finite and self._scale >= 1:  # below, no smaller scale will help
             scaler.update(self._scale * scaler.get_backoff_factor())
             return None
         return {name: gradient / self._scale for name, gradient in gradients.items()}
 
-    @torch.no_grad()
     def loss(self, batch: Batch) -> float:
         """Return the batch's mean loss, the network as it is set, in the mode it is in."""
         unread = Unread()
         for part, share in self._parts(batch):
-            unread.add(share, self.task.loss(self.network, part)[0], {})
+            unread.add(share, measured_loss(self.task, self.network, part)[0], {})
         (metrics,), _ = read([unread], must_be_finite=False)
         return metrics["loss"]
 

@@ -46,6 +46,12 @@ class EndlessPasses:
         self._rng_at_start = torch.get_rng_state()
         self._own_at_start = [own.get_state() for own in _own_generators(loader)]
         self._position = 0
+        self._ahead: list[Batch] = []
+
+    def peek(self) -> Batch:
+        """Return what `next` will return; not to be followed by `state_dict`."""
+        self._ahead = self._ahead or [next(self)]
+        return self._ahead[0]
 
     def __next__(self) -> Batch:
         """Return the next batch.
@@ -53,6 +59,8 @@ class EndlessPasses:
         Raises:
             UsageError: a pass gave no batch at all.
         """
+        if self._ahead:
+            return self._ahead.pop()
         if self._batches is None:
             self._begin_pass()
         for _ in range(2):
@@ -81,6 +89,7 @@ class EndlessPasses:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned; moves torch's global random state."""
+        self._batches, self._ahead = None, []
         if isinstance(self.loader, ResumableLoader):
             self.loader.load_state_dict(state["loader"])
             self._batches = iter(self.loader)

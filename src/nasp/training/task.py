@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from nasp.supernet.copies import copied
 
 Batch = Any
 Metrics = dict[str, float]
@@ -95,7 +96,7 @@ def module_of(task: object) -> nn.Module | None:
 
 def detached(task: TaskType) -> TaskType:
     """Return the task with weights of its own that nobody else moves."""
-    return task if module_of(task) is None else copy.deepcopy(task)
+    return task if module_of(task) is None else copied(task)
 
 
 def score(task: Task, metrics: Metrics) -> float:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable
 
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nasp.errors import UsageError
+from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
 from nasp.training.batches import batch_length, moved
+from nasp.training.evaluation import measured_loss
 from nasp.training.task import Batch, Metrics, Task, score
 
 
@@ -32,13 +32,12 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
     """
     sums: Metrics = {}
     examples = 0
-    with torch.no_grad():
-        for batch in batches:
-            length = batch_length(batch) or 1  # one that only its task can count weighs 1
-            loss, metrics = task.loss(network, moved(batch, fabric.device))
-            for name, value in {"loss": loss, **metrics}.items():
-                sums[name] = sums.get(name, 0.0) + length * float(value)
-            examples += length
+    for batch in batches:
+        length = batch_length(batch) or 1  # one that only its task can count weighs 1
+        loss, metrics = measured_loss(task, network, moved(batch, fabric.device))
+        for name, value in {"loss": loss, **metrics}.items():
+            sums[name] = sums.get(name, 0.0) + length * float(value)
+        examples += length
     if examples == 0:
         raise UsageError("The validation loader gives no batch: it needs at least one.")
     means = {name: total / examples for name, total in sums.items()}
@@ -53,7 +52,7 @@ def with_batch_statistics(supernet: Supernet) -> Supernet:
     That is how every path ran while it was trained; the running statistics are those of all
     paths together, and of none. The copy's BatchNorms update nothing.
     """
-    ranked = copy.deepcopy(supernet).eval()
+    ranked = copied(supernet).eval()
     for module in ranked.modules():
         if isinstance(module, _BatchNorm):
             module.train()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
@@ -29,17 +29,32 @@ KNOWN_LAYERS = (*STATELESS, nn.Identity, nn.Conv2d, nn.BatchNorm2d)
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates of one edge: names, operations, and chains where they are such."""
+    """The candidates of one edge: names, operations, and chains where they are such.
+
+    Attributes:
+        kept: modules inside whose buffers only the chosen candidate may move.
+    """
 
     names: tuple[str, ...]
     operations: tuple[nn.Module, ...]
     chains: tuple[Chain | None, ...]
+    kept: tuple[nn.Module, ...] = ()
 
     @staticmethod
     def of(names: Sequence[str], operations: Sequence[nn.Module]) -> Candidates:
         """Look at the operations once, for all passes to come."""
         chains = tuple(Chain.of(operation) for operation in operations)
         return Candidates(tuple(names), tuple(operations), chains)
+
+    def keeping(self, modules: tuple[nn.Module, ...]) -> Candidates:
+        """Return them such that no unchosen one moves the buffers of these modules."""
+        if not modules:
+            return self
+        chains = tuple(
+            None if chain is None or any(layer in modules for layer in chain.layers) else chain
+            for chain in self.chains
+        )
+        return replace(self, chains=chains, kept=modules)
 
     @cached_property
     def draws(self) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from nasp.errors import UsageError
+from nasp.supernet.probe.buffers import buffers_kept
 from nasp.supernet.probe.candidate import Candidates
 from nasp.supernet.probe.passes import first_order, is_asked_for, refuse_transforms
 
@@ -219,7 +220,7 @@ class _Probe(torch.autograd.Function):
         args, kwargs = edge.state.arguments(inputs)
         names = edge.candidates.names
         products = []
-        with edge.state.restored():
+        with edge.state.restored(), buffers_kept(edge.candidates.kept):
             for k, operation in enumerate(edge.candidates.operations):
                 if k == edge.chosen:
                     products.append(inner_product(gradients, outputs))

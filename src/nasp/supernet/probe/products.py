@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasp.errors import UsageError
+from nasp.supernet.probe.buffers import buffers_kept
 from nasp.supernet.probe.candidate import Candidates, Chain, is_pointwise
 from nasp.supernet.probe.edge import (
     Autocast,
@@ -236,7 +237,7 @@ def _zero(read: Read, k: int) -> Tensor:
 def _alone(read: Read, k: int) -> Tensor:
     """Return <g, O_k(x)> of a candidate that is no chain, run as it is."""
     name = read.candidates.names[k]
-    with read.state.restored():
+    with read.state.restored(), buffers_kept(read.candidates.kept):
         read.state.rewind()
         output = tensors_of(run_unchanged(name, read.candidates.operations[k], (read.x,), {}))
     same_shapes("the others", [read.gradient], name, output)
