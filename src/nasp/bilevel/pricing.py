@@ -17,7 +17,7 @@ from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 from nasp.training.batches import moved, one_example
 from nasp.training.learner import Learner
-from nasp.training.passes import SamePass
+from nasp.training.passes import EndlessPasses, SamePass
 from nasp.training.task import Batch
 
 Bounded = Callable[[torch.device], Target]
@@ -28,7 +28,7 @@ def make_complexity(
     supernet: Supernet,
     config: ComplexityConfig,
     learner: Learner,
-    val_loader: Iterable[Batch],
+    val_loader: Iterable[Batch] | EndlessPasses,
     steps_per_epoch: int,
     run: RunFolder | None,
     bounded: Bounded | None = None,
@@ -65,7 +65,9 @@ def bounds_of(run: RunFolder) -> list[Reached]:
     return [Reached.from_dict(each) for each in Store(run.costs_path).figures.get(RESULT, [])]
 
 
-def searched_target(supernet: Supernet, learner: Learner, val_loader: Iterable[Batch]) -> Target:
+def searched_target(
+    supernet: Supernet, learner: Learner, val_loader: Iterable[Batch] | EndlessPasses
+) -> Target:
     """Return the searched network as what costs are about: its result is what `derive` makes."""
 
     def run() -> None:

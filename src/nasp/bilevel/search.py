@@ -148,15 +148,15 @@ def run_search(
     learner = config.learner(supernet, task, supernet.weights())
     learner.steps_per_epoch = steps
     schedule = config.rates(learner)
+    weight_batches = EndlessPasses(train_loader, "The training loader")
     arch_batches = EndlessPasses(val_loader, "The validation loader")
     seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
     complexity = make_complexity(
-        supernet, config, learner, val_loader, steps, run, bounded, own_cost
+        supernet, config, learner, arch_batches, steps, run, bounded, own_cost
     )
     problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
     strategy = make_strategy(config.strategy, problem, config.settings)
     judge(seen, strategy, observe)
-    weight_batches = EndlessPasses(train_loader, "The training loader")
     monitor = HealthMonitor(supernet, strategy.derive())
     visits = Visits(supernet, epochs * steps)
     history = AlphaHistory(supernet)
@@ -226,7 +226,7 @@ def run_search(
             task,
             fresh_task,
             train_loader,
-            selection_loader or val_loader,
+            arch_batches if selection_loader is None else EndlessPasses(selection_loader),
             epoch_length(train_loader, config.epoch_steps),
             config,
             config.selection,
@@ -248,7 +248,7 @@ def run_search(
         None if run is None else run.path,
         selection,
         complexity.reached(result),
-        Recalibration(train_loader, task, config),
+        Recalibration(weight_batches, task, config),
     )
     if run is not None:
         run.save_tensors("alphas.safetensors", history.tensors())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch.utils.data import DataLoader
 
 from nasp.errors import UsageError
 from nasp.runs.random_state import random_states, restore_random_states, seed_all
+from nasp.training.own_states import own_states, restore_own_states
 from nasp.training.task import Batch
 
 
@@ -37,14 +41,18 @@ class EndlessPasses:
     Args:
         loader: gives batches, each pass at least one.
         name: how error messages call it.
+
+    Attributes:
+        first_place: where a loader with a state of its own was before the first pass.
     """
 
     def __init__(self, loader: Iterable[Batch], name: str = "the loader") -> None:
-        self.loader = loader
+        self.loader = _fit(loader)
         self.name = name
+        self.first_place = _place(self.loader)
         self._batches: Iterator[Batch] | None = None
         self._rng_at_start = torch.get_rng_state()
-        self._own_at_start = [own.get_state() for own in _own_generators(loader)]
+        self._own_at_start = self._own_now()
         self._position = 0
         self._ahead: list[Batch] = []
 
@@ -63,7 +71,7 @@ class EndlessPasses:
             return self._ahead.pop()
         if self._batches is None:
             self._begin_pass()
-        for _ in range(2):
+        for _ in range(3):  # the rest of a pass, which may be none; a whole one
             # No `or`: the iterator of a stream has a len() that raises.
             for batch in () if self._batches is None else self._batches:
                 self._position += 1
@@ -73,7 +81,7 @@ class EndlessPasses:
 
     def _begin_pass(self) -> None:
         self._rng_at_start = torch.get_rng_state()
-        self._own_at_start = [own.get_state() for own in _own_generators(self.loader)]
+        self._own_at_start = self._own_now()
         self._batches = iter(self.loader)
         self._position = 0
 
@@ -83,8 +91,7 @@ class EndlessPasses:
         if isinstance(self.loader, ResumableLoader):
             state["loader"] = self.loader.state_dict()
         else:
-            own_now = [own.get_state() for own in _own_generators(self.loader)]
-            state["own"] = list(zip(self._own_at_start, own_now, strict=True))
+            state["own"] = (self._own_at_start, self._own_now())
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -95,31 +102,43 @@ class EndlessPasses:
             self._batches = iter(self.loader)
         elif state["position"] > 0:
             torch.set_rng_state(state["rng"])
-            own = _own_generators(self.loader)
-            for generator, (at_start, _) in zip(own, state["own"], strict=True):
-                generator.set_state(at_start)
+            at_start, now = state["own"]
+            restore_own_states(self.loader, at_start)
             self._begin_pass()
             for _ in range(state["position"]):
                 next(self)
-            for generator, (_, now) in zip(own, state["own"], strict=True):
-                generator.set_state(now)
+            restore_own_states(self.loader, now)
         self._rng_at_start, self._position = state["rng"], state["position"]
+
+    def return_to(self, place: Any) -> None:
+        """Go on from a place where the loader was, after somebody else's pass."""
+        _go_to(self.loader, place)
+        if isinstance(self.loader, ResumableLoader) and self._batches is not None:
+            self._batches = iter(self.loader)
+
+    def _own_now(self) -> list[Any]:
+        return [] if isinstance(self.loader, ResumableLoader) else own_states(self.loader)
 
 
 class SamePass:
     """Gives the same batches at each pass, and leaves loader and random states as they were.
 
     Args:
-        loader: gives batches.
+        loader: gives batches; of `EndlessPasses` over one with a state of its own, the passes
+            begin where their first one did, so that they are whole.
         seed: each pass begins with the global generators at this seed.
         count: how many batches a pass has at most; default all.
     """
 
-    def __init__(self, loader: Iterable[Batch], seed: int, count: int | None = None) -> None:
-        self.loader = loader
+    def __init__(
+        self, loader: Iterable[Batch] | EndlessPasses, seed: int, count: int | None = None
+    ) -> None:
+        self._passes = loader if isinstance(loader, EndlessPasses) else EndlessPasses(loader)
+        self.loader = self._passes.loader
         self.seed = seed
         self.count = count
-        self._place = _place(loader)
+        is_resumable = isinstance(self.loader, ResumableLoader)
+        self._place = self._passes.first_place if is_resumable else _place(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
         states, place = random_states(), _place(self.loader)
@@ -129,7 +148,7 @@ class SamePass:
             yield from islice(self.loader, self.count)
         finally:
             restore_random_states(states)
-            _go_to(self.loader, place)
+            self._passes.return_to(place)
 
 
 def pass_length(loader: Iterable[Batch]) -> int | None:
@@ -163,29 +182,31 @@ def epoch_length(loader: Iterable[Batch], otherwise: int | None = None) -> int:
     return length
 
 
-def _own_generators(loader: object) -> list[torch.Generator]:
-    """Return the generators that a `DataLoader` was given, itself or in its samplers."""
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    owners = (
-        loader,
-        getattr(loader, "sampler", None),
-        batch_sampler,
-        getattr(batch_sampler, "sampler", None),
+def _fit(loader: Iterable[Batch]) -> Iterable[Batch]:
+    """Return a loader whose passes do not depend on those before them.
+
+    Workers that persist keep random states that no checkpoint holds, and one iterator for all.
+    """
+    if not isinstance(loader, DataLoader) or not loader.persistent_workers:
+        return loader
+    warnings.warn(
+        "persistent_workers=True is not followed: a run can only go on to the same bits where the"
+        " workers of a loader start anew with each pass.",
+        UserWarning,
+        stacklevel=4,
     )
-    found = {id(own): own for own in (getattr(owner, "generator", None) for owner in owners)}
-    return [own for own in found.values() if isinstance(own, torch.Generator)]
+    anew = copy.copy(loader)
+    anew.__dict__.update(persistent_workers=False, _iterator=None)
+    return anew
 
 
 def _place(loader: object) -> Any:
     """Return where a loader of either kind is."""
-    if isinstance(loader, ResumableLoader):
-        return loader.state_dict()
-    return [own.get_state() for own in _own_generators(loader)]
+    return loader.state_dict() if isinstance(loader, ResumableLoader) else own_states(loader)
 
 
 def _go_to(loader: object, place: Any) -> None:
     if isinstance(loader, ResumableLoader):
         loader.load_state_dict(place)
-        return
-    for own, state in zip(_own_generators(loader), place, strict=True):
-        own.set_state(state)
+    else:
+        restore_own_states(loader, place)

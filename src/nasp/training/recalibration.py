@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nasp.training.device import computing, make_fabric
 from nasp.training.evaluation import evaluation_mode
-from nasp.training.passes import SamePass
+from nasp.training.passes import EndlessPasses, SamePass
 from nasp.training.recipe import BaseRecipe
 from nasp.training.task import Batch, Task
 
@@ -40,7 +40,7 @@ class Recalibration:
         config: seed, device, precision.
     """
 
-    loader: Iterable[Batch]
+    loader: Iterable[Batch] | EndlessPasses
     task: Task
     config: BaseRecipe
 

@@ -42,7 +42,7 @@ class Selector:
         task: the task, its own weights as the search left them.
         fresh_task: the same with the weights that it had before.
         train_loader: batches that networks are trained on.
-        val_loader: batches that they are measured on.
+        val_batches: those that they are measured on.
         epoch_steps: of their training.
         recipe: optimiser, device, precision, seed: the search's.
         config: settings.
@@ -58,7 +58,7 @@ class Selector:
     task: Task
     fresh_task: Task
     train_loader: Iterable[Batch]
-    val_loader: Iterable[Batch]
+    val_batches: EndlessPasses
     epoch_steps: int
     recipe: Recipe
     config: SelectConfig
@@ -168,8 +168,8 @@ class Selector:
 
     def _val_batches(self, count: int | None = None) -> SamePass:
         if count is None:
-            count = pass_length(self.val_loader) or self.epoch_steps  # it may never end
-        return SamePass(self.val_loader, self.recipe.seed, count)
+            count = pass_length(self.val_batches.loader) or self.epoch_steps  # it may never end
+        return SamePass(self.val_batches, self.recipe.seed, count)
 
     def _part(self, name: str) -> RunFolder | None:
         return None if self.run is None else self.run.part(f"selection/{name}")
