@@ -11,16 +11,21 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlock
+from torchvision.models.efficientnet import MBConv, MBConvConfig
+from torchvision.ops.misc import MLP, Conv2dNormActivation
 
 from nasp.errors import NaspError, UsageError
 from nasp.exporters import export
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
+from nasp.supernet.zero import Zero
 
 LAYERS = '''
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 
 class Gate(nn.Module):
@@ -76,6 +81,32 @@ class Tied(nn.Module):
 class Block(nn.Sequential):
     def __init__(self, width, act):
         super().__init__(nn.Linear(width, width), act())
+
+
+class Chain(nn.Sequential):
+    def __init__(self, inputs, outputs, kernel=3):
+        conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+        super().__init__(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Named(nn.Sequential):
+    def __init__(self, width):
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(width, width, 1))
+        self.add_module("act", nn.ReLU())
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Dropped(nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+        self.depth = StochasticDepth(p, "row")
+
+    def forward(self, x):
+        return x + self.depth(2 * x)
 
 
 class Fancy(nn.Module):
@@ -199,14 +230,60 @@ def test_double_precision(layers: Any, tmp_path: Path) -> None:
         export(mixed, tmp_path / "mixed.py", example=x.float())
 
 
+def mobile() -> nn.Module:
+    small = [MBConvConfig(4, 3, stride, 8, 8, 1) for stride in (1, 2)]
+    return nn.Sequential(
+        Conv2dNormActivation(3, 8, stride=2, activation_layer=nn.SiLU),
+        *(MBConv(config, 0.5, nn.BatchNorm2d) for config in small),
+        Conv2dNormActivation(8, 4, 1, norm_layer=None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "reads"),
+    [
+        (
+            lambda _: Conv2dNormActivation(3, 8, 5, dilation=2),
+            "class Network(Conv2dNormActivation)",
+        ),
+        (lambda _: nn.Sequential(nn.Flatten(), MLP(192, [8, 4], dropout=0.1)), "MLP"),
+        (
+            lambda own: nn.Sequential(own.Chain(3, 4), own.Chain(4, 4, 1), own.Named(4)),
+            "FoundChain(3, 3), FoundChain(4, 1)",
+        ),
+        (lambda _: mobile(), "MBConv"),
+        (lambda _: nn.Sequential(nn.Conv2d(3, 8, 1), CNBlock(8, 1.0, 0.5)), "CNBlock"),
+        (lambda own: nn.Sequential(own.Dropped(0.5), nn.Conv2d(3, 2, 1)), "Dropped(0.5)"),
+        (lambda _: nn.Sequential(nn.Conv2d(3, 4, 1), Zero(stride=2)), "slice(None, None, 2)"),
+        (lambda _: nn.Sequential(Zero(5, stride=3), nn.ReLU()), "slice(None, None, 3)"),
+        (lambda _: nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 1), Zero(stride=2)), "Zero()"),
+    ],
+    ids=["torchvision", "MLP", "own", "MBConv", "CNBlock", "depth", "zero", "wide", "1d"],
+)
+def test_ordinary_blocks(make: Any, reads: str, layers: Any, tmp_path: Path) -> None:
+    network = make(layers)
+    x = torch.randn(2, 3, 8, 8)
+    export(network, tmp_path / "net.py", example=x)
+    assert_same(tmp_path / "net.py", network, x)
+    assert reads in (tmp_path / "net.py").read_text()
+
+
+class Sum(nn.Module):
+    def forward(self, x: Any, y: Any) -> Any:
+        return x + y
+
+
 def test_an_example_that_does_not_fit(tmp_path: Path) -> None:
     network = nn.Linear(4, 4)
     with pytest.raises(UsageError, match=r"cannot be run on the example.*: mat1 and mat2"):
         export(network, tmp_path / "net.py", example=torch.randn(2, 5))
-    with pytest.raises(UsageError, match=r"agree in dimension 0.* have \[2, 3\] there"):
+    with pytest.raises(UsageError, match=r"Linear.forward\(\) takes 2 positional arguments but 3"):
         export(network, tmp_path / "net.py", example=(torch.randn(2, 4), torch.randn(3)))
-    with pytest.raises(UsageError, match="have none there"):
-        export(network, tmp_path / "net.py", example=(1,))
+    for name in ("net.pt2", "net.onnx"):  # a batch of any size must be known by its dimension
+        with pytest.raises(UsageError, match=r"agree in dimension 0.* have \[2, 3\] there"):
+            export(Sum(), tmp_path / name, example=(torch.randn(2, 4), torch.randn(3, 1, 1)))
+        with pytest.raises(UsageError, match="have none there"):
+            export(Sum(), tmp_path / name, example=(1, 2))
     assert not list(tmp_path.iterdir())
 
 

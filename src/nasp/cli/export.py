@@ -10,10 +10,12 @@ import typer
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
 from nasp.cli.sections import NETWORK
+from nasp.errors import UsageError
 
 EXAMPLES = """
   nasp export runs/first                          RUN/network.py and its weights
   nasp export runs/first --to onnx --out digits.onnx
+  nasp export runs/first --to onnx --dynamic 2,3 --opset 18 --input-names image
   nasp export runs/first/train --to torch --weights last
   nasp export architecture.json --channels 36 --cells 20 --out net.py
 """
@@ -47,6 +49,23 @@ def export(
     tokens: Annotated[
         int, typer.Option(min=1, help="Tokens a call of a language model; fixed in onnx and torch.")
     ] = 35,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Fix the batch in onnx and torch; default any batch.")
+    ] = None,
+    dynamic: Annotated[
+        str | None,
+        typer.Option(
+            help="Dimensions whose size is free in onnx and torch, such as 2,3: an image's height"
+            " and width; default only the batch's."
+        ),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(min=1, help="Of ONNX; default torch's.")] = None,
+    input_names: Annotated[
+        str | None, typer.Option(help="Of an ONNX model, comma-separated; default forward's.")
+    ] = None,
+    output_names: Annotated[
+        str | None, typer.Option(help="Of an ONNX model, comma-separated; default torch's.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of fresh weights.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     as_json: o.AsJson = False,
@@ -76,6 +95,11 @@ def export(
             example=rebuilt.example,
             to=chosen,
             about=rebuilt.about,
+            batch=batch,
+            dynamic=_dimensions(dynamic),
+            opset=opset,
+            input_names=_listed(input_names),
+            output_names=_listed(output_names),
             force=force,
         )
     files = [str(path) for path in exported.files]
@@ -93,7 +117,8 @@ def export(
         o.print_json(summary)
         return
     typer.echo(f"Wrote {' and '.join(files)}")
-    typer.echo(_CHECKED[exported.to].format(exported.difference))
+    batches = "batches of 1 and 5" if batch is None else f"a batch of {batch}"
+    typer.echo(_CHECKED[exported.to].format(batches, exported.difference))
     typer.echo(_WEIGHTS[rebuilt.weights].format(rebuilt.run))
     if exported.to == "python":
         typer.echo(f"Next: python {files[0]}")
@@ -101,10 +126,21 @@ def export(
         typer.echo(f"To train it first: nasp train {target if len(target) < 60 else 'ARCH'}")
 
 
+def _listed(text: str | None) -> list[str]:
+    return [] if text is None else [item.strip() for item in text.split(",")]
+
+
+def _dimensions(text: str | None) -> list[int]:
+    items = _listed(text)
+    if not all(item.isdigit() for item in items):
+        raise UsageError(f"--dynamic {text} names no dimensions: give numbers, such as 2,3.")
+    return [int(item) for item in items]
+
+
 _CHECKED = {
     "python": "Its outputs equal the network's bit by bit, in evaluation and in training.",
-    "onnx": "Largest difference of its outputs in onnxruntime, batches of 1 and 5: {:.1e}",
-    "torch": "Largest difference of its outputs when loaded, batches of 1 and 5: {:.1e}",
+    "onnx": "Largest difference of its outputs in onnxruntime, {}: {:.1e}",
+    "torch": "Largest difference of its outputs when loaded, {}: {:.1e}",
 }
 _WEIGHTS = {
     "best": "Weights: those of the best epoch of the training in {}.",

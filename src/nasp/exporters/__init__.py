@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nasp.errors import UsageError, unknown_name
-from nasp.exporters.examples import Example
+from nasp.exporters.examples import example_of
 from nasp.exporters.onnx import onnx_model
 from nasp.exporters.pt2 import torch_program
 from nasp.exporters.source.python import python_source
 from nasp.runs.files import write_atomic
 
 Format = Literal["python", "onnx", "torch"]
-Make = Callable[[nn.Module, Example, str], tuple[list[bytes], float]]
+Make = Callable[..., tuple[list[bytes], float]]
 """From a network, an example and what is said of it: the content of each file, the difference."""
 FORMATS: dict[Format, tuple[tuple[str, ...], Make]] = {
     "python": ((".py", ".safetensors"), python_source),
@@ -49,10 +49,15 @@ def export(
     network: nn.Module,
     path: str | Path,
     *,
-    example: Tensor | tuple[Any, ...],
+    example: Any,
     to: Format | None = None,
     about: str = "",
-    batch_dim: int = 0,
+    batch_dim: int | None = 0,
+    batch: int | None = None,
+    dynamic: Sequence[int] = (),
+    opset: int | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
     force: bool = False,
 ) -> Exported:
     """Write a plain network to a file that needs nothing of nasp, and check what was written.
@@ -60,10 +65,17 @@ def export(
     Args:
         network: such as ``found.build()`` returns. Drop-path is left out.
         path: the file. Source, ``.py``, has its weights beside it, in a ``.safetensors`` file.
-        example: the arguments of the network's forward, such as a batch of images.
+        example: what the network's forward takes: a tuple of its arguments, a dictionary of its
+            keyword arguments, or its one argument, of any structure.
         to: ``"python"``, ``"onnx"`` or ``"torch"``; default by the ending of `path`.
         about: said in the file, such as the genotype.
-        batch_dim: the dimension of the example's tensors that counts examples.
+        batch_dim: the dimension of the example's tensors that counts examples, whose size is free
+            in ONNX and ``torch``; None: all sizes are fixed as the example's.
+        batch: or fix them for so many examples.
+        dynamic: other dimensions whose sizes are free there, such as ``(2, 3)``, height and width.
+        opset: of ONNX; default torch's choice.
+        input_names: of an ONNX model; default the names of forward's parameters.
+        output_names: of an ONNX model; default torch's.
         force: overwrite files that are there.
 
     Raises:
@@ -75,12 +87,20 @@ def export(
     chosen = format_of(file, to)
     files = written_files(file, chosen)
     refuse_existing(files, force)
-    arguments = Example(example if isinstance(example, tuple) else (example,), batch_dim)
+    if chosen == "python" and (batch is not None or dynamic):
+        raise UsageError("A source file takes any sizes: batch and dynamic are for onnx and torch.")
+    asked = {"opset": opset, "input_names": input_names, "output_names": output_names}
+    options = {name: value for name, value in asked.items() if value}
+    if options and chosen != "onnx":
+        raise UsageError(f"{next(iter(options))} is for ONNX alone: leave it out, or say onnx.")
+    arguments = example_of(network, example, batch_dim, tuple(dynamic))
+    if batch is not None:
+        arguments = arguments.of(batch).fixed()
     arguments.run(network)
     state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            contents, difference = FORMATS[chosen][1](network, arguments, about)
+            contents, difference = FORMATS[chosen][1](network, arguments, about, **options)
     finally:
         random.setstate(state)
     # The file itself comes last: what is there can be used.

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nasp.errors import UsageError
-from nasp.exporters.examples import Example, checked_program
+from nasp.errors import NaspError, UsageError
+from nasp.exporters.examples import Example, Tool, checked_program
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What the extra ``onnx`` installs."""
 
 
-def onnx_model(network: nn.Module, example: Example, about: str = "") -> tuple[list[bytes], float]:
+def onnx_model(
+    network: nn.Module,
+    example: Example,
+    about: str = "",
+    opset: int | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> tuple[list[bytes], float]:
     """Return a network as an ONNX model, and its largest difference; see `checked_program`.
 
     Args:
         network: a plain module.
         example: arguments of its forward.
         about: kept in the model's ``doc_string``.
+        opset: version of ONNX's operations; default torch's choice.
+        input_names: of the model's inputs; default those of forward's parameters.
+        output_names: of its outputs; default torch's.
 
     Raises:
         UsageError: the packages are missing.
@@ -30,16 +44,44 @@ def onnx_model(network: nn.Module, example: Example, about: str = "") -> tuple[l
     if missing:
         raise UsageError(f"Exporting to ONNX needs {', '.join(missing)}: pip install 'nasp[onnx]'.")
 
-    def export(arguments: tuple[Any, ...], sizes: Any) -> bytes:
-        program = torch.onnx.export(
-            network, arguments, dynamo=True, dynamic_shapes=sizes, verbose=False
-        )
+    def export(some: Example) -> bytes:
+        given = some.arguments
+        if given and isinstance(given[-1], dict):
+            given = (*given, {})  # torch.onnx takes a last one for named arguments
+        with _quietly():
+            program = torch.onnx.export(
+                network,
+                given,
+                kwargs=dict(some.named),
+                dynamo=True,
+                dynamic_shapes=some.free_sizes(),
+                opset_version=opset,
+                input_names=input_names,
+                output_names=output_names,
+                verbose=False,
+            )
         assert program is not None
+        written = program.model.opset_imports[""]
+        if opset is not None and written != opset:
+            raise NaspError(f"it is written in opset {written}, and not to be had in {opset}")
         program.model.doc_string = about
         content: bytes = program.model_proto.SerializeToString()
         return content
 
-    return checked_program("torch.onnx", network, example, export, _Session)
+    return checked_program(Tool("torch.onnx", export, _Session), network, example)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    # The converter of opsets logs a traceback where it fails; what was written is looked at.
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*axis name: batch")  # of several inputs
+            yield
+    finally:
+        logging.disable(before)
 
 
 class _Session:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from nasp.exporters.examples import Example, checked_program
+from nasp.exporters.examples import Example, Tool, checked_program, parts_of
 
 
 def torch_program(
@@ -24,8 +22,12 @@ def torch_program(
         about: kept in the file's ``about.txt`` (``torch.export.load(..., extra_files=...)``).
     """
 
-    def export(arguments: tuple[Any, ...], sizes: Any) -> bytes:
-        program = torch.export.export(network, arguments, dynamic_shapes=sizes)
+    def export(some: Example) -> bytes:
+        # torch finds out how others hang together, such as multiples of two in a U-Net.
+        sizes = some.free_sizes(lambda _: torch.export.Dim.AUTO)
+        program = torch.export.export(
+            network, some.arguments, dict(some.named), dynamic_shapes=sizes
+        )
         buffer = io.BytesIO()
         torch.export.save(program, buffer, extra_files={"about.txt": about})
         return buffer.getvalue()
@@ -34,9 +36,8 @@ def torch_program(
         program = torch.export.load(io.BytesIO(content)).module()
 
         def run(some: Example) -> list[Tensor]:
-            leaves = pytree.tree_leaves(program(*some.arguments))
-            return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+            return [part for part in parts_of(some.call(program)) if isinstance(part, Tensor)]
 
         return run
 
-    return checked_program("torch.export", network, example, export, read)
+    return checked_program(Tool("torch.export", export, read), network, example)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from nasp.training.batches import moved
 from nasp.training.device import computing, make_fabric
 from nasp.training.evaluation import evaluation_mode
 from nasp.training.passes import EndlessPasses, SamePass
@@ -72,7 +73,7 @@ class Recalibration:
                 batches = self.loader if loader is None else loader
                 for batch in SamePass(batches, config.seed, BATCHES):
                     with torch.enable_grad():  # a loss may need it
-                        self.task.loss(running, fabric.to_device(batch))
+                        self.task.loss(running, moved(batch, fabric.device))
             finally:
                 measured: set[nn.Module] = {norm for norm in norms if norm.num_batches_tracked}
                 for norm, momentum in zip(norms, momenta, strict=True):

@@ -177,7 +177,7 @@ class _Writer:
         if target is operator.neg:
             return ast.UnaryOp(ast.USub(), first)
         if target is operator.getitem:
-            return ast.Subscript(first, self._code(node.args[1]))
+            return ast.Subscript(first, self._index(node.args[1]))
         if target is getattr:
             return ast.Attribute(first, str(node.args[1]))
         name = self.imports.reference(target, f"The call of {target!r}")
@@ -188,6 +188,15 @@ class _Writer:
     def _call(self, function: ast.expr, args: Iterable[Any], kwargs: Mapping[str, Any]) -> ast.expr:
         named = [ast.keyword(name, self._code(value)) for name, value in kwargs.items()]
         return ast.Call(function, [self._code(argument) for argument in args], named)
+
+    def _index(self, value: Any) -> ast.expr:
+        """Return what stands in brackets: there, and nowhere else, a slice has colons."""
+        if isinstance(value, tuple) and value:
+            return ast.Tuple([self._index(item) for item in value], ast.Load())
+        if isinstance(value, slice):
+            ends = (value.start, value.stop, value.step)
+            return ast.Slice(*(None if end is None else self._code(end) for end in ends))
+        return self._code(value)
 
     def _code(self, value: Any) -> ast.expr:
         if isinstance(value, fx.Node):
@@ -200,8 +209,8 @@ class _Writer:
             keys: list[ast.expr | None] = [self._code(key) for key in value]
             return ast.Dict(keys, [self._code(item) for item in value.values()])
         if isinstance(value, slice):
-            ends = (value.start, value.stop, value.step)
-            return ast.Slice(*(None if end is None else self._code(end) for end in ends))
+            ends = [self._code(end) for end in (value.start, value.stop, value.step)]
+            return ast.Call(ast.Name("slice"), ends, [])
         return ast.Name(self.imports.literal(value, "The forward pass"))
 
 

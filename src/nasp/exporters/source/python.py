@@ -90,14 +90,24 @@ def _tail(network: nn.Module, example: Example, imports: Imports) -> Iterator[st
     yield ""
     yield 'if __name__ == "__main__":'
     yield f"{INDENT}network = load()"
-    yield f"{INDENT}with torch.no_grad():"
-    arguments = [_zeros(value, imports) for value in example.arguments]
-    yield from laid_out("output = " + call("network", arguments), 2)
-    output = example.run(network)
-    if isinstance(output, Tensor):
-        yield from laid_out(f"assert output.shape == {tuple(output.shape)}", 1)
+    arguments = _inputs(example, imports)
+    if arguments is not None:
+        yield f"{INDENT}with torch.no_grad():"
+        yield from laid_out("output = " + call("network", arguments), 2)
+        output = example.run(network)
+        if isinstance(output, Tensor):
+            yield from laid_out(f"assert output.shape == {tuple(output.shape)}", 1)
     yield f"{INDENT}count = sum(weight.numel() for weight in network.parameters())"
     yield f'{INDENT}print(f"{{count:,}} parameters")'
+
+
+def _inputs(example: Example, imports: Imports) -> list[str] | None:
+    """Return source of the arguments of a call; None where a file cannot say them."""
+    try:
+        given = [_zeros(value, imports) for value in example.arguments]
+        return given + [f"{name}={_zeros(each, imports)}" for name, each in example.named.items()]
+    except UsageError:
+        return None
 
 
 def _zeros(value: Any, imports: Imports) -> str:
@@ -107,6 +117,9 @@ def _zeros(value: Any, imports: Imports) -> str:
         return call("torch.zeros", [*(list(map(str, value.shape)) or ["()"]), *dtype])
     if type(value) in (tuple, list):
         return listed([_zeros(item, imports) for item in value], is_list=type(value) is list)
+    if type(value) is dict:
+        pairs = (f"{imports.literal(k, 'A key')}: {_zeros(v, imports)}" for k, v in value.items())
+        return f"{{{', '.join(pairs)}}}"
     return imports.literal(value, "The example")
 
 
@@ -158,9 +171,7 @@ def _reach(place: str) -> str:
 def _compare(text: str, weights: dict[str, Tensor], network: nn.Module, example: Example) -> None:
     """Run the source beside the network, as it is used and as it is trained."""
     original = copy.deepcopy(network)
-    for module in original.modules():
-        if isinstance(module, StochasticDepth):
-            module.p = 0.0
+    _without_drop_path(original)
     try:
         file = types.ModuleType("exported")
         file.__file__ = "exported.py"
@@ -168,6 +179,7 @@ def _compare(text: str, weights: dict[str, Tensor], network: nn.Module, example:
         device = next((tensor.device for tensor in network.parameters()), None)
         written = file.Network().to(dtype=_float_type(network), device=device)
         written.load_state_dict(weights)
+        _without_drop_path(written)  # of classes that have their own
         # The last time with what the batch norms have seen in training.
         for training in (False, True, False):
             theirs = _result(original.train(training), example)
@@ -180,10 +192,16 @@ def _compare(text: str, weights: dict[str, Tensor], network: nn.Module, example:
         ) from error
 
 
+def _without_drop_path(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, StochasticDepth):
+            module.p = 0.0
+
+
 def _result(network: nn.Module, example: Example) -> Any:
     torch.manual_seed(0)
     try:
         with torch.no_grad():
-            return network(*copy.deepcopy(example.arguments))
+            return copy.deepcopy(example).call(network)
     except ValueError:  # such as BatchNorm's, of a batch that is too small to train
         return None

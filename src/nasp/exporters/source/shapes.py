@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch.nn.utils.rnn import PackedSequence
 
 from nasp.exporters.examples import Example
 from nasp.exporters.source.patterns import Written
@@ -27,7 +28,7 @@ class Shapes:
         self._calls: dict[nn.Module, tuple[list[Any], Any]] = {}  # inputs and output of the first
 
         def see(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            inputs = [_shapes(value) for value in (*args, *kwargs.values())]
+            inputs = [_shapes(value) for value in _in_order(module, args, kwargs)]
             self._calls.setdefault(module, (inputs, _shapes(output)))
 
         handles = [m.register_forward_hook(see, with_kwargs=True) for m in network.modules()]
@@ -73,7 +74,7 @@ class _Words:
                 return "[...]"
             columns = enumerate(zip(*shapes, strict=True))
             return f"[{','.join(self._size(sizes, i, len(first)) for i, sizes in columns)}]"
-        if isinstance(first, tuple | list):
+        if isinstance(first, tuple | list) and not isinstance(first, PackedSequence):
             parts = [self.say(list(part)) for part in zip(*shapes, strict=False)]
             return f"({', '.join(filter(None, parts))})"
         return None
@@ -104,13 +105,31 @@ class _Words:
         return known.setdefault(sizes, f"{letter}{len(known) or ''}")
 
 
+def _in_order(module: nn.Module, args: Any, kwargs: Any) -> list[Any]:
+    """Return the inputs in the order of forward's parameters."""
+    if not kwargs:
+        return list(args)
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return list(bound.arguments.values())
+
+
 def _shapes(value: Any) -> Any:
-    return pytree.tree_map(lambda leaf: leaf.shape if isinstance(leaf, Tensor) else leaf, value)
+    """Return a value with shapes in place of its tensors."""
+    if isinstance(value, Tensor):
+        return value.shape
+    if isinstance(value, dict):
+        return {key: _shapes(each) for key, each in value.items()}
+    if isinstance(value, tuple) and not isinstance(value, PackedSequence):
+        return tuple(map(_shapes, value))
+    return list(map(_shapes, value)) if isinstance(value, list) else value
 
 
 def _annotation(value: Any) -> str:
     if isinstance(value, torch.Size):
         return "Tensor"
+    if isinstance(value, PackedSequence):
+        return "nn.utils.rnn.PackedSequence"
     if isinstance(value, tuple):
         return f"tuple[{', '.join(map(_annotation, value))}]"
     if isinstance(value, list):
