@@ -130,7 +130,7 @@ def test_the_parameters_of_a_loss_are_trained_by_the_weights_optimiser() -> None
     settings: dict[str, Any] = {"lr": lr, "weight_decay": 0.1, "clip": None, "epochs": 1}
     data = batches(1)
     by_hand, twin = copy.deepcopy(net), Uncertain()
-    found = nasp.search(net, data, batches(1, 1), task=one, exploration=0.0, **settings)
+    found = nasp.search(net, data, batches(1, 1), task=one, uniform=0.0, **settings)
     chosen = nasp.Supernet(by_hand)
     chosen.single(chosen.path(found.architecture))
     twin(by_hand(data[0][0]), data[0][1]).backward()
@@ -160,7 +160,7 @@ def test_a_loss_with_weights_resumes_to_the_same_bits(tmp_path: Path) -> None:
 def test_every_network_of_a_selection_starts_with_the_loss_as_it_was() -> None:
     def trained(loss: nn.Module) -> list[Any]:
         settings: dict[str, Any] = {"select": "train", "selection": {"epochs": 4}}
-        found = search(loss, lr=0.1, exploration=0.5, settings={"lr": 0.1}, **settings)
+        found = search(loss, lr=0.1, uniform=0.5, settings={"lr": 0.1}, **settings)
         assert found.selection is not None
         return [each.rungs for each in found.selection.contenders]
 
@@ -168,7 +168,7 @@ def test_every_network_of_a_selection_starts_with_the_loss_as_it_was() -> None:
     assert trained(loss) == trained(Uncertain())
     # What the selection trained is not what the search left.
     alone = Uncertain()
-    search(alone, lr=0.1, exploration=0.5, settings={"lr": 0.1})
+    search(alone, lr=0.1, uniform=0.5, settings={"lr": 0.1})
     assert torch.equal(loss.log_variance, alone.log_variance)
 
 

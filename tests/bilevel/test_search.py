@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -55,15 +56,14 @@ def searched(**settings: Any) -> Found:
     return search(network(), loader(), loader(24, 1), **chosen)
 
 
-def test_the_found_architecture_is_the_last_discrete_path(tmp_path: Path) -> None:
+def test_without_an_average_what_is_found_is_the_last_discrete_path(tmp_path: Path) -> None:
     steps: list[Stepped] = []
 
     def observe(event: Event) -> None:
         if isinstance(event, Stepped):
             steps.append(event)
 
-    settings = {**ALPHA_LR, "descent": False}
-    found = searched(run=tmp_path, observe=observe, settings=settings)
+    found = searched(run=tmp_path, observe=observe, average=0.0)
     assert len(steps) == 15
     assert steps[-1].architecture == found.architecture
     assert len({step.architecture for step in steps}) > 1  # it did move
@@ -86,6 +86,27 @@ def test_changed_edges_are_those_of_the_steps() -> None:
         assert before.architecture is not None
         assert after.architecture is not None
         assert after.changed_edges == after.architecture.changes(before.architecture)
+
+
+def test_what_is_found_is_what_the_second_half_chose_most_often(tmp_path: Path) -> None:
+    steps: list[Stepped] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Stepped):
+            steps.append(event)
+
+    found = searched(run=tmp_path, observe=observe, epochs=4)
+    last = [step.architecture for step in steps[10:]]
+    tensors = load_tensors(tmp_path / "alphas.safetensors")
+    for edge, name in found.architecture.edges.items():
+        counts = Counter(architecture[edge] for architecture in last if architecture is not None)
+        assert counts[name] == max(counts.values())
+        shares = tensors[f"shares of {edge}"]
+        assert shares.shape[0] == 5
+        assert float(shares[-1].max()) == pytest.approx(counts[name] / 10)
+    assert found.metrics[-1]["architecture"] == dict(found.architecture.edges)
+    margins = [float(t[-1].topk(2).values.diff().abs()) for n, t in tensors.items() if " " in n]
+    assert found.metrics[-1]["margin_min"] == pytest.approx(min(margins))
 
 
 def test_inherited_weights_are_those_of_the_single_path() -> None:
@@ -121,7 +142,7 @@ def test_the_run_folder(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4]
     alphas = load_tensors(run.path / "alphas.safetensors")
-    assert alphas.keys() == found.supernet.alphas.keys()
+    assert alphas.keys() == {"1", "2", "shares of 1", "shares of 2"}
     for name, alpha in found.supernet.alphas.items():
         assert alphas[name].shape == (5, *alpha.shape)
         assert torch.equal(alphas[name][-1], alpha)
@@ -249,8 +270,8 @@ def test_settings_that_cannot_be(tmp_path: Path, settings: dict[str, Any], messa
 
 
 def test_a_strategys_setting_may_stand_beside_the_others() -> None:
-    beside = searched(weight_decay=1e-4, settings={**ALPHA_LR, "exploration": 0.5})
-    alone = searched(weight_decay=1e-4, settings=ALPHA_LR, exploration=0.5)
+    beside = searched(weight_decay=1e-4, settings={**ALPHA_LR, "uniform": 0.5})
+    alone = searched(weight_decay=1e-4, settings=ALPHA_LR, uniform=0.5)
     assert beside.metrics == alone.metrics
     assert beside.metrics != searched(weight_decay=1e-4, settings=ALPHA_LR).metrics
 
@@ -331,7 +352,7 @@ def test_a_loss_of_ones_own_several_inputs_and_nested_choices() -> None:
         task=F.mse_loss,
         epochs=12,
         lr=0.02,
-        settings={"lr": 0.003, "warmup_epochs": 2},
+        settings={"lr": 0.003},
     )
     assert set(found.architecture.edges) == {"body", "body.candidates.deep.1", "merge"}
     assert found.metrics[-1]["train_loss"] < found.metrics[0]["train_loss"]

@@ -117,7 +117,7 @@ def test_selection(run: Run, device: str) -> None:
 def test_killed_and_resumed_it_ends_with_the_same_bits(
     run: Run, device: str, tmp_path: Path
 ) -> None:
-    argv = [*SEARCH, "--device", device, "--exploration", "0.3"]
+    argv = [*SEARCH, "--device", device, "--uniform", "0.3"]
     run(*argv, "--out", "whole")
     run(*argv, "--out", "again")
     assert_same_run(tmp_path / "again", tmp_path / "whole")

@@ -27,7 +27,7 @@ def moving(strategy: str) -> dict[str, Any]:
     if strategy == "nasp":
         return dict(PAPER)
     fields = STRATEGIES[strategy].config.model_fields
-    short = {"warmup_epochs": 0, "rest": 0, "samples": 3}
+    short = {"warmup_epochs": 0, "samples": 3}
     return {name: value for name, value in short.items() if name in fields}
 
 

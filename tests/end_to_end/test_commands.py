@@ -137,7 +137,7 @@ def test_help_does_not_wait_for_torch() -> None:
         (["search", "--bake"], "No such option: --bake"),
         (["search", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["search", "--epochs", "many"], "Invalid value for '--epochs'"),
-        (["search", "--exploration", "2"], "Invalid value for '--exploration'"),
+        (["search", "--uniform", "2"], "Invalid value for '--uniform'"),
         (["resume"], "Missing argument 'RUN'"),
         (["show"], "Missing argument 'RUN|ARCH'"),
     ],

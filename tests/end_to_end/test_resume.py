@@ -105,7 +105,7 @@ FULL = 'raise OSError(28, "No space left on device")'
 
 SEARCH = [
     *("search", "--space", "nasbench201", "--channels", "4", "--cells", "1", "--epochs", "3"),
-    *("--subset", "100", "--batch-size", "16", "--exploration", "0.3", "--warmup-epochs", "1"),
+    *("--subset", "100", "--batch-size", "16", "--uniform", "0.5", "--average", "0.6"),
     *("--no-train", "--cutout", "2"),
 ]
 EACH_STEP = ["--checkpoint-minutes", "0.000001"]
@@ -582,7 +582,7 @@ def watch(event):
         if left[0] == 0:
             {then}
 search(net, train, val, epochs=4, checkpoint_minutes={minutes}, run={run!r}, observe=watch,
-       settings={{"lr": 0.05, "exploration": 0.3}})
+       settings={{"lr": 0.05, "uniform": 0.5}})
 """
 
 

@@ -77,12 +77,12 @@ def test_what_was_given_wins() -> None:
         size={"channels": 2, "cells": 4},
         search={"epochs": 1, "seed": 7},
         settings={"lr": 0.5},
-        pairs=["exploration=0.25", "optimizer=sgd", "lr=0.125"],
+        pairs=["uniform=0.25", "optimizer=sgd", "lr=0.125"],
     )
     assert (job.data.batch_size, job.data.subset) == (5, 50)
     assert (job.space, job.channels, job.cells) == ("darts", 2, 4)
     assert (job.search.epochs, job.search.seed) == (1, 7)
-    assert job.search.settings == {"lr": 0.125, "exploration": 0.25, "optimizer": "sgd"}
+    assert job.search.settings == {"lr": 0.125, "uniform": 0.25, "optimizer": "sgd"}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_jobs_are_plain_json() -> None:
 
 def test_the_papers_preset() -> None:
     config = NASPConfig(**preset_settings("paper", "nasp"))
-    assert (config.start, config.descent, config.lr) == ("random", False, 3e-4)
+    assert (config.uniform, config.average, config.lr) == (0.0, 0.0, 3e-4)
     with pytest.raises(UsageError, match=r"Unknown preset 'papr'.*paper"):
         preset_settings("papr", "nasp")
     with pytest.raises(UsageError, match="no settings for strategy 'darts'"):

@@ -40,7 +40,7 @@ def test_alphas_leave_the_unit_interval(small: Any) -> None:
     alphas = torch.cat([seen["cell"], seen["alone"]])
     assert alphas.min() < 0
     assert alphas.max() > 1
-    clipped = iterate(small.make("nasp", lr=0.6), small, 6)[-1]
+    clipped = iterate(small.make("nasp", **{**PAPER, "lr": 0.6}), small, 6)[-1]
     assert torch.cat([clipped["cell"], clipped["alone"]]).max() <= 1
     assert torch.cat([clipped["cell"], clipped["alone"]]).min() >= 0
 
@@ -52,4 +52,5 @@ def test_derive_is_the_discrete_point_of_the_last_iteration(small: Any) -> None:
         small.supernet.discretise(small.supernet.alphas)
     )
     settings = strategy_config("nasp-without-c2", {}).model_dump()
-    assert settings == {"lr": None, "betas": (0.5, 0.999), "weight_decay": 1e-3}
+    authors = strategy_config("nasp", {"uniform": 0.0, "average": 0.0}).model_dump()
+    assert settings == {**authors, "c2": False}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nasp.complexity import parameter_counts
+from nasp.strategies.average import Average
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
 
@@ -22,10 +23,11 @@ class Health:
     """How the architecture moved in one epoch, and what it is made of.
 
     Attributes:
-        changed_edges: edges whose candidate differs from the previous epoch's end.
+        changed_edges: edges of the result so far that differ from the previous epoch's end.
         edges: edges in all.
-        flips_per_step: edges that changed in a step, mean over the epoch's steps.
-        margin_mean: best alpha minus the second best, mean over the surviving edges.
+        flips_per_step: edges of the discrete point that changed in a step, mean over the epoch's.
+        margin_mean: best alpha, or share of steps, minus the second best, mean over the
+            surviving edges.
         margin_min: the same of the least decided edge.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
@@ -54,17 +56,22 @@ class Health:
         common = ", ".join(self.free[:2])
         return (
             f"The architecture collapses: {share} of its edges hold operations without"
-            f" parameters (mostly {common}); try exploration or a warm-up of the weights."
+            f" parameters (mostly {common}); search longer."
         )
 
-    def unsettled_warning(self) -> str | None:
-        """Return a sentence where edges still changed in the epoch."""
-        if self.changed_edges == 0 and self.flips_per_step == 0:
+    def unsettled_warning(self, is_average: bool = False) -> str | None:
+        """Return a sentence where the result still changed in the epoch.
+
+        Args:
+            is_average: the result is an average of points that may change as they like.
+        """
+        if self.changed_edges == 0 and (is_average or self.flips_per_step == 0):
             return None
+        often = "" if is_average else f", {self.flips_per_step:.1f} a step"
         return (
             f"The architecture has not settled: {self.changed_edges} of {self.edges} edges changed"
-            f" in the last epoch, {self.flips_per_step:.1f} a step, so the last one is partly"
-            " chance; search longer, or lower the alphas' learning rate."
+            f" in the last epoch{often}, so the last one is partly chance; search longer, or lower"
+            " the alphas' learning rate."
         )
 
     def tie_warning(self) -> str | None:
@@ -72,9 +79,9 @@ class Health:
         if self.margin_min > 0:
             return None
         return (
-            "On at least one edge the two best candidates have equal alphas, so which of them was"
-            " kept is chance; lower the alphas' learning rate, so that they do not all reach a"
-            " bound."
+            "On at least one edge the two best candidates are equal, in alphas or in how often they"
+            " were chosen, so which of them was kept is chance; search longer, or lower the alphas'"
+            " learning rate, so that they do not all reach a bound."
         )
 
 
@@ -84,10 +91,14 @@ class HealthMonitor:
     Args:
         supernet: whose alphas are read.
         architecture: the one before the first step.
+        average: the strategy's, by which margins are taken; None: they are of the alphas.
     """
 
-    def __init__(self, supernet: Supernet, architecture: Architecture) -> None:
+    def __init__(
+        self, supernet: Supernet, architecture: Architecture, average: Average | None = None
+    ) -> None:
         self.supernet = supernet
+        self._average = average
         self._costs = parameter_counts(supernet)
         self._at_epoch_start = architecture
         self._latest = architecture
@@ -104,14 +115,19 @@ class HealthMonitor:
         self._latest = architecture
         return changed
 
-    def end_epoch(self) -> Health:
-        """Return the epoch's figures and begin the next."""
-        margin = torch.cat(list(self._margins()))
-        held = [name for name in self._latest.edges.values() if name is not None]
-        free = Counter(self._free())
+    def end_epoch(self, result: Architecture | None = None) -> Health:
+        """Return the epoch's figures and begin the next.
+
+        Args:
+            result: what the search would keep now; default the latest architecture.
+        """
+        result = self._latest if result is None else result
+        margin = torch.cat(list(self._margins(result)))
+        held = [name for name in result.edges.values() if name is not None]
+        free = Counter(self._free(result))
         health = Health(
-            changed_edges=self._latest.changes(self._at_epoch_start),
-            edges=len(self._latest.edges),
+            changed_edges=result.changes(self._at_epoch_start),
+            edges=len(result.edges),
             flips_per_step=self._flips / max(self._steps, 1),
             margin_mean=float(margin.mean()),
             margin_min=float(margin.min()),
@@ -119,7 +135,7 @@ class HealthMonitor:
             parameterless=free.total() / len(held),
             free=tuple(name for name, _ in free.most_common()),
         )
-        self._at_epoch_start = self._latest
+        self._at_epoch_start = result
         self._flips = self._steps = 0
         return health
 
@@ -128,19 +144,20 @@ class HealthMonitor:
         if self._has_moved:
             return None
         return (
-            "The search has changed nothing: its architecture is the one that it began with. Search"
-            " longer, or let the weights of other candidates be trained (nasp: exploration)."
+            "The search has changed nothing: its architecture is the one that it began with;"
+            " search longer."
         )
 
-    def _margins(self) -> Iterator[Tensor]:
+    def _margins(self, result: Architecture) -> Iterator[Tensor]:
+        entries = self.supernet.alphas if self._average is None else self._average.shares()
         for name, table in self.supernet.tables.items():
-            on = [row for row, edge in enumerate(table.edges) if self._latest[edge] is not None]
-            yield _margins(self.supernet.alphas[name].detach()[on][:, table.surviving])
+            on = [row for row, edge in enumerate(table.edges) if result[edge] is not None]
+            yield _margins(entries[name].detach()[on][:, table.surviving])
 
-    def _free(self) -> Iterator[str]:
+    def _free(self, result: Architecture) -> Iterator[str]:
         for name, table in self.supernet.tables.items():
             for row, edge in enumerate(table.edges):
-                candidate = self._latest[edge]
+                candidate = result[edge]
                 if candidate is None:
                     continue
                 costs = self._costs[name][row]

@@ -1,4 +1,4 @@
-"""How the alphas moved: a snapshot an epoch."""
+"""How the alphas, and their average, moved: a snapshot an epoch."""
 
 from __future__ import annotations
 
@@ -7,28 +7,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nasp.strategies.average import Average
 from nasp.supernet.supernet import Supernet
+
+ALPHAS = "alphas.safetensors"
+"""The file of a finished search that has them."""
+SHARES = "shares of "
+"""What stands before a table's name where the strategy's average of it is kept."""
 
 
 class AlphaHistory:
-    """The alphas at the start and after each epoch."""
+    """The alphas at the start and after each epoch.
 
-    def __init__(self, supernet: Supernet) -> None:
+    Args:
+        supernet: has them.
+        average: the strategy's, whose shares are kept beside them; None: it has none.
+    """
+
+    def __init__(self, supernet: Supernet, average: Average | None = None) -> None:
         self.supernet = supernet
+        self.average = average
         self.snapshots: list[dict[str, Tensor]] = []
         self.add()
 
     def add(self) -> None:
         """Keep the alphas as they are now."""
-        self.snapshots.append(
-            {name: a.detach().clone() for name, a in self.supernet.alphas.items()}
-        )
+        snapshot = {name: a.detach().clone() for name, a in self.supernet.alphas.items()}
+        if self.average is not None:
+            for name, shares in self.average.shares().items():
+                snapshot[SHARES + name] = shares.to(snapshot[name].dtype)
+        self.snapshots.append(snapshot)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return table -> ``[epochs + 1, edges, candidates]``."""
+        """Return table -> ``[epochs + 1, edges, candidates]``; shares by `SHARES` and its name."""
         return {
             name: torch.stack([snapshot[name] for snapshot in self.snapshots])
-            for name in self.supernet.alphas
+            for name in self.snapshots[0]
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from nasp.bilevel.first_batch import (
 )
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
-from nasp.bilevel.history import AlphaHistory
+from nasp.bilevel.history import ALPHAS, AlphaHistory
 from nasp.bilevel.pricing import Bounded, make_complexity
-from nasp.bilevel.selection import Selector, Visits
+from nasp.bilevel.selection import Likeliest, Selector, Visits
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.costs import Cost
 from nasp.complexity.quantity import OWN
@@ -27,11 +27,13 @@ from nasp.errors import UsageError, validated
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
 from nasp.strategies import (
+    Averages,
     Horizon,
     Problem,
     Proposes,
     find_strategy,
     make_strategy,
+    standing,
     strategy_config,
 )
 from nasp.supernet.supernet import Supernet
@@ -157,9 +159,10 @@ def run_search(
     problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
     strategy = make_strategy(config.strategy, problem, config.settings)
     judge(seen, strategy, observe)
-    monitor = HealthMonitor(supernet, strategy.derive())
+    average = strategy.average if isinstance(strategy, Averages) else None
+    monitor = HealthMonitor(supernet, strategy.derive(), average)
     visits = Visits(supernet, epochs * steps)
-    history = AlphaHistory(supernet)
+    history = AlphaHistory(supernet, average)
     meter = Meter()
     checkpointer = Checkpointer(
         run,
@@ -184,11 +187,12 @@ def run_search(
     def step() -> StepReport:
         on_val = take(strategy.arch_step, next(arch_batches))
         on_train = take(strategy.weight_step, next(weight_batches)) if is_iterative else {}
-        architecture = strategy.derive()
+        architecture = standing(strategy, supernet)
         path = supernet.path(architecture)
         if on_val is not None:
             complexity.step(path)
-        visits.step(path)
+        if average is None:
+            visits.step(path)
         changed = monitor.step(architecture)
         return StepReport(
             {**_prefixed("train_", on_train), **_prefixed("val_", on_val or {})},
@@ -204,10 +208,11 @@ def run_search(
         architecture = strategy.derive()
         path = supernet.path(architecture)
         visits.end_epoch(path)
-        health = monitor.end_epoch()
+        health = monitor.end_epoch(architecture)
         warnings = [health.collapse_warning()]
         if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
-            warnings += [health.unsettled_warning(), health.tie_warning()]
+            unsettled = health.unsettled_warning(is_average=average is not None)
+            warnings += [unsettled, health.tie_warning()]
             warnings.append(monitor.stillness_warning())
         line = {
             "lr": lr,
@@ -218,6 +223,7 @@ def run_search(
         return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
 
     lines = run_epochs(epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
+    scores = supernet.alphas if average is None else average.scores()
     selection = None
     if mode != "none":
         selector = Selector(
@@ -232,12 +238,14 @@ def run_search(
             config.selection,
             run,
             observe,
-            complexity.settle,
+            partial(complexity.settle, scores=scores),
         )
-        proposed = strategy if isinstance(strategy, Proposes) else visits
+        proposed: Proposes = strategy if isinstance(strategy, Proposes) else visits
+        if average is not None:
+            proposed = Likeliest(complexity, scores)
         selection = selector.select(mode, proposed, is_iterative)
     last = strategy.derive()
-    result = complexity.settle(last) if selection is None else selection.winner
+    result = complexity.settle(last, scores) if selection is None else selection.winner
     for remark in complexity.conclude(last, result):
         observe(Warned(remark))
     found = Found(
@@ -251,7 +259,7 @@ def run_search(
         Recalibration(weight_batches, task, config),
     )
     if run is not None:
-        run.save_tensors("alphas.safetensors", history.tensors())
+        run.save_tensors(ALPHAS, history.tensors())
         run.save_tensors("weights.safetensors", supernet.network.state_dict())
         found.architecture.save(run.architecture_path)
     return found

@@ -24,9 +24,9 @@ class SearchConfig(Recipe, ComplexityConfig):
     settings: dict[str, Any] = Field(default_factory=dict)
     """Any setting of the strategy; repeatable."""
     select: Selecting = "none"
-    """How the result is chosen: none (the last architecture), rerank (the best by the shared
-    weights of those that the search came by), train (the best of these after stand-alone
-    training)."""
+    """How the result is chosen: none (what the strategy derives), rerank (the best by the
+    shared weights of those that the search points at), train (the best of these after
+    stand-alone training)."""
     selection: SelectConfig = Field(default_factory=SelectConfig)
     """Any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)

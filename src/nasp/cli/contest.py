@@ -23,7 +23,7 @@ class Contestants(BaseModel):
     """Comma-separated, with their default settings; see --contestant."""
     contestant: list[str] = []
     """'LABEL=STRATEGY key=value ...': a variant: keys are settings of a search (select=train,
-    selection.epochs=8) or of the strategy (settings.lr=0.01, exploration=0.2); repeatable."""
+    selection.epochs=8) or of the strategy (settings.lr=0.01, average=0.2); repeatable."""
     table: str | None = None
     """Every cell's accuracy: a .csv with arch and test_accuracy, a .json of nasp bench table, or
     nats:PATH; default embedded, for digits and fashion-mnist."""

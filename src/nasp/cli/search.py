@@ -21,7 +21,7 @@ EXAMPLES = """
   nasp search --space recurrent                   a language model's cell, on embedded text
   nasp search --data text:wikitext-2 --channels 300 --batch-size 256
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
-  nasp search --data fashion-mnist --space nasbench201 --exploration 0.3 --seed 1 --out runs/f1
+  nasp search --data fashion-mnist --space nasbench201 --uniform 0.5 --seed 1 --out runs/f1
 """
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from nasp.bilevel.history import ALPHAS, SHARES
 from nasp.bilevel.pricing import bounds_of
 from nasp.cli.selection_report import show_selection
 from nasp.cli.tables import print_table
@@ -17,9 +18,9 @@ from nasp.domains import find_domain
 from nasp.errors import UsageError
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import job_of
-from nasp.runs.folder import RunFolder
+from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space, space_names
-from nasp.spaces.sampling import candidates_of, has_parameters
+from nasp.spaces.sampling import candidates_of, has_parameters, small_supernet
 from nasp.supernet.architecture import Architecture
 
 HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
@@ -132,6 +133,36 @@ def show_progress(run: RunFolder) -> None:
         typer.echo(f"warning: {warning}")
 
 
+def shares_of(run: RunFolder) -> dict[str, dict[str, float]]:
+    """Return edge -> candidate -> in what share of the averaged steps it was on.
+
+    Nothing for a search that is not finished, or whose strategy takes no average.
+    """
+    path = run.path / ALPHAS
+    job = job_of(run)
+    if not isinstance(job, SearchJob) or not path.is_file():
+        return {}
+    tensors, shares = load_tensors(path), {}
+    for name, table in small_supernet(find_space(job.space)).tables.items():
+        rows = tensors[SHARES + name][-1].tolist() if SHARES + name in tensors else []
+        for edge, row in zip(table.edges, rows, strict=False):
+            shares[edge] = dict(zip(table.candidates, row, strict=True))
+    return shares
+
+
+def show_shares(shares: dict[str, dict[str, float]]) -> None:
+    """Print how often each candidate of each edge was chosen, the most frequent first."""
+    rows = []
+    for edge, row in shares.items():
+        ranked = sorted(row.items(), key=lambda item: -item[1])[:3]
+        often = {f"c{i}": f"{name} {share:.0%}" for i, (name, share) in enumerate(ranked)}
+        rows.append({"edge": edge, "on": sum(row.values()), **often})
+    if rows:
+        columns = {"edge": "{edge}", "most often": "{c0}", "then": "{c1}", "and": "{c2}"}
+        title = "Chosen in so many of the averaged steps"
+        print_table(rows, {**columns, "on": "{on:.0%}"}, title, words=4)
+
+
 def run_summary(run: RunFolder) -> dict[str, Any]:
     """Return the state of a run, finished or not."""
     job = job_of(run)
@@ -146,6 +177,7 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "finished": (run.path / "weights.safetensors").is_file(),
         "metrics": lines,
         "selection": run.selection(),
+        "shares": shares_of(run),
     }
 
 

@@ -39,7 +39,7 @@ SEARCH = (
     Section(
         "settings",
         "nasp.strategies.nasp:NASPConfig",
-        only=["lr", "exploration", "warmup_epochs"],
+        only=["lr", "uniform", "average"],
         by_data=["lr"],
         flags={"lr": "alpha-lr"},
     ),

@@ -40,13 +40,10 @@ def show_selection(run: RunFolder) -> None:
                 **{f"rung{rung}": _figure(each) for rung, each in enumerate(contender["rungs"])},
             }
         )
-    columns = {
-        "": "{place}",
-        "architecture": "{found}",
-        "visits": "{visits}",
-        "epochs": "{at}",
-        "shared": "{score}",
-    }
+    columns = {"": "{place}", "architecture": "{found}"}
+    if any(contender["visits"] for contender in selection["contenders"]):
+        columns |= {"visits": "{visits}", "epochs": "{at}"}
+    columns["shared"] = "{score}"
     ends = accumulate(rung["epochs"] for rung in selection["schedule"])
     columns |= {f"epoch {end}": f"{{rung{rung}}}" for rung, end in enumerate(ends)}
     print_table(rows, columns, _title(selection), words=2)

@@ -53,6 +53,7 @@ def show(
         show_architecture,
         show_costs,
         show_progress,
+        show_shares,
     )
     from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
@@ -99,6 +100,7 @@ def show(
     if not isinstance(found, Architecture):
         show_progress(found)
         show_selection(found)
+        show_shares(summary["shares"])
         if not summary["finished"]:
             typer.echo(f"Not finished. Next: nasp resume {found.path}")
     if "architecture" in summary:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -10,9 +12,10 @@ from torch import Tensor
 from nasp.complexity.bound import Bound, Reached
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.costs import Cost
+from nasp.complexity.measure import parameter_table
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.regulariser import Regulariser
-from nasp.complexity.repair import cheapest, leaning, nearest_within
+from nasp.complexity.repair import cheapest, leaning, nearest_within, ranked_within
 from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge, Target
@@ -97,10 +100,26 @@ class Complexity:
         """Tell whether the network of an architecture keeps all bounds, measured on it."""
         return all(each.is_met for each in self.reached(architecture))
 
-    def settle(self, architecture: Architecture) -> Architecture:
+    def ranked(self, scores: Mapping[str, Tensor], count: int) -> list[Architecture]:
+        """Return the architectures of the largest sums of scores within the bounds' tables.
+
+        Args:
+            scores: table -> ``[edges, candidates]``.
+            count: how many, or as many as there are.
+        """
+        tables = [bound.table for bound in self.bounds]
+        limits = [bound.limit for bound in self.bounds]
+        if not tables:
+            tables, limits = [parameter_table(self.supernet)], [math.inf]
+        paths = islice(ranked_within(self.supernet, scores, tables, limits), count)
+        return [self.supernet.architecture(path) for path in paths]
+
+    def settle(
+        self, architecture: Architecture, scores: Mapping[str, Tensor] | None = None
+    ) -> Architecture:
         """Return the architecture if it keeps the bounds, else the nearest one that does.
 
-        Nearest by the supernet's alphas: what has to be changed loses the smallest sum. The
+        Nearest by the scores, default the alphas: what has to be changed loses least of them. The
         costs of some networks, such as times, do not quite add up from their candidates'. There
         the table's limit is tightened until the network itself keeps the bound; if it never
         does, what was tried last is returned.
@@ -108,7 +127,8 @@ class Complexity:
         tables = [bound.table for bound in self.bounds]
         limits = [bound.limit for bound in self.bounds]
         supernet = self.supernet
-        alphas = leaning(supernet, supernet.alphas, supernet.path(architecture))
+        scores = supernet.alphas if scores is None else scores
+        alphas = leaning(supernet, scores, supernet.path(architecture))
         for _ in range(ATTEMPTS):
             reached = self.reached(architecture)
             if all(each.is_met for each in reached):

@@ -7,7 +7,7 @@ candidates have in common: it is at least as large as theirs. HiGHS solves it to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -36,9 +36,22 @@ def nearest_within(
     tables: Sequence[CostTable],
     limits: Sequence[float],
 ) -> Path | None:
-    """Return the path that keeps the largest sum of alphas within all limits.
+    """Return the path that keeps the largest sum of alphas within all limits; None: there is none.
 
-    Without limits that is prox_C1 with node groups: each edge's largest alpha, and each node's
+    See `ranked_within`.
+    """
+    return next(ranked_within(supernet, alphas, tables, limits), None)
+
+
+def ranked_within(
+    supernet: Supernet,
+    alphas: Mapping[str, Tensor],
+    tables: Sequence[CostTable],
+    limits: Sequence[float],
+) -> Iterator[Path]:
+    """Yield the paths within all limits, that of the largest sum of alphas first.
+
+    Without limits the first is prox_C1 with node groups: each edge's largest alpha, and each node's
     strongest edges. Edges inside a candidate that is not chosen cost nothing, and go by their
     alphas.
 
@@ -47,9 +60,6 @@ def nearest_within(
         alphas: table -> ``[edges, candidates]``.
         tables: costs of this supernet, at least one.
         limits: of each table, the most that a network may cost.
-
-    Returns:
-        None where no path is within the limits.
     """
     rows = [row.tolist() for name in supernet.tables for row in alphas[name].detach()]
     programme = _Programme(tables)
@@ -60,16 +70,16 @@ def nearest_within(
     for group, parent in programme.groups.items():
         largest = sorted((max(rows[edge]) for edge in group.edges), reverse=True)
         programme.add(losses, parent, sum(largest[: group.keep]))
-    picks = programme.solve(losses, tables, limits)
-    return None if picks is None else _filled(supernet, alphas, picks)
+    for picks in programme.solutions(losses, tables, limits):
+        yield _filled(supernet, alphas, picks)
 
 
 def cheapest(supernet: Supernet, table: CostTable) -> Path:
     """Return the path whose network costs least."""
     programme = _Programme([table])
     costs = programme.costs(table)
-    picks = programme.solve(costs / max(costs.max(), 1e-300), [], [])
-    return _filled(supernet, supernet.alphas, picks or {})
+    picks = next(programme.solutions(costs / max(costs.max(), 1e-300), [], []))
+    return _filled(supernet, supernet.alphas, picks)
 
 
 def leaning(supernet: Supernet, alphas: Mapping[str, Tensor], to: Path) -> Alphas:
@@ -132,10 +142,10 @@ class _Programme:
         if parent in self.place:
             row[self.place[parent]] += value
 
-    def solve(
+    def solutions(
         self, losses: Array, tables: Sequence[CostTable], limits: Sequence[float]
-    ) -> dict[int, int] | None:
-        """Return edge -> candidate of what loses least, of the edges that are on and matter."""
+    ) -> Iterator[dict[int, int]]:
+        """Yield edge -> candidate, of the edges that are on and matter; what loses least first."""
         within = self._structure()
         costs = [self.costs(table) for table in tables]
         rooms = [n * (1 + _ROUNDING) - t.fixed for t, n in zip(tables, limits, strict=True)]
@@ -152,11 +162,11 @@ class _Programme:
                 options={"mip_rel_gap": 0.0},
             )
             if found.x is None:
-                return None
+                return
             on = np.round(found.x)
             if all(row @ on <= room for row, room in zip(costs, rooms, strict=True)):
-                return {e: k for (e, k), is_on in zip(self.variables, on, strict=False) if is_on}
-            # Within the solver's tolerance, and yet too dear: any point but this one.
+                yield {e: k for (e, k), is_on in zip(self.variables, on, strict=False) if is_on}
+            # Next any point but this one, also where it is too dear, within the solver's tolerance.
             within.append(LinearConstraint(on, -np.inf, on.sum() - 1))
 
     def _structure(self) -> list[LinearConstraint]:
@@ -174,9 +184,14 @@ class _Programme:
             for edge in edges if len(edges) > 1 else ():
                 constraints.append(LinearConstraint(self._edges == edge, -np.inf, 1))
         for index, (_, each) in enumerate(self.common, start=len(self.variables)):
-            for holder in self.place.keys() & set(each.holders):
+            # Counted where any of its holders is chosen, and nowhere else.
+            holders = [self.place[h] for h in self.place.keys() & set(each.holders)]
+            at_most = np.zeros(len(self._edges))
+            at_most[[index, *holders]] = 1, *[-1] * len(holders)
+            constraints.append(LinearConstraint(at_most, -np.inf, 0))
+            for holder in holders:
                 row = np.zeros(len(self._edges))
-                row[[self.place[holder], index]] = 1, -1
+                row[[holder, index]] = 1, -1
                 constraints.append(LinearConstraint(row, -np.inf, 0))
         return constraints
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
+from nasp.bilevel.history import ALPHAS, SHARES
 from nasp.errors import UsageError
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder, load_tensors
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Heat(NamedTuple):
-    """The alphas of one table after the last epoch, and which entries are on."""
+    """The alphas of one table after the last epoch, or their average, and which are kept."""
 
-    table: str
+    title: str
     edges: list[str]
     candidates: list[str]
-    alphas: list[list[float]]
+    entries: list[list[float]]
     chosen: list[int | None]
 
 
@@ -36,7 +37,7 @@ class Curves(NamedTuple):
         loss: name -> loss by epoch.
         changed_edges: by epoch; empty for a training.
         margin: mean margin between the best and second candidate by epoch; empty likewise.
-        heats: a table's alphas each; empty for a training or an unfinished search.
+        heats: a table's alphas each, and its average; empty for a training or an unfinished search.
     """
 
     epochs: list[int]
@@ -115,17 +116,19 @@ def _series(lines: list[dict[str, Any]], ending: str) -> dict[str, list[float]]:
 def _heats(
     run: RunFolder, candidates: dict[str, list[str]], architecture: dict[str, str | None]
 ) -> list[Heat]:
-    path = run.path / "alphas.safetensors"
+    path = run.path / ALPHAS
     if not path.is_file() or not candidates:
         return []
     heats = []
-    for table, history in load_tensors(path).items():
+    for name, history in load_tensors(path).items():
+        table = name.removeprefix(SHARES)
+        what = f"alphas of {table}" if name == table else f"{table}: how often each was chosen"
         names = candidates[table]
         edges = [edge for edge in architecture if edge.rpartition("/")[0] == table]
         chosen = [architecture[edge] for edge in edges]
         heats.append(
             Heat(
-                table,
+                f"{what}, kept ringed",
                 edges,
                 names,
                 history[-1].tolist(),
@@ -148,16 +151,16 @@ def _draw_settling(axis: Axes, curves: Curves) -> None:
     axis.set(xlabel="epoch", ylabel="edges changed since the last epoch")
     margin = axis.twinx()
     margin.plot(curves.epochs, curves.margin, color="#b5432e", marker="o", markersize=3)
-    margin.set_ylabel("margin: best minus second alpha, mean", color="#b5432e")
+    margin.set_ylabel("margin: best minus second, mean", color="#b5432e")
 
 
 def _draw_heat(axis: Axes, heat: Heat) -> None:
     colours = matplotlib.colormaps["viridis"]
-    axis.imshow(heat.alphas, aspect="auto", cmap=colours, vmin=0)
+    axis.imshow(heat.entries, aspect="auto", cmap=colours, vmin=0)
     axis.set_xticks(range(len(heat.candidates)), heat.candidates, rotation=45, ha="right")
     # Labels of many edges, such as a recurrent cell's 36, would lie over each other.
     axis.set_yticks(range(len(heat.edges)), heat.edges, fontsize=min(10.0, 200 / len(heat.edges)))
-    axis.set_title(f"alphas of {heat.table}, chosen ringed")
+    axis.set_title(heat.title)
     for row, column in enumerate(heat.chosen):
         if column is not None:
             axis.plot(column, row, "o", markersize=9, markerfacecolor="none", color="white")

@@ -18,22 +18,29 @@ from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
 from nasp.strategies.gdas import GDAS, GDASConfig
 from nasp.strategies.largest import LargestConfig, largest
-from nasp.strategies.nasp import NASP, NASPConfig
+from nasp.strategies.nasp import NASP, NASPConfig, NASPWithoutC2Config
 from nasp.strategies.nasp_without_c1 import NASPWithoutC1, NASPWithoutC1Config
-from nasp.strategies.nasp_without_c2 import NASPWithoutC2, NASPWithoutC2Config
 from nasp.strategies.pa_lazy import PALazy, PALazyConfig
 from nasp.strategies.pa_standard import PAStandard, PAStandardConfig
 from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
 from nasp.strategies.random_search import Random, RandomConfig
 from nasp.strategies.random_sharing import RandomSharing
 from nasp.strategies.snas import SNAS, SNASConfig
-from nasp.strategies.strategy import Horizon, Problem, Proposes, Strategy
+from nasp.strategies.strategy import (
+    Averages,
+    Horizon,
+    Problem,
+    Proposes,
+    Strategy,
+    standing,
+)
 from nasp.strategies.synflow import SynflowConfig, synflow
 
 __all__ = [
     "DARTS",
     "NASP",
     "STRATEGIES",
+    "Averages",
     "DARTSConfig",
     "DARTSSecondOrder",
     "Horizon",
@@ -47,6 +54,7 @@ __all__ = [
     "Strategy",
     "find_strategy",
     "make_strategy",
+    "standing",
     "strategy_names",
 ]
 
@@ -83,7 +91,7 @@ STRATEGIES: dict[str, Registration] = {
     "pa-standard": Registration(PAStandardConfig, PAStandard),
     "pa-lazy": Registration(PALazyConfig, PALazy),
     "nasp-without-c1": Registration(NASPWithoutC1Config, NASPWithoutC1),
-    "nasp-without-c2": Registration(NASPWithoutC2Config, NASPWithoutC2),
+    "nasp-without-c2": Registration(NASPWithoutC2Config, NASP),
     "random-sharing": Registration(RandomConfig, RandomSharing, ranks_by_weights=True),
     "random": Registration(RandomConfig, Random, iterative=False),
     "synflow": Registration(SynflowConfig, synflow, iterative=False),

@@ -7,24 +7,15 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.complexity import parameter_counts
-from nasp.runs.random_state import random_states
-from nasp.strategies.descent import Descent
-from nasp.strategies.neighbourhood import random_neighbour
+from nasp.strategies.average import Average
 from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.leaves import Leaves
-from nasp.supernet.path import Path
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.proximal import prox_c2
-from nasp.supernet.supernet import Alphas
 from nasp.training.task import Batch, Metrics
 
-TIE = 1e-6
-"""What decides between alphas that are equal; too little to decide between others."""
-
-
-PAPER: dict[str, Any] = {"start": "random", "rest": 0.0, "descent": False, "lr": 3e-4}
+PAPER: dict[str, Any] = {"uniform": 0.0, "average": 0.0, "lr": 3e-4}
 """The settings of the authors' code, where the defaults differ."""
 
 
@@ -33,21 +24,12 @@ class NASPConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    start: Literal["largest", "random"] = "largest"
-    """The first path, all alphas being equal: largest takes each edge's candidate with the most
-    parameters, since a candidate cannot show its worth before its weights are trained; random
-    draws it."""
-    rest: float = Field(0.2, ge=0, lt=1)
-    """Share of the search, at its start, in which the alphas rest and the weights of the path
-    that stands are trained: before that no candidate can be compared with it."""
-    exploration: float = Field(0.0, ge=0, le=1)
-    """Probability that a weight step trains a path that is one change away from the one that
-    stands, drawn anew: another candidate on an edge, or other edges at a node. What is never
-    trained can never be found better than what always is."""
-    descent: bool = True
-    """Change the discrete architecture only where that lowers F on the step's own batch, and one
-    edge or node at a time (`nasp.strategies.descent`); False takes every argmax, as the paper
-    does."""
+    uniform: float = Field(1.0, ge=0, le=1)
+    """Share of weight steps that train a uniformly drawn path, so that all candidates are trained
+    alike; the others train the discrete point, as the paper does."""
+    average: float = Field(0.5, ge=0, le=1)
+    """Share of the search, at its end, over which the discrete points are averaged: the result
+    is what they chose most often; 0 takes the last one, as the paper does."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What moves the alphas: adam or plain sgd."""
     lr: float | None = Field(None, gt=0)
@@ -61,8 +43,19 @@ class NASPConfig(BaseModel):
     """How the same exact gradient is had: probe, forward-only and fused; probe-unfused, every
     unchosen candidate run as it is; plain, through the full graph of all candidates, as the
     authors' code does."""
-    warmup_epochs: int = Field(0, ge=0)
-    """Epochs at the start in which weight steps train uniformly drawn paths and the alphas rest."""
+    c2: bool = True
+    """Keep the alphas in C2; false is the paper's ablation."""
+
+
+class NASPWithoutC2Config(NASPConfig):
+    """Settings of the paper's ablation without C2; otherwise as published."""
+
+    uniform: float = Field(0.0, ge=0, le=1)
+    """As of strategy nasp."""
+    average: float = Field(0.0, ge=0, le=1)
+    """As of strategy nasp."""
+    c2: bool = False
+    """As of strategy nasp."""
 
 
 class NASP:
@@ -71,6 +64,10 @@ class NASP:
     Args:
         problem: whose alphas start at 0.5 everywhere; R is taken at the discrete point.
         config: settings.
+
+    Attributes:
+        path: Ā, the discrete point.
+        average: of the discrete points of the last part of the search; None: none is taken.
     """
 
     def __init__(self, problem: Problem, config: NASPConfig) -> None:
@@ -79,62 +76,57 @@ class NASP:
         self.learner = problem.learner
         self.config = config
         self.generator = torch.Generator().manual_seed(problem.seed)
-        horizon = problem.horizon
-        self.warmup_steps = config.warmup_epochs * horizon.steps_per_epoch
-        steps = horizon.epochs * horizon.steps_per_epoch
-        self.resting_steps = max(self.warmup_steps, int(config.rest * steps))
-        lr = config.lr or horizon.step_size(PAPER["lr"], self.resting_steps)
-        self.optimizer = _alpha_optimizer(list(self.supernet.alphas.values()), config, lr)
-        self.weight_steps = 0
-        self.path = self._first_path()
-        self.descent = Descent(problem, lr) if config.descent else None
+        self.optimizer = _alpha_optimizer(problem, config)
+        self.path = self.supernet.discretise(self.supernet.alphas, self.generator)
+        steps = problem.horizon.epochs * problem.horizon.steps_per_epoch
+        share = config.average
+        self.average = Average(self.supernet, steps, share) if share > 0 else None
 
     @property
     def probes(self) -> bool:
         """Whether the gradient is had by a probe."""
         return self.config.gradient != "plain"
 
-    def arch_step(self, batch: Batch) -> Metrics | None:
-        """Lines 1 to 3 of the iteration; None while the alphas rest."""
-        if self.weight_steps < self.resting_steps:
-            return None
+    def arch_step(self, batch: Batch) -> Metrics:
+        """Lines 1 to 3 of the iteration."""
         alphas = self.supernet.alphas
         # 1.  Ā_t = prox_C1(A_t)
         discrete = self._discrete_point()
-        drawn = random_states()
         # 2.  A_{t+1} = prox_C2(A_t − ε ∇_Ā F(w_t, Ā_t)),  F = L_val + η R
         metrics = self.learner.gradients(batch, discrete)
         self.problem.step(self.optimizer, self.path, discrete.gradients())
         with torch.no_grad():
-            for a in alphas.values():
+            for a in alphas.values() if self.config.c2 else ():
                 a.copy_(prox_c2(a))
-        # 3.  Ā_{t+1} = prox_C1(A_{t+1}), where that goes downhill
-        if self.descent is None:
-            self.path = self.supernet.discretise(alphas, self.generator)
-        else:
-            held = self.supernet.one_hot(self.path)
-            ranked = {name: a + TIE * held[name] for name, a in alphas.items()}
-            proposal = self.supernet.discretise(ranked, self.generator)
-            self.path = self.descent.step(self.path, proposal, batch, metrics["loss"], drawn)
+        # 3.  Ā_{t+1} = prox_C1(A_{t+1})
+        self.path = self.supernet.discretise(alphas, self.generator)
+        if self.average is not None:
+            self.average.add(self.path)
         return metrics
 
     def weight_step(self, batch: Batch) -> Metrics:
-        """Line 4: w_{t+1} = w_t − γ ∇_w L_train(w_t, Ā_{t+1}), through the chosen alone."""
-        self.supernet.single(self._explored() or self.path)
-        self.weight_steps += 1
+        """Line 4: w_{t+1} = w_t − γ ∇_w L_train(w_t, Ā_{t+1}), or at a uniformly drawn path."""
+        is_uniform = torch.rand((), generator=self.generator).item() < self.config.uniform
+        path = self.supernet.random_path(self.generator) if is_uniform else self.path
+        self.supernet.single(path)
         return self.learner.weight_step(batch)
 
     def derive(self) -> Architecture:
-        """Return Ā, the discrete point of the last iteration."""
-        return self.supernet.architecture(self.path)
+        """Return the average as a discrete point; without one Ā of the last iteration."""
+        if self.average is None or self.average.steps == 0:
+            return self.supernet.architecture(self.path)
+        # A copy: deriving breaks ties alike each time, and moves nothing.
+        ties = torch.Generator()
+        ties.set_state(self.generator.get_state())
+        return self.supernet.architecture(self.supernet.discretise(self.average.scores(), ties))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return optimiser, random state, the discrete point and the count of steps."""
+        """Return optimiser, random state, the discrete point and the average."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "path": list(self.path),
-            "weight_steps": self.weight_steps,
+            "average": None if self.average is None else self.average.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -142,7 +134,8 @@ class NASP:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.path = tuple(state["path"])
-        self.weight_steps = state["weight_steps"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def _discrete_point(self) -> Probe | Leaves:
         """Set the supernet to give the exact gradient at Ā; return what has it then."""
@@ -153,28 +146,10 @@ class NASP:
         is_fused = self.config.gradient == "probe"
         return self.supernet.probe(self.path, is_fused, fixed_weights=True)
 
-    def _first_path(self) -> Path:
-        alphas: Alphas = dict(self.supernet.alphas)
-        if self.config.start == "largest":
-            counts = parameter_counts(self.supernet)
-            alphas = {
-                name: a + TIE * counts[name] / counts[name].amax().clamp_min(1)
-                for name, a in alphas.items()
-            }
-        return self.supernet.discretise(alphas, self.generator)
 
-    def _explored(self) -> Path | None:
-        draw = torch.rand((), generator=self.generator).item()
-        if self.weight_steps < self.warmup_steps:
-            return self.supernet.random_path(self.generator)
-        if draw < self.config.exploration:
-            return random_neighbour(self.supernet, self.path, self.generator)
-        return None
-
-
-def _alpha_optimizer(
-    alphas: list[torch.nn.Parameter], config: NASPConfig, lr: float
-) -> torch.optim.Optimizer:
+def _alpha_optimizer(problem: Problem, config: NASPConfig) -> torch.optim.Optimizer:
+    alphas = problem.supernet.alphas.values()
+    lr = config.lr or problem.horizon.step_size(PAPER["lr"])
     if config.optimizer == "adam":
         return torch.optim.Adam(alphas, lr=lr, betas=config.betas, weight_decay=config.weight_decay)
     return torch.optim.SGD(alphas, lr=lr, weight_decay=config.weight_decay)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nasp.complexity import Penalty
+from nasp.strategies.average import Average
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Alphas, Supernet
@@ -41,15 +42,13 @@ class Horizon:
         """
         return start + (end - start) * self.epoch(steps) / max(self.epochs - 1, 1)
 
-    def step_size(self, authors: float, resting_steps: int = 0) -> float:
+    def step_size(self, authors: float) -> float:
         """Return the alphas' step size by which they can travel as far in all as at the authors'.
 
         Args:
             authors: the step size in a search of `AUTHORS_STEPS`.
-            resting_steps: in which the alphas do not move.
         """
-        steps = max(1, self.epochs * self.steps_per_epoch - resting_steps)
-        return min(LARGEST_STEP, authors * AUTHORS_STEPS / steps)
+        return min(LARGEST_STEP, authors * AUTHORS_STEPS / (self.epochs * self.steps_per_epoch))
 
 
 @dataclass(frozen=True)
@@ -164,3 +163,23 @@ class Proposes(Protocol):
     def propose(self, count: int) -> list[Architecture]:
         """Return `count` distinct architectures, the most promising first; fewer if need be."""
         ...
+
+
+@runtime_checkable
+class Averages(Protocol):
+    """What a strategy adds whose result is not where it stands, but an average of where it was.
+
+    Attributes:
+        path: where it stands.
+        average: None where its settings leave it out: then what is derived is where it stands.
+    """
+
+    path: Path
+    average: Average | None
+
+
+def standing(strategy: Strategy, supernet: Supernet) -> Architecture:
+    """Return where a strategy stands; what it would keep may be an average of such points."""
+    if isinstance(strategy, Averages) and strategy.average is not None:
+        return supernet.architecture(strategy.path)
+    return strategy.derive()

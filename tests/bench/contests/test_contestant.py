@@ -14,18 +14,18 @@ def test_a_name_alone_is_a_strategy_with_its_defaults() -> None:
 
 def test_keys_go_where_they_belong() -> None:
     found = parse_contestant(
-        "bold=nasp lr=0.1 settings.lr=0.006 exploration=0.2 complexity=1e-2 optimizer=sgd"
+        "bold=nasp lr=0.1 settings.lr=0.006 uniform=0.2 complexity=1e-2 optimizer=sgd"
     )
     assert (found.label, found.strategy) == ("bold", "nasp")
     assert found.search == {"lr": 0.1, "complexity": 0.01}
-    assert found.settings == {"lr": 0.006, "exploration": 0.2, "optimizer": "sgd"}
+    assert found.settings == {"lr": 0.006, "uniform": 0.2, "optimizer": "sgd"}
 
 
 def test_contestants_need_labels_of_their_own() -> None:
-    found = contestants_of(["nasp", "darts"], ["n2=nasp exploration=0.5"])
+    found = contestants_of(["nasp", "darts"], ["n2=nasp uniform=0.5"])
     assert [c.label for c in found] == ["nasp", "darts", "n2"]
     with pytest.raises(UsageError, match="Two contestants are called 'nasp'"):
-        contestants_of(["nasp"], ["nasp exploration=0.5"])
+        contestants_of(["nasp"], ["nasp uniform=0.5"])
     with pytest.raises(UsageError, match="nobody to compare"):
         contestants_of([], [])
 

@@ -148,12 +148,12 @@ def test_results_grow_and_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     second, third = Process(), Process()
     measured(monkeypatch, second, "nasp,darts", path)
     assert [entry[:2] for entry in second.asked] == [("darts", 0), ("nasp", 1), ("darts", 1)]
-    report = measured(monkeypatch, third, "x=nasp exploration=0.5", path, seeds=3)
+    report = measured(monkeypatch, third, "x=nasp uniform=0.5", path, seeds=3)
     assert [row["name"] for row in report["rows"]] == ["nasp", "darts", "x"]
     assert [row["seeds"] for row in report["rows"]] == [[0, 1], [0, 1], [0, 1, 2]]
     assert {c["against"]: c["seeds"] for c in report["comparisons"]} == {"darts": 2, "x": 2}
     with pytest.raises(UsageError, match="'x' with other settings"):
-        measured(monkeypatch, Process(), "x=nasp exploration=0.25", path)
+        measured(monkeypatch, Process(), "x=nasp uniform=0.25", path)
     other = TINY.model_copy(update={"budget": Budget(epochs=3)})
     with pytest.raises(UsageError, match="other settings"):
         measured(monkeypatch, Process(), "nasp", path, settings=other)
@@ -236,9 +236,7 @@ def test_a_stopwatch_starts_with_the_first_loop() -> None:
 
 
 def test_a_search_in_this_process() -> None:
-    (contestant,) = contestants_of(
-        [], ["t=nasp start=random descent=false select=train selection.epochs=2"]
-    )
+    (contestant,) = contestants_of([], ["t=nasp average=0 select=train selection.epochs=2"])
     job = TINY.job(contestant, seed=3, epochs=2, selection_epochs=0)
     found = run_search(SearchRequest(job=job))
     again = run_search(SearchRequest(job=job))
@@ -256,7 +254,7 @@ def test_a_search_in_this_process() -> None:
 
 
 def test_a_share_of_the_data() -> None:
-    (contestant,) = contestants_of([], ["t=nasp select=train"])
+    (contestant,) = contestants_of([], ["t=nasp average=0 select=train"])
     settings = TINY.model_copy(update={"data": {"name": "digits", "batch_size": 16}})
     job = settings.job(contestant, seed=0, epochs=1, selection_epochs=0)
     found = run_search(SearchRequest(job=job, share=1 / 8))

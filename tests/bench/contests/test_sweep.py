@@ -30,9 +30,7 @@ DATA = {"name": "digits", "subset": 60, "batch_size": 20}
 
 
 def plan(**settings: Any) -> SweepJob:
-    search = search_job(
-        DATA, SPACE, {"channels": 2, "cells": 1}, {"epochs": 2}, {"lr": 0.05, "descent": False}
-    )
+    search = search_job(DATA, SPACE, {"channels": 2, "cells": 1}, {"epochs": 2}, {"lr": 0.05})
     asked: dict[str, Any] = {
         "complexities": [0.0, 30.0],
         "bounds": [],

@@ -49,11 +49,9 @@ def selected(mode: str, epochs: int, **more: Any) -> Sequence[nasp.bilevel.selec
     x, y = torch.randn(32, 4), torch.randint(4, (32,))
     batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 32, 8)]
     net = nn.Sequential(nasp.Choice(candidates), nn.Linear(4, 4))
-    settings = {"lr": 1e-9}  # so that the search stays where it starts
+    more = {"strategy": "darts", "settings": {"lr": 1e-9}, **more}  # it stays where it starts
     selection = {"epochs": epochs}
-    found = nasp.search(
-        net, batches, batches, epochs=1, select=mode, settings=settings, selection=selection, **more
-    )
+    found = nasp.search(net, batches, batches, epochs=1, select=mode, selection=selection, **more)
     assert found.selection is not None
     return found.selection.contenders
 

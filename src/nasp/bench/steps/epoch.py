@@ -205,8 +205,8 @@ def _images(settings: EpochSettings) -> ImageSet:
 def _job(request: EpochRequest) -> SearchJob:
     settings = request.settings
     registration = find_strategy(request.strategy)
-    # Every step of the epoch is whole: nothing rests, nothing only warms up.
-    whole = {"rest": 0.0, "warmup_epochs": 0}
+    # Every step of the epoch is whole: nothing only warms up.
+    whole = {"warmup_epochs": 0}
     return search_job(
         data={"name": DATA, "batch_size": settings.batch_size, "cutout": settings.cutout},
         space=settings.space,

@@ -2,12 +2,14 @@
 
 from nasp.bilevel.selection.config import SelectConfig, Selecting
 from nasp.bilevel.selection.halving import Rung, halving_schedule
+from nasp.bilevel.selection.likeliest import Likeliest
 from nasp.bilevel.selection.selector import Selector
 from nasp.bilevel.selection.table import Contender, Selection
 from nasp.bilevel.selection.visits import Visits
 
 __all__ = [
     "Contender",
+    "Likeliest",
     "Rung",
     "SelectConfig",
     "Selecting",

@@ -11,6 +11,7 @@ from torch import Tensor
 from nasp.bilevel.selection.config import SelectConfig, Selecting
 from nasp.bilevel.selection.contest import Contest
 from nasp.bilevel.selection.halving import Rung, halving_schedule
+from nasp.bilevel.selection.likeliest import Likeliest
 from nasp.bilevel.selection.neighbours import neighbours
 from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.table import Contender, Selection
@@ -71,19 +72,21 @@ class Selector:
 
         Args:
             mode: ``"rerank"`` or ``"train"``.
-            proposed: says which architectures are candidates; a search's `Visits`, or a strategy.
+            proposed: says which architectures are candidates: a search's `Visits` or `Likeliest`,
+                or a strategy.
             is_trained: whether the supernet's weights can tell them apart; otherwise the first
-                that are proposed go to the training as they are.
+                that are proposed go to the training as they are, as the likeliest always do.
 
         Raises:
             NaspError: every network of a rung diverged.
             Interrupted: Ctrl-C; with a run the same call goes on.
         """
         finalists = self._schedule()[0].networks if mode == "train" else 1
-        count = max(self.config.candidates, finalists) if is_trained else finalists
+        by_weights = is_trained and (mode == "rerank" or not isinstance(proposed, Likeliest))
+        count = max(self.config.candidates, finalists) if by_weights else finalists
         admitted = dict.fromkeys(map(self.admit, proposed.propose(count)))
         ranked = [_contender(architecture, proposed) for architecture in admitted]
-        if is_trained:
+        if by_weights:
             ranked = self._rerank(ranked)
         if isinstance(proposed, Visits) and len(ranked) < finalists:
             # Few were visited: the rest of the budget goes to what is nearest to the last.

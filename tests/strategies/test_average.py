@@ -1,0 +1,127 @@
+"""The mean of the discrete points: known visits, exact windows, and what is made of it."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+from fractions import Fraction
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+from nasp.strategies.average import Average
+from nasp.supernet.choice import Choice, Node
+from nasp.supernet.path import Path
+from nasp.supernet.supernet import Supernet
+
+
+def supernet() -> Supernet:
+    """Return one with a node that keeps one of the edges 0 and 1, and edge 2; a, b, c on each."""
+    edges = [Choice({n: nn.Identity() for n in "abc"}) for _ in range(3)]
+    return Supernet(nn.Sequential(Node(edges[:2], 1), edges[2]))
+
+
+def counted(net: Supernet, paths: list[Path], share: float, steps: int) -> Average:
+    average = Average(net, steps, share)
+    for path in paths:
+        average.add(path)
+    return average
+
+
+def rows(average: Average) -> list[list[float]]:
+    return [row.tolist() for table in average.shares().values() for row in table]
+
+
+def some_paths(net: Supernet, count: int, seed: int = 0) -> list[Path]:
+    generator = torch.Generator().manual_seed(seed)
+    return [net.random_path(generator) for _ in range(count)]
+
+
+def test_an_edge_with_known_visits() -> None:
+    net = supernet()
+    paths: list[Path] = [(0, None, 2)] * 4 + [
+        (1, None, 2),
+        (None, 0, 1),
+        (1, None, 0),
+        (1, None, 2),
+    ]
+    average = counted(net, paths, 0.5, 8)
+    assert average.counted == 4
+    assert rows(average) == [[0, 0.75, 0], [0.25, 0, 0], [0.25, 0.25, 0.5]]
+    scores = [row.tolist() for table in average.scores().values() for row in table]
+    for row, visits, off in zip(scores, [(0, 3, 0), (1, 0, 0), (1, 1, 2)], [1, 3, 0], strict=True):
+        expected = [math.log((n + 0.5) / (off + 0.5)) for n in visits]
+        assert row == pytest.approx(expected)
+    assert net.discretise(average.scores()) == (1, None, 2)
+
+
+def test_a_node_keeps_the_edge_that_was_kept_more_often_though_its_candidates_took_turns() -> None:
+    net = supernet()
+    paths: list[Path] = [(k % 3, None, 0) for k in range(7)] + [(None, 1, 0)] * 3
+    path = net.discretise(counted(net, paths, 1.0, 10).scores())
+    assert path[1] is None
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, 301])
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.9, 1.0])
+def test_the_window_is_exact_at_the_end_and_never_shorter_than_its_share(
+    steps: int, share: float
+) -> None:
+    net = supernet()
+    paths = some_paths(net, steps)
+    average = Average(net, steps, share)
+    for done, path in enumerate(paths, 1):
+        average.add(path)
+        assert 1 <= average.counted <= done
+        assert average.counted >= math.floor(share * done)
+        expected = counted(net, paths[done - average.counted : done], 1.0, average.counted)
+        assert rows(average) == rows(expected)
+    assert average.counted == max(1, steps - int(steps * (1 - share)))
+
+
+def test_before_the_first_step_nothing_was_visited() -> None:
+    assert rows(Average(supernet(), 10, 0.5)) == [[0.0] * 3] * 3
+
+
+@pytest.mark.parametrize("cut", [0, 1, 12, 13, 24, 25, 49])
+def test_it_goes_on_to_the_same_bits(cut: int) -> None:
+    net = supernet()
+    paths = some_paths(net, 50, seed=3)
+    whole, first = (counted(net, some, 0.5, 50) for some in (paths, paths[:cut]))
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    for path in paths[cut:]:
+        first.add(path)  # what was saved does not move with it
+    file.seek(0)
+    resumed = Average(net, 50, 0.5)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for path in paths[cut:]:
+        resumed.add(path)
+    for other in (first, resumed):
+        assert all(torch.equal(a, other.scores()[n]) for n, a in whole.scores().items())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_average_as_a_point_is_the_likeliest_path(seed: int) -> None:
+    """Brute force, with exact fractions: every path's likelihood, node by node, edge by edge."""
+    net = supernet()
+    steps = random.Random(seed).randint(1, 30)
+    average = counted(net, some_paths(net, steps, seed), 1.0, steps)
+    visits = [[round(share * steps) for share in row] for row in rows(average)]
+    half = Fraction(1, 2)
+
+    def likelihood(path: Path) -> Fraction:
+        likely = Fraction(1)
+        for row, k in zip(visits, path, strict=True):
+            likely *= (steps - sum(row) if k is None else row[k]) + half
+        return likely
+
+    ks: list[int | None] = [0, 1, 2]
+    everything = [(k, None, j) for k, j in product(ks, ks)] + [
+        (None, k, j) for k, j in product(ks, ks)
+    ]
+    found = net.discretise(average.scores(), torch.Generator().manual_seed(seed))
+    assert likelihood(found) == max(map(likelihood, everything))
