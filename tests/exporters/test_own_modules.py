@@ -109,6 +109,26 @@ class Dropped(nn.Module):
         return x + self.depth(2 * x)
 
 
+class Scale:
+    """Keeps another thing than it is given, and can be called."""
+
+    def __init__(self, factor, inner=None):
+        self.by = factor
+        self.inner = inner
+
+    def __call__(self, x):
+        return x * self.by if self.inner is None else self.inner(x * self.by)
+
+
+class Scaling(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale(x)
+
+
 class Fancy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -327,6 +347,17 @@ def test_what_a_file_cannot_say(make: Any, message: str, tmp_path: Path) -> None
     with pytest.raises(UsageError, match=message):
         export(network, tmp_path / "net.py", example=torch.randn(2, 4))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_object_of_a_plain_class_is_made_again(layers: Any, tmp_path: Path) -> None:
+    network = nn.Sequential(layers.Scaling(layers.Scale(0.5, layers.Scale(3.0))), nn.Linear(4, 2))
+    x = torch.randn(2, 4)
+    export(network, tmp_path / "net.py", example=x)
+    written = assert_same(tmp_path / "net.py", network, x)
+    assert written[0].scale.inner.by == 3.0
+    assert "restored(Scale, by=0.5, inner=restored(Scale, by=3.0" in (
+        (tmp_path / "net.py").read_text().replace("\n", "")
+    )
 
 
 def test_an_attribute_that_has_no_source(layers: Any, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nasp.exporters.examples import same
+
 MISSING = inspect.Parameter.empty
 """The default of what has none."""
 
@@ -90,9 +92,13 @@ def _suffice(arguments: Mapping[str, Any], module: nn.Module) -> bool:
         given = {k: v for k, v in arguments.items() if v != signature[k].default}
         twin = type(module)(**copy.deepcopy(given))  # it may change what it is given
         is_kept = not any(part._non_persistent_buffers_set for part in twin.modules())
-        return is_kept and _likeness(twin) == _likeness(module)
+        return is_kept and same(_likeness(twin), _likeness(module))
     except Exception:  # a class of the user's may raise anything
         return False
+
+
+def _told(attributes: Mapping[str, Any]) -> list[Any]:
+    return [[name, attributes[name]] for name in sorted(attributes)]
 
 
 def _likeness(module: nn.Module) -> list[Any]:
@@ -102,5 +108,5 @@ def _likeness(module: nn.Module) -> list[Any]:
         is_told = not is_of_torch(type(part))
         told = {k: v for k, v in own_attributes(part).items() if is_told or k[0] != "_"}
         shapes = {name: tensor.shape for name, tensor in own_tensors(part).items()}
-        found.append((name, type(part), told, shapes))
+        found.append((name, type(part), _told(told), _told(shapes)))
     return found

@@ -12,14 +12,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import resolve_name
 
 from nasp.errors import UsageError
-from nasp.exporters.source.layout import WIDTH, listed
+from nasp.exporters.source.layout import WIDTH, call, listed
 
 RESERVED = frozenset(
-    {"Network", "load", "load_file", "network", "torch", "nn", "Tensor", "Path", "self"}
+    {"Network", "load", "load_file", "network", "torch", "nn", "Tensor", "Path", "self", "restored"}
 )
 """Names that every exported file uses itself."""
 _CONSTANTS = torch.dtype | torch.memory_format | torch.layout
@@ -30,10 +30,12 @@ class Imports:
 
     Attributes:
         taken: names that nothing else in the file may have.
+        restores: whether the file needs the function `restored`.
     """
 
     def __init__(self) -> None:
         self.taken: set[str] = set(RESERVED)
+        self.restores = False
         self._modules: dict[str, str] = {"torch": "torch"}  # by the names that they have
         self._names: dict[str, set[str]] = {  # of each module
             "pathlib": {"Path"},
@@ -112,8 +114,13 @@ class Imports:
         if type(value) is dict:
             pairs = [[self.literal(part, where) for part in pair] for pair in value.items()]
             return f"{{{', '.join(map(': '.join, pairs))}}}"
-        if callable(value):
+        if callable(value) and hasattr(value, "__name__"):
             return self.reference(value, where)
+        if hasattr(value, "__dict__") and not isinstance(value, Tensor | ModuleType):
+            self.restores = True
+            self.bare("typing", "Any")
+            given = [f"{name}={self.literal(each, where)}" for name, each in vars(value).items()]
+            return call("restored", [self.reference(type(value), where), *given])
         raise UsageError(
             f"{where} holds a {type(value).__name__}, which a source file cannot say: export it"
             " with --to onnx or --to torch."

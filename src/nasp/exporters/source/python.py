@@ -22,6 +22,12 @@ from nasp.exporters.source.parts import Part, part_of
 from nasp.exporters.source.render import class_lines
 from nasp.exporters.source.shapes import Shapes
 
+_RESTORED = '''def restored(kind: Any, /, **attributes: Any) -> Any:
+    """Return an object of a class with these attributes, without its constructor."""
+    value = kind.__new__(kind)
+    vars(value).update(attributes)
+    return value'''
+
 
 def python_source(
     network: nn.Module, example: Example, about: str = ""
@@ -50,6 +56,8 @@ def python_source(
     known = shapes, imports, copied.methods
     bodies = [*copied.helpers, *(list(class_lines(part, *known)) for part in parts)]
     bodies.append(list(class_lines(whole, *known, _ties(root, tensors))))
+    if imports.restores:
+        bodies.insert(0, _RESTORED.splitlines())
     tail = list(_tail(network, example, imports))
     if any("Tensor" in line for body in bodies for line in body if '"""' not in line):
         imports.bare("torch", "Tensor")
@@ -203,5 +211,5 @@ def _result(network: nn.Module, example: Example) -> Any:
     try:
         with torch.no_grad():
             return copy.deepcopy(example).call(network)
-    except ValueError:  # such as BatchNorm's, of a batch that is too small to train
-        return None
+    except Exception as error:  # such as BatchNorm's, of a batch that is too small to train
+        return type(error)
