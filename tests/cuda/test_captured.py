@@ -13,7 +13,6 @@ from torch import Tensor
 
 from nasp.domains.images.task import ImageClassification
 from nasp.spaces import NetworkConfig, find_space
-from nasp.strategies import Horizon, Problem, make_strategy
 from nasp.supernet.probe.features import channel_products
 from nasp.supernet.supernet import Supernet
 from nasp.training.captured import MOST, PATIENCE, Captured
@@ -26,11 +25,17 @@ pytestmark = pytest.mark.cuda
 SIZE = NetworkConfig(channels=4, cells=3, image_size=16)
 
 
-def learner(supernet: Supernet, task: Task, device: str = "cpu", capture: bool = True) -> Learner:
+def learner(
+    supernet: Supernet,
+    task: Task,
+    device: str = "cpu",
+    capture: bool = True,
+    precision: str = "32-true",
+) -> Learner:
     def sgd(weights: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(weights, lr=0.05, momentum=0.9)
 
-    fabric = make_fabric(device, "32-true")
+    fabric = make_fabric(device, precision)
     return Learner(fabric, supernet, task, supernet.weights(), sgd, capture=capture)
 
 
@@ -40,34 +45,55 @@ def repeating() -> Iterator[None]:
         yield
 
 
-def searched(capture: bool, steps: int) -> tuple[list[Any], dict[str, Tensor]]:
-    """Metrics of so many iterations on a GPU, and all that they moved."""
+def searched(
+    capture: bool, paths: list[int], precision: str = "32-true", space: str = "darts"
+) -> tuple[list[Any], dict[str, Tensor], bool]:
+    """Figures of one iteration on each of these paths, what they moved, and whether in pieces."""
     torch.manual_seed(0)
-    supernet = Supernet(find_space("darts").supernet(SIZE), "darts")
-    with torch.no_grad():
-        for a in supernet.alphas.values():  # without ties: so that the path stands still
-            a.copy_(torch.rand(a.shape, generator=torch.Generator().manual_seed(0)))
-    moving = learner(supernet, ImageClassification(10), "cuda", capture)
-    problem = Problem(supernet, moving, Horizon(1, steps), 0, lambda _: torch.zeros(()))
-    strategy = make_strategy("nasp", problem, {"uniform": 0.0, "lr": 1e-6})
+    supernet = Supernet(find_space(space).supernet(SIZE), space)
+    moving = learner(supernet, ImageClassification(10), "cuda", capture, precision)
     generator = torch.Generator().manual_seed(0)
-    metrics = []
-    for _ in range(steps):
-        x = torch.randn(8, 3, 16, 16, generator=generator).cuda()
+    drawn = [supernet.random_path(generator) for _ in range(max(paths) + 1)]
+    seen: list[Any] = []
+    for number in paths:
+        x = torch.randn(8, 3, 16, 16, generator=generator).to("cuda", supernet.weights()[0].dtype)
         y = torch.randint(10, (8,), generator=generator).cuda()
-        metrics.append((strategy.arch_step((x, y)), strategy.weight_step((x, y))))
+        probe = supernet.probe(drawn[number], fixed_weights=True)
+        seen += [moving.gradients((x, y), probe), probe.gradients()]
+        supernet.single(drawn[number])
+        seen.append(moving.weight_step((x, y)))
     state = {name: value.cpu() for name, value in supernet.state_dict().items()}
-    return metrics, copy.deepcopy(state)
+    return seen, copy.deepcopy(state), bool(moving._pieces)
 
 
 @pytest.mark.usefixtures("repeating")
 def test_a_replay_ends_with_the_bits_of_the_work_itself() -> None:
-    steps = 2 * PATIENCE + 4
-    metrics, state = searched(True, steps)
-    plain_metrics, plain = searched(False, steps)
-    assert metrics == plain_metrics
-    for name, value in plain.items():
-        assert torch.equal(state[name], value), name
+    still = [0] * (PATIENCE + 6)
+    seen, state, _ = searched(True, still)
+    plain_seen, plain, _ = searched(False, still)
+    torch.testing.assert_close(seen, plain_seen, rtol=0, atol=0)
+    torch.testing.assert_close(state, plain, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("repeating")
+@pytest.mark.parametrize("space", ["darts", "nasbench201"])
+def test_steps_in_pieces_are_those_of_the_paths_themselves(space: str) -> None:
+    changing = [*range(8), 2, 2, *[3] * (PATIENCE + 2), 1, 0]
+    seen, state, in_pieces = searched(True, changing, "64-true", space)
+    plain_seen, plain, none = searched(False, changing, "64-true", space)
+    assert (in_pieces, none) == (True, False)
+    # The products are summed in float32, as the alphas are.
+    torch.testing.assert_close(seen, plain_seen, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(state, plain, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.usefixtures("repeating")
+def test_steps_in_pieces_repeat_themselves() -> None:
+    changing = [*range(8), 2, *[3] * (PATIENCE + 2), 1, 0]
+    seen, state, _ = searched(True, changing)
+    again_seen, again, _ = searched(True, changing)
+    torch.testing.assert_close(seen, again_seen, rtol=0, atol=0)
+    torch.testing.assert_close(state, again, rtol=0, atol=0)
 
 
 def test_work_is_captured_when_it_has_come_some_times() -> None:

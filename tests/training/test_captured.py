@@ -81,7 +81,7 @@ def test_a_capture_that_failed_half_way_leaves_nothing_behind(
     class Fails:
         """Runs work to its products, where a capture would fail, and then as it is."""
 
-        def run(self, _kind: object, _key: object, work: Work, batch: Batch) -> Any:
+        def run(self, _kind: object, _key: object, work: Work, batch: Batch, _: object) -> Any:
             with monkeypatch.context() as patch:
                 patch.setattr(taps, "inner_products", failing)
                 with pytest.raises(RuntimeError, match="capturing"):

@@ -29,7 +29,7 @@ from nasp.spaces.recurrent_cell import (
     towards,
 )
 from nasp.spaces.recurrent_probe import CellProbe
-from nasp.supernet.choice import Choice, Mixture, Node, Single
+from nasp.supernet.choice import Choice, Mixture, Node, Probed, Single
 
 NODES = 8
 """Nodes of a cell."""
@@ -210,7 +210,7 @@ def _reads(operations: Sequence[Sequence[nn.Module | None]]) -> list[Read] | Non
 
 def _chosen(choice: Choice) -> nn.Module | None:
     run = choice.run
-    if isinstance(run, Mixture) or run.candidate is None:
+    if not isinstance(run, Single | Probed) or run.candidate is None:
         return None
     return choice.operations[run.candidate]
 

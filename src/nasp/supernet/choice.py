@@ -133,7 +133,9 @@ class Choice(nn.Module):
     def is_off(self) -> bool:
         """Whether a node group switched this edge off."""
         run = self.run
-        return run.support == () if isinstance(run, Mixture) else run.candidate is None
+        if isinstance(run, Single | Probed):
+            return run.candidate is None
+        return isinstance(run, Mixture) and run.support == ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the edge as `run` says; the output is that of a candidate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -145,6 +146,17 @@ class Supernet(nn.Module):
         self._run([Probed(k, edge, probe, kept) for edge, k in enumerate(path)])
         self.run_key = ("probe", path, fused, fixed_weights)
         return probe
+
+    @contextmanager
+    def handed(self, call: Call) -> Iterator[None]:
+        """Let somebody else run all choices meanwhile: also those that a node switched off."""
+        before = [(choice, choice.run) for choices in self.choices() for choice in choices]
+        self._run([Checked(call)] * len(self.edges))
+        try:
+            yield
+        finally:
+            for choice, run in before:
+                choice.run = run
 
     def mixture(self, weights: Mapping[str, Tensor], path: Path | None = None) -> None:
         """Run candidates weighted and added up.

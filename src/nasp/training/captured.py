@@ -37,9 +37,16 @@ class Captured:
         self._device = device
         self._is_on = is_on and device.type == "cuda"
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
-        self._last: dict[Hashable, tuple[Hashable, int]] = {}
+        self._seen: dict[str, tuple[str, int, int]] = {}
 
-    def run(self, kind: Hashable, key: Hashable | None, work: Work, batch: Batch) -> Any:
+    def run(
+        self,
+        kind: str,
+        key: Hashable | None,
+        work: Work,
+        batch: Batch,
+        in_pieces: Callable[[Hashable, Batch], Any] | None = None,
+    ) -> Any:
         """Return ``work(batch)``, a tree of tensors that hold until the next call.
 
         Args:
@@ -48,23 +55,40 @@ class Captured:
                 it may never be captured.
             work: does not wait for the device, and leaves Python's objects as they were.
             batch: a tree of tensors.
+            in_pieces: does the work for whatever key, of the batch's form and the batch: for work
+                whose key changes all the time.
         """
         form = _form(batch) if self._is_on and key is not None else None
         if form is None:
             return work(batch)
         whole = (kind, key, form)
-        graph = self._graphs.get(whole)
-        if graph is None:
-            last, times = self._last.get(kind, (None, 0))
-            times = times + 1 if last == whole else 1
-            self._last[kind] = whole, times
-            if times <= PATIENCE:
-                return work(batch)
-            graph = self._capture(whole, work, batch)
-            if graph is None:
-                return work(batch)
-        self._graphs.move_to_end(whole)
-        return graph.replay(batch)
+        last, times, changes = self._seen.get(kind, ("", 0, 0))
+        is_new = last != repr(whole)
+        times, changes = (1, changes + 1) if is_new else (times + 1, changes)
+        # What decides is kept with a run, for one that goes on is to do it the same way.
+        self._seen[kind] = repr(whole), times, changes
+        if times > PATIENCE:
+            graph = self._graphs.get(whole) or self._capture(whole, work, batch)
+            if graph is not None:
+                self._graphs.move_to_end(whole)
+                return graph.replay(batch)
+        elif changes > PATIENCE and in_pieces is not None:
+            random = torch.cuda.get_rng_state(self._device)
+            try:
+                return in_pieces(form, batch)
+            except RuntimeError as error:
+                self._give_up(error, random)
+        return work(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how long what has stood still, by kind."""
+        return {kind: list(seen) for kind, seen in self._seen.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned."""
+        self._seen = {
+            kind: (last, times, changes) for kind, (last, times, changes) in state.items()
+        }
 
     def _capture(self, key: Hashable, work: Work, batch: Batch) -> _Graph | None:
         pool = next(iter(self._graphs.values())).pool if self._graphs else None
@@ -72,41 +96,59 @@ class Captured:
         try:
             graph = _Graph(work, batch, pool)
         except RuntimeError as error:
-            self._is_on = False
-            self._graphs.clear()
-            _free(self._device, random)
-            warnings.warn(
-                "Steps run kernel by kernel, for they could not be captured as a CUDA graph:"
-                f" {str(error).splitlines()[0]}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self._give_up(error, random)
             return None
         self._graphs[key] = graph
         if len(self._graphs) > MOST:
             self._graphs.popitem(last=False)
         return graph
 
+    def _give_up(self, error: RuntimeError, random: Tensor) -> None:
+        self._is_on = False
+        self._graphs.clear()
+        _free(self._device, random)
+        warnings.warn(
+            "Steps run kernel by kernel, for they could not be captured as a CUDA graph:"
+            f" {str(error).splitlines()[0]}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+class HeldBatch:
+    """A batch that stays where it is in memory, for a graph to read.
+
+    Attributes:
+        batch: a copy of one; `fill` makes it that of another one.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        leaves, spec = pytree.tree_flatten(batch)
+        self._leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.batch = pytree.tree_unflatten(self._leaves, spec)
+
+    def fill(self, batch: Batch) -> None:
+        """Take the values of a batch of the same form."""
+        pairs = zip(self._leaves, pytree.tree_leaves(batch), strict=True)
+        tensors = [(to, new) for to, new in pairs if isinstance(to, Tensor)]
+        if tensors:
+            torch._foreach_copy_([to for to, _ in tensors], [new for _, new in tensors])
+
 
 class _Graph:
     """Captured work. Graphs share their memory, so results hold until any of them is replayed."""
 
     def __init__(self, work: Work, batch: Batch, pool: Any) -> None:
-        leaves, spec = pytree.tree_flatten(batch)
-        self._inputs = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self._batch = HeldBatch(batch)
         self._graph = torch.cuda.CUDAGraph()
         # Other threads, such as a loader's, may call the driver meanwhile.
         mode = "thread_local"
         with torch.cuda.graph(self._graph, pool=pool, capture_error_mode=mode):
-            self._results = work(pytree.tree_unflatten(self._inputs, spec))
+            self._results = work(self._batch.batch)
         self.pool = self._graph.pool()
 
     def replay(self, batch: Batch) -> Any:
-        leaves = pytree.tree_leaves(batch)
-        pairs = zip(self._inputs, leaves, strict=True)
-        tensors = [(to, new) for to, new in pairs if isinstance(to, Tensor)]
-        if tensors:
-            torch._foreach_copy_([to for to, _ in tensors], [new for _, new in tensors])
+        self._batch.fill(batch)
         self._graph.replay()
         return self._results
 

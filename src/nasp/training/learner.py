@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from nasp.supernet.path import Path
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
 from nasp.training.batches import Part, moved, parts_of
 from nasp.training.captured import Captured, is_plain
 from nasp.training.evaluation import measured_loss
+from nasp.training.pieces import Pieces
 from nasp.training.task import Batch, Metrics, Paced, Static, Task, module_of
 from nasp.training.unread import NotFiniteError, Unread, read
 
@@ -63,6 +65,7 @@ class Learner:
         is_static = isinstance(task, Static) and is_plain(network.modules())
         self._supernet = network if isinstance(network, Supernet) and is_static else None
         self._captured = Captured(fabric.device, capture)
+        self._pieces: dict[Hashable, Pieces] = {}
         self.task = task
         self._module = module_of(task)
         own = [] if self._module is None else fabric.to_device(self._module).parameters()
@@ -107,7 +110,8 @@ class Learner:
             kind = "weights" if probe is None else "probe"
             # What comes of a replay holds until the next one: another part's would replace it.
             key = self.run_key if len(parts) == 1 else None
-            loss, metrics, gradients, of_part = self._captured.run(kind, key, work, part)
+            in_pieces = self._in_pieces(probe)
+            loss, metrics, gradients, of_part = self._captured.run(kind, key, work, part, in_pieces)
             unread.add(share, loss, metrics)
             _add(leaves, gradients)
             products += [] if probe is None else [of_part]
@@ -127,6 +131,30 @@ class Learner:
         if objective.requires_grad:
             self.fabric.backward(objective, inputs=list(leaves))
         return [leaf.grad for leaf in leaves]
+
+    def _in_pieces(self, probe: Probe | None) -> Callable[[Hashable, Batch], Any] | None:
+        """Return how a step of any path is replayed; None where that would not be the same."""
+        supernet, precision = self._supernet, self.fabric.strategy.precision.precision
+        is_mixed = precision not in ("32-true", "64-true")
+        if supernet is None or is_mixed or not (probe is None or probe.fused):
+            return None
+
+        def step(batch: Batch, leaves: Sequence[Tensor]) -> tuple[Any, ...]:
+            with _without_gradients(leaves):
+                loss, metrics = self.task.loss(self.network, batch)
+                return loss, metrics, self._gradients(loss, leaves)
+
+        def in_pieces(form: Hashable, batch: Batch) -> Any:
+            path = cast(Path, supernet.run_key[1]) if supernet.run_key else ()
+            if form not in self._pieces:
+                self._pieces.clear()
+                self._pieces[form] = Pieces(supernet, self.weights, step, batch)
+            pieces = self._pieces[form]
+            if probe is None:
+                return (*pieces.weight_step(path, batch), None)
+            return pieces.probed_step(path, batch)
+
+        return in_pieces
 
     @property
     def run_key(self) -> Hashable | None:
@@ -214,6 +242,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "task": {} if self._module is None else self._module.state_dict(),
+            "captured": self._captured.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -222,6 +251,7 @@ class Learner:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         if self._module is not None:
             self._module.load_state_dict(state["task"])
+        self._captured.load_state_dict(state["captured"])
 
 
 @contextmanager

@@ -87,11 +87,11 @@ class Probe:
             anchor, fixed = self._anchor(edge), self.fixed_weights
             run = partial(chain.run, alpha=anchor, fixed_weights=fixed)
             output: Tensor = run_unchanged(name, run, (x,), {})
-            hear = partial(_hear, self._reads, read, anchor, None, _layout(output))
+            hear = partial(_hear, self._reads, read, anchor, None, layout_of(output))
             output.register_hook(hear)  # type: ignore[no-untyped-call]
             return output
         output = run_unchanged(name, candidates.operations[chosen], (x,), {})
-        if not _is_image_batch(output):
+        if not is_image_batch(output):
             return self._by_itself(edge, candidates, chosen, args, kwargs, output)
         return self._tap(edge, read, output, x, is_own=True)
 
@@ -99,7 +99,7 @@ class Probe:
         self, edge: int, candidates: Candidates, output: Tensor, args: tuple[Any, ...]
     ) -> Tensor:
         """Return a node's output unchanged, with a switched-off edge's probe on it."""
-        if not (self._takes(args, {}) and _is_image_batch(output)):
+        if not (self._takes(args, {}) and is_image_batch(output)):
             probed: Tensor = self._by_itself(edge, candidates, None, args, {}, output)
             return probed
         x, read = self._reader(edge, candidates, None, args[0])
@@ -171,7 +171,7 @@ class Probe:
             self._found.append(inner_products(reads))
 
     def _takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        return self.fused and len(args) == 1 and not kwargs and _is_image_batch(args[0])
+        return self.fused and len(args) == 1 and not kwargs and is_image_batch(args[0])
 
     def _by_itself(
         self,
@@ -252,7 +252,7 @@ class _Tap(torch.autograd.Function):
         _x: Tensor,
     ) -> Tensor:
         own = output.detach() if is_own else None
-        ctx.hear = partial(_hear, reads, read, anchor, own, _layout(output))
+        ctx.hear = partial(_hear, reads, read, anchor, own, layout_of(output))
         # A copy, so that a layer behind the edge may work in place, as it may behind a sum. A
         # switched-off edge is heard at such a sum.
         return output.clone() if is_own else output.detach()
@@ -284,12 +284,14 @@ def _keep(found: list[Found], edge: int, products: Tensor) -> None:
     found.append(([(edge, k) for k in range(len(products))], products))
 
 
-def _layout(images: Tensor) -> torch.memory_format:
+def layout_of(images: Tensor) -> torch.memory_format:
+    """Return how an image batch lies in memory."""
     is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if is_channels_last else torch.contiguous_format
 
 
-def _is_image_batch(x: object) -> bool:
+def is_image_batch(x: object) -> bool:
+    """Return whether the probe of image batches takes it: ``[B, C, H, W]``, not empty, real."""
     if not (isinstance(x, Tensor) and x.dim() == 4 and x.numel()):
         return False
     is_half = x.dtype in (torch.bfloat16, torch.float16)
