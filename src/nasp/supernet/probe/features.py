@@ -100,3 +100,19 @@ def channel_products(left: Tensor, right: Tensor) -> Tensor:
     )
     found: Tensor = products
     return found
+
+
+def layout_of(images: Tensor) -> torch.memory_format:
+    """Return how an image batch lies in memory."""
+    is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_channels_last else torch.contiguous_format
+
+
+def is_image_batch(x: object) -> bool:
+    """Return whether the probe of image batches takes it: ``[B, C, H, W]``, not empty, real."""
+    if not (isinstance(x, Tensor) and x.dim() == 4 and x.numel()):
+        return False
+    is_half = x.dtype in (torch.bfloat16, torch.float16)
+    return x.dtype in (torch.float32, torch.float64) or (
+        is_half and torch.is_autocast_enabled(x.device.type)
+    )

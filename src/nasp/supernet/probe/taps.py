@@ -21,6 +21,7 @@ from nasp.supernet.leaves import in_tables
 from nasp.supernet.path import Path
 from nasp.supernet.probe.candidate import Candidates
 from nasp.supernet.probe.edge import ForwardState, Keep, probe_edge, run_unchanged
+from nasp.supernet.probe.features import is_image_batch, layout_of
 from nasp.supernet.probe.norms import Found
 from nasp.supernet.probe.passes import (
     first_order,
@@ -282,19 +283,3 @@ def _hear(
 
 def _keep(found: list[Found], edge: int, products: Tensor) -> None:
     found.append(([(edge, k) for k in range(len(products))], products))
-
-
-def layout_of(images: Tensor) -> torch.memory_format:
-    """Return how an image batch lies in memory."""
-    is_channels_last = images.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_channels_last else torch.contiguous_format
-
-
-def is_image_batch(x: object) -> bool:
-    """Return whether the probe of image batches takes it: ``[B, C, H, W]``, not empty, real."""
-    if not (isinstance(x, Tensor) and x.dim() == 4 and x.numel()):
-        return False
-    is_half = x.dtype in (torch.bfloat16, torch.float16)
-    return x.dtype in (torch.float32, torch.float64) or (
-        is_half and torch.is_autocast_enabled(x.device.type)
-    )

@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 
 from nasp.supernet.choice import Choice
 from nasp.supernet.probe.edge import ForwardState
+from nasp.supernet.probe.features import layout_of
 from nasp.supernet.probe.products import Read
-from nasp.supernet.probe.taps import layout_of
 from nasp.training.pieces.chain import Chain, Graph
 
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from nasp.supernet.choice import Choice
 from nasp.supernet.path import Path
+from nasp.supernet.probe.features import is_image_batch
 from nasp.supernet.probe.norms import Found
 from nasp.supernet.probe.products import inner_products
-from nasp.supernet.probe.taps import is_image_batch
 from nasp.supernet.supernet import Supernet
 from nasp.training.captured import HeldBatch
 from nasp.training.pieces.chain import Chain, Graph
