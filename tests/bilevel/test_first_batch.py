@@ -168,13 +168,11 @@ class Later(nn.Module):
 def test_one_that_is_finite_at_first_is_named_at_its_step_and_no_alpha_has_moved(strategy):
     choice = nasp.Choice({"relu": nn.Linear(6, 6), "late": Later(3), "tanh": nn.Tanh()})
     network, seen = around(choice), []
-    settings = {"rest": 0.0} if strategy == "nasp" else {}
     with pytest.raises(nasp.NaspError, match=r"'late' (on|of) edge '1'") as refused:
         searched(
             network,
             count=10,
             strategy=strategy,
-            settings=settings,
             observe=lambda e: seen.append(e) if isinstance(e, Stepped) else None,
         )
     assert not isinstance(refused.value, nasp.UsageError)
@@ -192,7 +190,7 @@ def test_a_gradient_that_is_not_finite_moves_no_alpha():
     fabric = make_fabric("cpu", "32-true")
     learner = Learner(fabric, supernet, Supervised(), supernet.weights(), torch.optim.SGD)
     problem = Problem(supernet, learner, Horizon(1, 1), 0, lambda _: torch.zeros(()))
-    strategy = make_strategy("nasp", problem, {"rest": 0.0})
+    strategy = make_strategy("nasp", problem, {})
     before = {name: a.clone() for name, a in supernet.alphas.items()}
     with pytest.raises(nasp.NaspError, match="candidate 'log' on edge '1' is not finite"):
         strategy.arch_step(batches(1)[0])

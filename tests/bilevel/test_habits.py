@@ -258,7 +258,7 @@ def test_a_loss_of_second_derivatives_is_refused_where_a_probe_would_drop_them(s
 @pytest.mark.parametrize(
     "settings",
     [
-        {"gradient": "plain", "rest": 0.0},
+        {"gradient": "plain"},
         {"strategy": "darts"},
         {"strategy": "random-sharing"},
         {"gradient": "plain", "select": "train", "selection": {"epochs": 2}},

@@ -132,7 +132,7 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("val", [3, 4, 8])
 def test_a_selection_measures_whole_passes(kind: Any, val: int) -> None:
     task, data = Counting(), rows(8)
-    settings: dict[str, Any] = {"exploration": 0.5, "descent": False, "select": "rerank"}
+    settings: dict[str, Any] = {"select": "rerank"}
     loaders = kind(data[:4]), kind(data[:val])
     found = nasp.search(network(), *loaders, task=task, epochs=3, **settings)
     assert found.selection is not None

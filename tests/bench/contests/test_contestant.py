@@ -14,7 +14,7 @@ def test_a_name_alone_is_a_strategy_with_its_defaults() -> None:
 
 def test_keys_go_where_they_belong() -> None:
     found = parse_contestant(
-        "bold=nasp lr=0.1 settings.lr=0.006 uniform=0.2 complexity=1e-2 optimizer=sgd"
+        "bold=nasp lr=0.1 settings.lr=0.006 uniform=0.2 complexity=1e-2 settings.optimizer=sgd"
     )
     assert (found.label, found.strategy) == ("bold", "nasp")
     assert found.search == {"lr": 0.1, "complexity": 0.01}
