@@ -24,6 +24,8 @@ RESERVED = frozenset(
 """Names that every exported file uses itself."""
 _CONSTANTS = torch.dtype | torch.memory_format | torch.layout
 
+_MORE_THAN_ATTRIBUTES = (Tensor, ModuleType, tuple, list, dict, set, frozenset)
+
 
 class Imports:
     """Collects what a file must import.
@@ -116,10 +118,10 @@ class Imports:
             return f"{{{', '.join(map(': '.join, pairs))}}}"
         if callable(value) and hasattr(value, "__name__"):
             return self.reference(value, where)
-        if hasattr(value, "__dict__") and not isinstance(value, Tensor | ModuleType):
+        if hasattr(value, "__dict__") and not isinstance(value, _MORE_THAN_ATTRIBUTES):
+            given = [f"{name}={self.literal(each, where)}" for name, each in vars(value).items()]
             self.restores = True
             self.bare("typing", "Any")
-            given = [f"{name}={self.literal(each, where)}" for name, each in vars(value).items()]
             return call("restored", [self.reference(type(value), where), *given])
         raise UsageError(
             f"{where} holds a {type(value).__name__}, which a source file cannot say: export it"

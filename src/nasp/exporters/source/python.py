@@ -56,9 +56,9 @@ def python_source(
     known = shapes, imports, copied.methods
     bodies = [*copied.helpers, *(list(class_lines(part, *known)) for part in parts)]
     bodies.append(list(class_lines(whole, *known, _ties(root, tensors))))
+    tail = list(_tail(network, example, imports))
     if imports.restores:
         bodies.insert(0, _RESTORED.splitlines())
-    tail = list(_tail(network, example, imports))
     if any("Tensor" in line for body in bodies for line in body if '"""' not in line):
         imports.bare("torch", "Tensor")
     lines = [
