@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from nasp.spaces.recurrent_cell import Gated, Projections, Read, follow
 from nasp.supernet.choice import Choice, Probed, Run
 from nasp.supernet.probe.edge import Keep
+from nasp.supernet.probe.passes import first_order
 
 VALUES_AT_ONCE = 2**18
 """Values of a state over the time steps that are taken together: more leave a CPU's cache."""
@@ -177,7 +177,7 @@ class _Gather(torch.autograd.Function):
         return anchors[0].new_zeros(())
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, _: Tensor) -> tuple[None, ...]:
         with torch.no_grad():
             products = ctx.record.inner_products()
