@@ -14,7 +14,7 @@ from nasp.supernet.checked import Seen, check_candidates, run_all_candidates
 from nasp.supernet.copies import copied
 from nasp.supernet.probe.passes import SECOND_ORDER
 from nasp.supernet.supernet import Supernet
-from nasp.training.batches import moved, parts_of
+from nasp.training.batches import batch_length, moved, parts_of
 from nasp.training.events import Observer, Warned
 from nasp.training.learner import Learner
 from nasp.training.passes import SamePass
@@ -62,8 +62,10 @@ def check_first_batch(
         must_be_finite: refuse a candidate whose values are not: not needed where each network is
             trained alone, and such a one loses.
     """
-    task = learner.task
-    part = parts_of(batch, learner.accumulate, task)[0].batch
+    task, count = learner.task, learner.accumulate
+    if learner.is_static:  # nothing depends on the batch: two examples will do
+        count = max(count, (batch_length(batch) or 1) // 2)
+    part = parts_of(batch, count, task)[0].batch
 
     def loss() -> Tensor:
         return task.loss(learner.network, moved(_copied(part), learner.fabric.device))[0]

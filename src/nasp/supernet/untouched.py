@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,6 @@ import torch
 from torch import nn
 
 from nasp.runs.random_state import random_states, restore_random_states
-
-Restore = Callable[[], None]
 
 
 @contextmanager
@@ -25,9 +23,8 @@ def untouched(*owners: object) -> Iterator[None]:
             their contents back; other objects there are left as they are.
     """
     parts = [part for owner in owners for part in _parts(owner)]
-    seen: set[int] = set()
     attributes = [getattr(part, "__dict__", None) for part in parts]
-    restores = [_kept(each, seen) for each in attributes if isinstance(each, dict)]
+    contents = _contents(each for each in attributes if isinstance(each, dict))
     tensors = {
         id(tensor): tensor
         for part in parts
@@ -40,8 +37,8 @@ def untouched(*owners: object) -> Iterator[None]:
         yield
     finally:
         restore_random_states(random)
-        for restore in restores:
-            restore()
+        for container, held in contents:
+            _give_back(container, held)
         with torch.no_grad():
             for tensor, value, gradient in values:
                 tensor.data.copy_(value)
@@ -52,23 +49,29 @@ def _parts(owner: object) -> list[object]:
     return list(owner.modules()) if isinstance(owner, nn.Module) else [owner]
 
 
-def _kept(container: Any, seen: set[int]) -> Restore:
-    """Return what gives a container its contents back, and those of the containers in it."""
-    seen.add(id(container))
-    is_mapping = isinstance(container, dict)
-    contents = dict(container) if is_mapping else list(container)
-    values = contents.values() if isinstance(contents, dict) else contents
-    inner = [_kept(v, seen) for v in values if type(v) in _CONTAINERS and id(v) not in seen]
+def _contents(roots: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Return containers, those inside of them too, each with a copy of what it contains."""
+    waiting, seen = list(roots), set[int]()
+    found: list[tuple[Any, Any]] = []
+    while waiting:
+        container = waiting.pop()
+        if id(container) in seen:
+            continue
+        seen.add(id(container))
+        if not container:  # most are: the dictionaries of hooks
+            found.append((container, ()))
+            continue
+        contents = dict(container) if isinstance(container, dict) else list(container)
+        found.append((container, contents))
+        values = contents.values() if isinstance(contents, dict) else contents
+        waiting += [value for value in values if type(value) in _CONTAINERS]
+    return found
 
-    def restore() -> None:
-        container.clear()
-        (container.update if is_mapping or isinstance(container, set) else container.extend)(
-            contents
-        )
-        for each in inner:
-            each()
 
-    return restore
+def _give_back(container: Any, contents: Any) -> None:
+    container.clear()
+    is_ordered = isinstance(container, list | deque)
+    (container.extend if is_ordered else container.update)(contents)
 
 
-_CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
+_CONTAINERS = frozenset({dict, OrderedDict, defaultdict, list, set, deque})

@@ -46,6 +46,7 @@ class Learner:
             are known to depend on nothing else; default True.
 
     Attributes:
+        is_static: whether what network and task do is known to depend on nothing but the batch.
         steps_per_epoch: by which schedules that change after each step are laid out.
         after_step: called after each weight step.
     """
@@ -62,8 +63,8 @@ class Learner:
         capture: bool = True,
     ) -> None:
         self.fabric = fabric
-        is_static = isinstance(task, Static) and is_plain(network.modules())
-        self._supernet = network if isinstance(network, Supernet) and is_static else None
+        self.is_static = isinstance(task, Static) and is_plain(network.modules())
+        self._supernet = network if isinstance(network, Supernet) and self.is_static else None
         self._captured = Captured(fabric.device, capture)
         self._pieces: dict[Hashable, Pieces] = {}
         self.task = task
