@@ -360,6 +360,12 @@ def test_an_object_of_a_plain_class_is_made_again(layers: Any, tmp_path: Path) -
     )
 
 
+def test_a_set_is_an_attribute_as_any(layers: Any, tmp_path: Path) -> None:
+    network, x = layers.Fancy(), torch.randn(2, 4)
+    export(network, tmp_path / "net.py", example=x)
+    assert assert_same(tmp_path / "net.py", network, x).things == {1, 2}
+
+
 def test_an_attribute_that_has_no_source(layers: Any, tmp_path: Path) -> None:
     network = layers.Fancy()
     network.things = object()

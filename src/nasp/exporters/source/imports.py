@@ -113,6 +113,9 @@ class Imports:
         if type(value) in (tuple, torch.Size) or isinstance(value, list):
             items = [self.literal(item, where) for item in value]
             return listed(items, is_list=isinstance(value, list))
+        if type(value) is set:
+            items = sorted(self.literal(item, where) for item in value)
+            return f"{{{', '.join(items)}}}" if items else "set()"
         if type(value) is dict:
             pairs = [[self.literal(part, where) for part in pair] for pair in value.items()]
             return f"{{{', '.join(map(': '.join, pairs))}}}"
