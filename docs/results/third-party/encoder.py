@@ -16,6 +16,7 @@ WORDS, LENGTH, WIDTH = 30, 12, 32
 
 
 def encoder() -> nn.Module:
+    """Return a small BERT with random weights; each layer chooses what mixes its tokens."""
     config = BertConfig(
         vocab_size=WORDS,
         hidden_size=WIDTH,
@@ -33,7 +34,7 @@ def encoder() -> nn.Module:
 
 
 def batches(count: int, seed: int) -> list[BatchEncoding]:
-    """Return texts of several lengths; the label: is word 2 in the text?"""
+    """Return texts of several lengths; the label says whether word 2 is there."""
     generator, found = torch.Generator().manual_seed(seed), []
     for _ in range(count):
         words = torch.randint(3, WORDS, (32, LENGTH), generator=generator)
@@ -50,12 +51,14 @@ class Classification:
     """The loss that the network computes itself."""
 
     def loss(self, network: nn.Module, batch: BatchEncoding) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and the accuracy."""
         output = network(**batch)
         accuracy = (output.logits.argmax(1) == batch["labels"]).float().mean()
         return output.loss, {"accuracy": accuracy.detach()}
 
 
 def main() -> None:
+    """Do it, and print what came out."""
     torch.manual_seed(0)
     task = Classification()
     found = nasp.search(

@@ -16,4 +16,5 @@ class Mixing(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
+        """Map [B,tokens,width] to the same, and no weights of attention."""
         return self.norm(hidden + self.linear(hidden.mean(1, keepdim=True))), None

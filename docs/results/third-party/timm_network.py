@@ -37,6 +37,7 @@ def images(start: int, end: int) -> TensorDataset:
 
 
 def main() -> None:
+    """Do it, and print what came out."""
     torch.manual_seed(0)
     half, other, test = images(0, 600), images(600, 1200), images(1200, 1797)
     loaders = [DataLoader(part, 32, shuffle=True, drop_last=True) for part in (half, other)]
