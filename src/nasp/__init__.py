@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasp.bilevel.found import Found
-    from nasp.bilevel.search import search
+    from nasp.bilevel.own import build, search
     from nasp.bilevel.settings import SearchConfig
     from nasp.errors import NaspError, UsageError
     from nasp.exporters import export
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nasp.supernet.partial_channels import PartialChannels
     from nasp.supernet.supernet import Supernet
     from nasp.supernet.zero import Zero
+    from nasp.training import callbacks
+    from nasp.training.own import train
     from nasp.training.supervised import Supervised
     from nasp.training.task import Figure, Task
 
@@ -34,8 +36,11 @@ __all__ = [
     "Task",
     "UsageError",
     "Zero",
+    "build",
+    "callbacks",
     "export",
     "search",
+    "train",
 ]
 
 # Imported when first asked for: `nasp --help` must not wait for torch.
@@ -53,14 +58,18 @@ _HOMES = {
     "Task": "nasp.training.task",
     "UsageError": "nasp.errors",
     "Zero": "nasp.supernet.zero",
+    "build": "nasp.bilevel.own",
+    "callbacks": "nasp.training",
     "export": "nasp.exporters",
-    "search": "nasp.bilevel.search",
+    "search": "nasp.bilevel.own",
+    "train": "nasp.training.own",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nasp' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    value = getattr(home, name) if hasattr(home, name) else import_module(f"{_HOMES[name]}.{name}")
     globals()[name] = value
     return value

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nasp
 from nasp.bilevel.found import Found
-from nasp.bilevel.search import search
+from nasp.bilevel.own import search
 from nasp.errors import NaspError, UsageError
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.runs.interruption import Interrupted

@@ -30,7 +30,7 @@ SERVER = """
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
-import nasp.cli, nasp.cli.search_report, nasp.cli.watch, nasp.jobs.search, nasp.jobs.options
+import nasp.cli, nasp.cli.search_report, nasp.training.progress, nasp.jobs.search, nasp.jobs.options
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     order = json.loads(line)
@@ -563,7 +563,7 @@ import os, signal, sys, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 import nasp, nasp.training.events
-from nasp.bilevel.search import search
+from nasp.bilevel.own import search
 torch.manual_seed(1)
 net = nn.Sequential(
     nn.Linear(4, 8),

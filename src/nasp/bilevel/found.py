@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from nasp.bilevel.selection import Selection
 from nasp.complexity.bound import Reached
+from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 from nasp.training.recalibration import Recalibration
 from nasp.training.task import Batch
+
+_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,29 @@ class Found:
     bounds: tuple[Reached, ...] = ()
     recalibration: Recalibration | None = field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        """Return in ten lines at most what was found, how well it does, and what comes next."""
+        edges = self.architecture.edges
+        on = {edge: name for edge, name in edges.items() if name is not None}
+        last = self.metrics[-1] if self.metrics else {}
+        figures = [f"{n} {v:.4g}" for n, v in last.items() if n.startswith(("train_", "val_"))]
+        lines = [
+            f"Found after {len(self.metrics)} epochs, on {len(on)} of {len(edges)} edges:",
+            f"  {'  '.join(f'{edge}={name}' for edge, name in on.items())}",
+            f"  last epoch: {', '.join(figures)}",
+            *(f"  {bound.sentence()}" for bound in self.bounds[:3]),
+        ]
+        if self.selection is not None:
+            count, mode = len(self.selection.contenders), self.selection.mode
+            lines.append(f"  the best of {count} architectures by selection '{mode}'")
+        lines += [] if self.run is None else [f"  run folder: {self.run}"]
+        lines.append("  next: .build(), nasp.train(found, ...), nasp.export(found.build(), ...)")
+        cut = (line if len(line) <= _WIDTH else f"{line[: _WIDTH - 2]} …" for line in lines)
+        return "\n".join(cut)
+
     def build(
         self,
-        weights: Literal["inherit", "fresh"] = "inherit",
+        weights: Literal["inherit", "fresh", "trained"] = "inherit",
         data: Iterable[Batch] | None = None,
     ) -> nn.Module:
         """Return the found network as a plain module: nothing of nasp is left in it.
@@ -53,9 +76,17 @@ class Found:
         Args:
             weights: ``"inherit"`` takes the supernet's, and measures the running statistics of
                 BatchNorm anew, since the supernet's are of all its paths; ``"fresh"`` those that
-                the network had before the search.
+                the network had before the search; ``"trained"`` those that the winner of
+                ``select="train"`` had after its stand-alone training.
             data: batches for these statistics; default the search's loader for the weights.
         """
+        if weights == "trained":
+            trained = None if self.selection is None else self.selection.weights
+            if trained is None:
+                raise UsageError("No network was trained alone: search with select='train'.")
+            network = derive(self.supernet, self.architecture, self.initial_weights)
+            network.load_state_dict(trained)
+            return network
         if weights == "fresh":
             return derive(self.supernet, self.architecture, self.initial_weights)
         network = derive(self.supernet, self.architecture)

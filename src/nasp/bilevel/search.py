@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
 
 from nasp.bilevel.first_batch import (
     check_first_batch,
@@ -19,11 +15,9 @@ from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory
 from nasp.bilevel.pricing import Bounded, make_complexity
-from nasp.bilevel.selection import Likeliest, Selector, Visits
+from nasp.bilevel.selection import Likeliest, Selector, Visits, with_batch_statistics
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.costs import Cost
-from nasp.complexity.quantity import OWN
-from nasp.errors import UsageError, validated
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
 from nasp.strategies import (
@@ -34,80 +28,19 @@ from nasp.strategies import (
     find_strategy,
     make_strategy,
     standing,
-    strategy_config,
 )
+from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
+from nasp.training.callbacks import Watchers
 from nasp.training.events import Observer, Warned, nobody
+from nasp.training.figures import figures
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
-from nasp.training.passes import EndlessPasses, epoch_length
+from nasp.training.passes import EndlessPasses, SamePass, epoch_length, pass_length
 from nasp.training.recalibration import Recalibration
 from nasp.training.recipe import computing_as_set
-from nasp.training.supervised import as_task
+from nasp.training.supervised import Supervised
 from nasp.training.task import Batch, Metrics, Task, detached
-
-
-def search(
-    network: nn.Module,
-    train_loader: Iterable[Batch],
-    val_loader: Iterable[Batch],
-    *,
-    task: Task | Callable[[Any, Any], Tensor] | None = None,
-    run: str | Path | None = None,
-    observe: Observer = nobody,
-    **settings: Any,
-) -> Found:
-    """Search any module that has `Choice`s inside.
-
-    Args:
-        network: used as it is: its weights are trained.
-        train_loader: batches for the weights, such as ``(x, y)``; an epoch is one pass over it,
-            unless `epoch_steps` says otherwise.
-        val_loader: batches for the alphas, of other examples.
-        task: a `Task`, or a loss of output and target; default cross entropy, for which a batch
-            is ``(input, ..., target)``.
-        run: a folder that keeps the run; called again with the same folder, a search that was
-            stopped goes on where it was. Default: nothing is written.
-        observe: called with each `nasp.training.events.Event`.
-        settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
-            ``complexity=0.0``, ...; any other name is a setting of the strategy. ``cost`` may
-            be a function, called as ``cost(operation, *inputs)``.
-
-    Returns:
-        What was found.
-
-    Raises:
-        UsageError: a setting or an argument does not fit.
-        NaspError: the search failed, such as by a loss that is not finite.
-        Interrupted: Ctrl-C; with `run` the same call goes on.
-    """
-    own_cost = settings["cost"] if callable(settings.get("cost")) else None
-    if own_cost is not None:
-        settings["cost"] = OWN
-    own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
-    chosen = {**own, **settings.pop("settings", {})}
-    config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
-    given = as_task(task)
-    strategy_config(config.strategy, config.settings)  # raises before a folder is made
-    selecting(config)
-    supernet = Supernet(network)
-
-    def searched(folder: RunFolder | None) -> Found:
-        loaders = train_loader, val_loader
-        return run_search(supernet, *loaders, given, config, folder, observe, own_cost=own_cost)
-
-    if run is None:
-        return searched(None)
-    folder = _run_folder(Path(run), config)
-    with folder.lock():
-        try:
-            return searched(folder)
-        except UsageError:
-            folder.discard_unless_under_way()
-            raise
-
-
-_CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
 
 
 @computing_as_set
@@ -143,6 +76,8 @@ def run_search(
     is_iterative = find_strategy(config.strategy).iterative
     steps = config.epoch_steps or epoch_length(train_loader)
     epochs, steps = (config.epochs, steps) if is_iterative else (1, 1)
+    until = run.epochs(epochs) if run is not None and is_iterative else epochs
+    val_steps = pass_length(val_loader) or steps  # it may never end
     initial_weights = {
         k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()
     }
@@ -178,6 +113,7 @@ def run_search(
             "meter": meter,
             "weight_batches": weight_batches,
             "arch_batches": arch_batches,
+            **({"watchers": observe} if isinstance(observe, Watchers) else {}),
         },
         config.checkpoint_minutes,
     )
@@ -210,19 +146,42 @@ def run_search(
         visits.end_epoch(path)
         health = monitor.end_epoch(architecture)
         warnings = [health.collapse_warning()]
-        if epoch == epochs and mode == "none" and not isinstance(strategy, Proposes):
+        if epoch == until and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
             warnings += [unsettled, health.tie_warning()]
             warnings.append(monitor.stillness_warning())
+        if run is not None:
+            run.discard_selection()  # one of before, that a search went on from
         line = {
             "lr": lr,
+            **measured(path),
             **health.as_dict(),
             **complexity.line(path),
             "architecture": dict(architecture.edges),
         }
         return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
 
-    lines = run_epochs(epochs, steps, step, end_epoch, checkpointer, meter, run, observe)
+    def measured(path: Path) -> Metrics:
+        if not (isinstance(task, Supervised) and task.metrics):
+            return {}
+        here = with_batch_statistics(supernet)
+        here.single(path)
+        running = learner.fabric.setup_module(here.network)
+        batches = SamePass(arch_batches, config.seed, val_steps)
+        found = figures(running, batches, task, learner.fabric.device)
+        return _prefixed("val_", {name: found[name] for name in task.metrics})
+
+    lines = run_epochs(
+        until,
+        steps,
+        step,
+        end_epoch,
+        checkpointer,
+        meter,
+        run,
+        observe,
+        can_be_stopped=isinstance(observe, Watchers),
+    )
     scores = supernet.alphas if average is None else average.scores()
     selection = None
     if mode != "none":
@@ -267,13 +226,3 @@ def run_search(
 
 def _prefixed(prefix: str, metrics: Metrics) -> Metrics:
     return {prefix + name: value for name, value in metrics.items()}
-
-
-def _run_folder(path: Path, config: SearchConfig) -> RunFolder:
-    wanted = {"kind": "python-search", "search": config.model_dump(mode="json")}
-    is_new = not (path / "config.json").is_file()
-    run = RunFolder.create(path, wanted) if is_new else RunFolder.open(path)
-    if run.config() != wanted:
-        raise UsageError(f"{path} holds a search with other settings: give another folder.")
-    run.go_on = f"nasp.search(..., run='{path}')"
-    return run

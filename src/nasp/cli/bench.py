@@ -44,7 +44,7 @@ def cost(
 ) -> None:
     """Measure one A step and one w step of each strategy, and the floor under them."""
     from nasp.bench.steps.cost import measure_cost
-    from nasp.cli.watch import Watch
+    from nasp.training.progress import Watch
 
     settings, repetition = _measurement(given)
     with Watch() as watch:
@@ -76,7 +76,7 @@ def scale(
     """Measure how time and memory grow with candidates, cells, channels and batch."""
     from nasp.bench.plots import check_plot
     from nasp.bench.steps.scale import SERIES, measure_scale
-    from nasp.cli.watch import Watch
+    from nasp.training.progress import Watch
 
     check_plot(plot)
     settings, repetition = _measurement(given)

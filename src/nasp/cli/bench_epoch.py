@@ -31,8 +31,8 @@ def epoch(
     Where CIFAR-10 is not there, random bytes of its shape stand in for it.
     """
     from nasp.bench.steps.epoch import EpochSettings, measure_epochs
-    from nasp.cli.watch import Watch
     from nasp.errors import validated
+    from nasp.training.progress import Watch
 
     settings = validated(EpochSettings, given["settings"], "the measurement")
     with Watch() as watch:

@@ -45,7 +45,7 @@ def fidelity(
     """
     from nasp.bench.contests.fidelity import DEFAULT_STRATEGIES, measure_fidelity
     from nasp.bench.plots import check_plot
-    from nasp.cli.watch import Watch
+    from nasp.training.progress import Watch
 
     check_plot(plot)
     contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES)

@@ -42,7 +42,7 @@ def quality(
     """
     from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
     from nasp.bench.plots import check_plot
-    from nasp.cli.watch import Watch
+    from nasp.training.progress import Watch
 
     check_plot(plot)
     contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES)

@@ -31,10 +31,10 @@ def table(
     sample, since cells come in one shuffled order. nasp bench quality --table FILE reads it.
     """
     from nasp.bench.tables.making import TableSettings, make_table, table_defaults
-    from nasp.cli.watch import Watch
     from nasp.domains.images.data import ImageConfig
     from nasp.errors import validated
     from nasp.training.events import nobody
+    from nasp.training.progress import Watch
 
     defaults = table_defaults(given["data"].setdefault("name", "digits"))
     fed = {name: defaults.pop(name) for name in ("batch_size", "subset")} | given["data"]

@@ -74,12 +74,12 @@ def export(
 
     Sizes are for fresh weights: a run's own weights have the run's.
     """
-    from nasp.cli.watch import Watch
     from nasp.exporters import export as write
     from nasp.exporters import format_of, refuse_existing, written_files
     from nasp.jobs.rebuild import rebuild
     from nasp.jobs.targets import target_of
     from nasp.supernet.architecture import Architecture
+    from nasp.training.progress import Watch
 
     found = target_of(target)
     chosen = format_of(out, to)

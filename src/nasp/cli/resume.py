@@ -12,6 +12,7 @@ from nasp.cli.fields import command
 
 EXAMPLES = """
   nasp resume runs/first              a search
+  nasp resume runs/first --epochs 80  a finished search, which is to have 80 epochs in all
   nasp resume runs/first/train        a training
   nasp resume runs/sweep              all searches of a sweep that are not done
 """
@@ -20,6 +21,12 @@ EXAMPLES = """
 @command(examples=EXAMPLES)
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of what was stopped.")],
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of a finished search: how many it is to have in all; default no more."
+        ),
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
@@ -27,18 +34,24 @@ def resume(
     from nasp.cli.search_report import tell_search
     from nasp.cli.sweep import run_and_show
     from nasp.cli.training_report import tell_training
-    from nasp.cli.watch import Watch
+    from nasp.errors import UsageError
     from nasp.jobs.search import SearchJob, run_search_job
     from nasp.jobs.targets import job_of
     from nasp.jobs.train import run_train_job
     from nasp.runs.folder import RunFolder
+    from nasp.training.progress import Watch
 
     folder = RunFolder.open(run)
     plan = sweep_of(folder)
+    job = None if plan is not None else job_of(folder)
+    if epochs is not None:
+        if not isinstance(job, SearchJob):
+            raise UsageError(f"Only a search goes on for more epochs; {run} holds another thing.")
+        folder.extend(epochs, job.search.epochs)
     if plan is not None:
         run_and_show(plan, folder, as_json)
         return
-    job = job_of(folder)
+    assert job is not None
     with Watch(quiet=as_json) as watch:
         if isinstance(job, SearchJob):
             found = run_search_job(job, folder, watch)

@@ -55,11 +55,11 @@ def search(
     """Search for an architecture; what is found lies in the run folder."""
     from nasp.cli.search_report import tell_search
     from nasp.cli.training_report import show_training, training_summary
-    from nasp.cli.watch import Watch
     from nasp.jobs.job import new_run
     from nasp.jobs.options import train_job
     from nasp.jobs.search import run_search_job
     from nasp.jobs.train import run_train_job
+    from nasp.training.progress import Watch
 
     job = asked_search(given, preset, bound_at)
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)

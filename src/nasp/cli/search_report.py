@@ -17,7 +17,7 @@ from nasp.complexity.quantity import find_quantity
 from nasp.domains import find_domain
 from nasp.errors import UsageError
 from nasp.jobs.search import SearchJob
-from nasp.jobs.targets import job_of
+from nasp.jobs.targets import is_from_python, job_of
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space, space_names
 from nasp.spaces.sampling import candidates_of, has_parameters, small_supernet
@@ -109,12 +109,14 @@ def draw_run(target: RunFolder | Architecture, path: Path) -> None:
 
     if isinstance(target, Architecture):
         raise UsageError("An architecture has no curves: give --plot with a run folder.")
-    job = job_of(target)
     candidates: dict[str, list[str]] = {}
-    if isinstance(job, SearchJob):
-        candidates = candidates_of(find_space(job.space))
-    data = job.data.name.rpartition("/")[2]
-    draw(curves_of(target, candidates), path, f"{target.path.name}: {job.space} on {data}")
+    title = target.path.name
+    if not is_from_python(target):
+        job = job_of(target)
+        if isinstance(job, SearchJob):
+            candidates = candidates_of(find_space(job.space))
+        title += f": {job.space} on {job.data.name.rpartition('/')[2]}"
+    draw(curves_of(target, candidates), path, title)
 
 
 def show_progress(run: RunFolder) -> None:
@@ -139,6 +141,8 @@ def shares_of(run: RunFolder) -> dict[str, dict[str, float]]:
     Nothing for a search that is not finished, or whose strategy takes no average.
     """
     path = run.path / ALPHAS
+    if is_from_python(run):
+        return {}
     job = job_of(run)
     if not isinstance(job, SearchJob) or not path.is_file():
         return {}
@@ -165,14 +169,21 @@ def show_shares(shares: dict[str, dict[str, float]]) -> None:
 
 def run_summary(run: RunFolder) -> dict[str, Any]:
     """Return the state of a run, finished or not."""
-    job = job_of(run)
-    epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
     lines = run.metrics()
+    if is_from_python(run):
+        content = run.config()
+        kind = str(content["kind"]).removeprefix("python-")
+        job, epochs = {kind: content[kind]}, content[kind]["epochs"]
+    else:
+        found = job_of(run)
+        kind = "search" if isinstance(found, SearchJob) else "train"
+        epochs = found.search.epochs if isinstance(found, SearchJob) else found.train.epochs
+        job = found.model_dump(mode="json")
     return {
         "run": str(run.path),
-        "kind": "search" if isinstance(job, SearchJob) else "train",
-        "job": job.model_dump(mode="json"),
-        "epochs": epochs,
+        "kind": kind,
+        "job": job,
+        "epochs": run.epochs(epochs),
         "epochs_done": len(lines),
         "finished": (run.path / "weights.safetensors").is_file(),
         "metrics": lines,

@@ -9,12 +9,12 @@ from typing import Any
 import typer
 
 from nasp.cli.tables import print_table
-from nasp.cli.watch import compact
 from nasp.jobs.search import SearchJob
-from nasp.jobs.targets import job_of
+from nasp.jobs.targets import is_from_python, job_of
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
+from nasp.training.progress import compact
 
 SHOWN = 20
 """Contenders that are printed; the file has all."""
@@ -25,7 +25,7 @@ def show_selection(run: RunFolder) -> None:
     selection = run.selection()
     if selection is None:
         return
-    job = job_of(run)
+    job = None if is_from_python(run) else job_of(run)
     space = find_space(job.space) if isinstance(job, SearchJob) else None
     rows = []
     for place, contender in enumerate(selection["contenders"][:SHOWN], 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,7 +62,7 @@ def show(
     from nasp.errors import UsageError
     from nasp.jobs.job import Size
     from nasp.jobs.rebuild import run_size
-    from nasp.jobs.targets import target_of
+    from nasp.jobs.targets import is_from_python, target_of
     from nasp.spaces import find_space, space_names
     from nasp.supernet.architecture import Architecture
 
@@ -84,7 +84,9 @@ def show(
         space = find_space(named) if named in space_names() else None
         domain = default_domain(None if space is None else space.name)
         refuse_foreign(domain, "network", size, named or "this architecture")
-        own = {} if isinstance(found, Architecture) else run_size(found, size, observe=None)
+        own: dict[str, Any] = {}
+        if not isinstance(found, Architecture) and not is_from_python(found):
+            own = run_size(found, size, observe=None)
         said = {n: own[n] for n in (*Size.model_fields, *domain.shape) if n in own}
         config = domain.network(**{**said, **size})
         summary["architecture"] = architecture_summary(architecture, config)
@@ -102,7 +104,9 @@ def show(
         show_selection(found)
         show_shares(summary["shares"])
         if not summary["finished"]:
-            typer.echo(f"Not finished. Next: nasp resume {found.path}")
+            call = f"nasp.{summary['kind']}(..., run='{found.path}')"
+            go_on = call if is_from_python(found) else f"nasp resume {found.path}"
+            typer.echo(f"Not finished. Next: {go_on}")
     if "architecture" in summary:
         show_architecture(summary["architecture"])
     if "costs" in summary:

@@ -70,7 +70,7 @@ def sweep(
 def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
     """Run a sweep, or go on with it, and print its front."""
     from nasp.bench.contests.sweep.run import run_sweep
-    from nasp.cli.watch import Watch
+    from nasp.training.progress import Watch
 
     with Watch(quiet=as_json) as watch:
         watch.say(f"{len(plan.settings)} settings, {len(plan.seeds)} seeds; folder {folder.path}")

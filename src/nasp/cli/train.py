@@ -41,12 +41,12 @@ def train(
 ) -> None:
     """Train a network from scratch; the defaults are the paper's recipe."""
     from nasp.cli.training_report import tell_training
-    from nasp.cli.watch import Watch
     from nasp.jobs.job import new_run
     from nasp.jobs.options import named_values, train_job
     from nasp.jobs.targets import target_of
     from nasp.jobs.train import run_train_job
     from nasp.supernet.architecture import Architecture
+    from nasp.training.progress import Watch
 
     found = target_of(target)
     training = dict(given["train"])

@@ -15,6 +15,11 @@ from nasp.supernet.architecture import Architecture
 _JOBS: dict[str, type[SearchJob | TrainJob]] = {job.kind: job for job in (SearchJob, TrainJob)}
 
 
+def is_from_python(run: RunFolder) -> bool:
+    """Tell whether a run was begun by `nasp.search` or `nasp.train`."""
+    return str(run.config().get("kind")).startswith("python-")
+
+
 def job_of(run: RunFolder) -> SearchJob | TrainJob:
     """Return the job a run folder was made for.
 
@@ -22,11 +27,12 @@ def job_of(run: RunFolder) -> SearchJob | TrainJob:
         UsageError: the run was begun from Python, or its settings do not fit this version.
     """
     content = run.config()
-    kind = content.get("kind")
-    if kind == "python-search":
+    kind = str(content.get("kind"))
+    if is_from_python(run):
         raise UsageError(
             f"{run.path} was begun from Python, which alone knows its network: go on there with"
-            f" nasp.search(..., run='{run.path}'), and train what found.build() returns."
+            f" nasp.{kind.removeprefix('python-')}(..., run='{run.path}'), and train with"
+            " nasp.train."
         )
     if kind not in _JOBS or not isinstance(content.get("job"), dict):
         raise UsageError(f"{run.config_path} is not the settings of a search or a training.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,34 @@ class RunFolder:
         except OSError as error:
             raise NaspError(f"Cannot make {part.path}: {error.strerror}.") from error
         return part
+
+    def epochs(self, begun: int) -> int:
+        """Return how many epochs the run is to have in all; at first those it was begun with."""
+        return max(begun, int(self.config().get("go_on_to", 0)))
+
+    def extend(self, epochs: int, begun: int) -> None:
+        """Let a finished run go on until it has so many epochs in all.
+
+        Raises:
+            UsageError: it is not finished, or is to have more already.
+        """
+        held = self.epochs(begun)
+        if epochs < held:
+            raise UsageError(f"{self.path} is to have {held} epochs already: give more.")
+        if epochs > held:
+            if not self.architecture_path.is_file():
+                raise UsageError(
+                    f"The search in {self.path} is not finished: first go on with {self.go_on}."
+                )
+            content = {**self.config(), "go_on_to": epochs}
+            write_text_atomic(
+                self.config_path, json.dumps(content, indent=2, sort_keys=True) + "\n"
+            )
+
+    def discard_selection(self) -> None:
+        """Remove what a selection kept."""
+        self.selection_path.unlink(missing_ok=True)
+        shutil.rmtree(self.path / "selection", ignore_errors=True)
 
     def discard_unless_under_way(self) -> None:
         """Remove the folder of a run whose loop did not even begin."""

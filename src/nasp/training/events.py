@@ -91,7 +91,7 @@ class Warned:
 
 
 Event = Loading | Started | Stepped | EpochEnded | Measuring | Noted | Warned
-Observer = Callable[[Event], None]
+Observer = Callable[[Event], object]
 
 
 def nobody(_: Event) -> None:

@@ -52,6 +52,7 @@ def run_epochs(
     minutes: float | None = None,
     phase: str = "epoch",
     clock: Clock = "wall",
+    can_be_stopped: bool = False,
 ) -> list[dict[str, Any]]:
     """Run all epochs that are not done yet; return their lines of metrics.
 
@@ -67,6 +68,8 @@ def run_epochs(
         minutes: no epoch begins once the steps of those before it have taken so long, on this
             machine, pauses between resumes left out; default: all epochs are run.
         phase: what people are told that an epoch is called.
+        can_be_stopped: whether an observer that returns True ends the loop; such a one is a part
+            of its checkpoints.
         clock: by which these minutes, and the seconds of the steps, are counted.
 
     Raises:
@@ -74,6 +77,7 @@ def run_epochs(
     """
     now = CLOCKS[clock]
     progress = checkpointer.restore() or {"epoch": 0, "step": 0, "seconds": 0.0}
+    is_over = progress.get("stopped_at") == epochs
     first_epoch, first_step = progress["epoch"], progress["step"]
     lines: list[dict[str, Any]] = []
     spent = 0.0 if run is None else sum(line["seconds"] for line in run.timing())
@@ -81,13 +85,13 @@ def run_epochs(
     observe(Started(first_epoch, epochs, steps_per_epoch, first_step, phase, left))
     with interruptible() as interruption:
         for epoch in range(first_epoch, epochs):
-            if minutes is not None and spent >= 60 * minutes:
+            if is_over or (minutes is not None and spent >= 60 * minutes):
                 break
             started = now() - progress["seconds"]
             for index in range(first_step, steps_per_epoch):
                 report = step()
                 meter.add(report.metrics)
-                observe(
+                answer = observe(
                     Stepped(
                         epoch + 1,
                         index + 1,
@@ -96,6 +100,9 @@ def run_epochs(
                         report.architecture,
                     )
                 )
+                is_over = can_be_stopped and answer is True
+                if is_over and not interruption.asked:
+                    break  # this epoch is closed as it is
                 if interruption.asked or checkpointer.due():
                     checkpointer.save(
                         epoch * steps_per_epoch + index + 1,
@@ -119,10 +126,16 @@ def run_epochs(
                 run.append_timing({"epoch": epoch + 1, "seconds": round(seconds, 3)})
             meter.reset()
             first_step, progress["seconds"] = 0, 0.0
+            closed = EpochEnded(epoch + 1, line, seconds, ended.architecture)
+            if can_be_stopped:  # before the checkpoint, which holds what it makes of it
+                is_over = observe(closed) is True or is_over
+            over = {"stopped_at": epochs} if is_over else {}
             checkpointer.save(
-                (epoch + 1) * steps_per_epoch, {"epoch": epoch + 1, "step": 0, "seconds": 0.0}
+                (epoch + 1) * steps_per_epoch,
+                {"epoch": epoch + 1, "step": 0, "seconds": 0.0, **over},
             )
-            observe(EpochEnded(epoch + 1, line, seconds, ended.architecture))
+            if not can_be_stopped:
+                observe(closed)
             for warning in ended.warnings:
                 observe(Warned(warning))
     return lines

@@ -79,10 +79,12 @@ class Rates:
     Args:
         scheduler: torch's, or the user's own.
         per: whether it moves after each epoch, or after each step.
+        total: epochs after which it stays where it is; default it goes on as it can.
     """
 
-    def __init__(self, scheduler: LRScheduler, per: Per) -> None:
+    def __init__(self, scheduler: LRScheduler, per: Per, total: int | None = None) -> None:
         self.scheduler = scheduler
+        self.total = total
         self.per = per
         self.epochs = 0
 
@@ -93,13 +95,13 @@ class Rates:
 
     def end_step(self) -> None:
         """Move on after a step."""
-        if self.per == "step":
-            self.scheduler.step()
+        if self.per == "step" and self._goes_on():
+            self._move()
 
     def end_epoch(self, metrics: Mapping[str, float]) -> None:
         """Move on after an epoch; what waits for a plateau is told the loss."""
         self.epochs += 1
-        if self.per == "step":
+        if self.per == "step" or not self._goes_on(self.epochs - 1):
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
             names = ("val_loss", "loss", "train_loss")
@@ -108,7 +110,16 @@ class Rates:
                 raise UsageError("ReduceLROnPlateau waits for a loss: give what to measure on.")
             self.scheduler.step(loss)
         else:
+            self._move()
+
+    def _goes_on(self, done: int | None = None) -> bool:
+        return self.total is None or (self.epochs if done is None else done) < self.total
+
+    def _move(self) -> None:
+        try:
             self.scheduler.step()
+        except ValueError as error:  # OneCycleLR is over
+            raise UsageError(f"The schedule cannot go on: {error}.") from error
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scheduler's state and the epochs that are done."""

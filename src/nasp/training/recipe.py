@@ -135,9 +135,13 @@ class Recipe(BaseRecipe):
         per: Per = "step" if self.warmup_steps else self.schedule_per
         if self.schedule == "cosine" and per == "epoch" and is_named:
             cosine = torch.optim.lr_scheduler.CosineAnnealingLR
-            return Rates(cosine(optimizer, T_max=self.epochs, eta_min=self.lr_end), per)
+            return Rates(
+                cosine(optimizer, T_max=self.epochs, eta_min=self.lr_end), per, self.epochs
+            )
         total = self.epochs * (learner.steps_per_epoch if per == "step" else 1)
         factor = factor_of(str(self.schedule), self.lr_end / self.lr, total, self.warmup_steps)
-        rates = Rates(make_scheduler(self.schedule, optimizer, factor), per)
+        is_own = not isinstance(self.schedule, str)
+        scheduler = make_scheduler(self.schedule, optimizer, factor)
+        rates = Rates(scheduler, per, None if is_own else self.epochs)
         learner.after_step = rates.end_step
         return rates

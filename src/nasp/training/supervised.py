@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nasp.errors import NaspError, UsageError
 from nasp.training.batches import inputs_and_target
-from nasp.training.task import Batch, Task, module_of
+from nasp.training.task import ACCURACY, Batch, Figure, Task, module_of
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,15 @@ class Supervised:
 
     Attributes:
         criterion: maps the network's output and the target to a scalar; default cross entropy.
+        metrics: name -> what is measured over whole loaders: a function of all outputs and
+            targets, or an object with ``update``, ``compute`` and ``reset``, as torchmetrics has.
+        figure: the metric by which networks are compared, where there is one of that name; else
+            the loss.
     """
 
     criterion: Callable[[Any, Any], Tensor] = F.cross_entropy
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    figure: Figure = ACCURACY
 
     @property
     def module(self) -> nn.Module | None:
@@ -64,14 +70,28 @@ class Supervised:
         return loss, metrics
 
 
-def as_task(given: object | None) -> Task:
+def as_task(given: object | None, metrics: Mapping[str, Any] | None = None) -> Task:
     """Return a task as it is, or that of a loss; default cross entropy.
 
+    Args:
+        given: task or loss.
+        metrics: see `Supervised`.
+
     Raises:
-        UsageError: it is neither, or could be both.
+        UsageError: it is neither, or could be both; or metrics were given beside a task.
     """
-    if given is None:
-        return Supervised()
+    task = Supervised() if given is None else _task(given)
+    if not metrics:
+        return task
+    if not isinstance(task, Supervised):
+        raise UsageError(
+            f"metrics= are measured beside a loss of output and target: let {type(task).__name__}"
+            ".loss return its own."
+        )
+    return replace(task, metrics={**task.metrics, **metrics})
+
+
+def _task(given: object) -> Task:
     loss, name = getattr(given, "loss", None), type(given).__name__
     has_forward = isinstance(given, nn.Module) and type(given).forward is not nn.Module.forward
     is_loss = has_forward or (callable(given) and not isinstance(given, nn.Module | type))

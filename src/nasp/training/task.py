@@ -38,6 +38,9 @@ class Figure(NamedTuple):
     higher_is_better: bool
 
 
+ACCURACY = Figure("accuracy", higher_is_better=True)
+
+
 @runtime_checkable
 class Figured(Protocol):
     """What a task adds that says by which figure networks are compared."""
@@ -48,14 +51,19 @@ class Figured(Protocol):
         ...
 
 
-class MeasuredTask(Task, Figured, Protocol):
-    """A task that can also say how good a trained network is."""
+@runtime_checkable
+class Evaluates(Protocol):
+    """What a task adds that measures networks in a way of its own."""
 
     def evaluate(
         self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
     ) -> dict[str, float]:
         """Return figures over all batches, in evaluation mode, without gradients."""
         ...
+
+
+class MeasuredTask(Task, Figured, Evaluates, Protocol):
+    """A task that can also say how good a trained network is."""
 
 
 @runtime_checkable
@@ -109,7 +117,7 @@ def score(task: Task, metrics: Metrics) -> float:
         task: the task.
         metrics: means of ``loss`` and of what `Task.loss` returned beside it.
     """
-    figure = task.figure if isinstance(task, Figured) else Figure("accuracy", True)
+    figure = task.figure if isinstance(task, Figured) else ACCURACY
     if figure.name not in metrics:
         return -metrics["loss"]
     return metrics[figure.name] if figure.higher_is_better else -metrics[figure.name]

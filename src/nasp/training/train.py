@@ -8,19 +8,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from pydantic import Field
 from torch import nn
 
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.clock import Clock
 from nasp.runs.folder import RunFolder
+from nasp.training.callbacks import Watchers
+from nasp.training.evaluation import evaluation_mode
 from nasp.training.events import Observer, nobody
+from nasp.training.figures import figures
 from nasp.training.learner import Learner
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recipe import BaseRecipe, computing_as_set
-from nasp.training.task import Batch, Figure, MeasuredTask, Task
+from nasp.training.task import (
+    ACCURACY,
+    Batch,
+    Evaluates,
+    Figure,
+    Figured,
+    Metrics,
+    Task,
+    score,
+)
 
 
 class Course(Protocol):
@@ -120,11 +133,12 @@ def train(
     network: nn.Module,
     train_loader: Iterable[Batch],
     test_loader: Iterable[Batch] | None,
-    task: MeasuredTask,
+    task: Task,
     config: TrainConfig,
     auxiliary: tuple[str, nn.Module] | None = None,
     run: RunFolder | None = None,
     observe: Observer = nobody,
+    epoch_steps: int | None = None,
 ) -> Trained:
     """Train a network; a run that was stopped goes on.
 
@@ -137,19 +151,20 @@ def train(
         auxiliary: what `Space.auxiliary_head` returned; used where ``config.auxiliary`` > 0.
         run: keeps metrics, checkpoints, and the weights of the best and the last epoch.
         observe: is told what happens.
+        epoch_steps: of an epoch; default a pass over `train_loader`.
 
     Raises:
         NaspError: the training failed, such as by a loss that is not finite.
         Interrupted: Ctrl-C; with `run` the same call goes on.
     """
-    steps = epoch_length(train_loader)
+    steps = epoch_steps or epoch_length(train_loader)
     trained, objective = config.objective(network, task, auxiliary)
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
     learner.steps_per_epoch = steps
     course = config.course(learner, network)
     batches = EndlessPasses(train_loader, "The training loader")
-    best = Best(task.figure)
+    best = Best(Figure("score", higher_is_better=True))
     meter = Meter()
     checkpointer = Checkpointer(
         run,
@@ -160,6 +175,7 @@ def train(
             "batches": batches,
             "best": best,
             "meter": meter,
+            **({"watchers": observe} if isinstance(observe, Watchers) else {}),
         },
         config.checkpoint_minutes,
     )
@@ -171,8 +187,8 @@ def train(
     def end_epoch(_epoch: int) -> EpochReport:
         if test_loader is None:
             return EpochReport(course.end_epoch({}))
-        measured = task.evaluate(course.measurable(), test_loader, learner.fabric.device)
-        if run is not None and best.improved(measured[task.figure.name]):
+        measured = evaluated(course.measurable(), test_loader, task, learner.fabric.device)
+        if run is not None and best.improved(score(task, measured)):
             run.save_tensors("best.safetensors", course.kept().state_dict())
         line = {f"{config.measured_on}_{name}": value for name, value in measured.items()}
         return EpochReport({**course.end_epoch(measured), **line})
@@ -188,11 +204,29 @@ def train(
         observe,
         minutes=config.minutes,
         clock=config.clock,
+        can_be_stopped=isinstance(observe, Watchers),
     )
     if run is not None:
         run.save_tensors("weights.safetensors", course.kept().state_dict())
         lines = run.metrics()
-    return Trained(course.kept(), lines, task.figure, config.measured_on)
+    return Trained(course.kept(), lines, figure_in(task, lines, config), config.measured_on)
+
+
+def evaluated(
+    network: nn.Module, loader: Iterable[Batch], task: Task, device: torch.device
+) -> Metrics:
+    """Return what a network reaches, in evaluation mode: as the task measures it, or its means."""
+    if isinstance(task, Evaluates):
+        return task.evaluate(network, loader, device)
+    with evaluation_mode(network):
+        return figures(network, loader, task, device)
+
+
+def figure_in(task: Task, lines: Sequence[Mapping[str, Any]], config: TrainConfig) -> Figure:
+    """Return the figure that counts: the task's, else the accuracy, else the loss."""
+    figure = task.figure if isinstance(task, Figured) else ACCURACY
+    is_there = any(f"{config.measured_on}_{figure.name}" in line for line in lines)
+    return figure if is_there or isinstance(task, Evaluates) else Figure("loss", False)
 
 
 class Best:

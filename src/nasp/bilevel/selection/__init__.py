@@ -3,6 +3,7 @@
 from nasp.bilevel.selection.config import SelectConfig, Selecting
 from nasp.bilevel.selection.halving import Rung, halving_schedule
 from nasp.bilevel.selection.likeliest import Likeliest
+from nasp.bilevel.selection.measure import with_batch_statistics
 from nasp.bilevel.selection.selector import Selector
 from nasp.bilevel.selection.table import Contender, Selection
 from nasp.bilevel.selection.visits import Visits
@@ -17,4 +18,5 @@ __all__ = [
     "Selector",
     "Visits",
     "halving_schedule",
+    "with_batch_statistics",
 ]

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from nasp.bilevel.selection.halving import Rung
 from nasp.bilevel.selection.trial import Trial
 from nasp.errors import NaspError
@@ -98,6 +100,11 @@ class Contest:
             self._next_rung(turn)
         return line
 
+    def winner(self) -> dict[str, Tensor]:
+        """Return the weights and buffers of the network that won, on the CPU; all are done."""
+        state = self._trial(self._field[0]).network.state_dict()
+        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what was measured, who is in the field, and the trials that may yet go on."""
         return {
@@ -139,7 +146,7 @@ class Contest:
         return sorted(closed, key=lambda number: -self.rows[number][turn.rung]["score"])
 
     def _survivors(self, rung: int) -> int:
-        return self.schedule[rung + 1].networks if rung + 1 < len(self.schedule) else 0
+        return self.schedule[rung + 1].networks if rung + 1 < len(self.schedule) else 1
 
     def _drop(self, turn: Turn) -> None:
         """Free the networks that can no longer reach the next rung."""

@@ -9,11 +9,9 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nasp.errors import UsageError
 from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
-from nasp.training.batches import batch_length, moved
-from nasp.training.evaluation import measured_loss
+from nasp.training.figures import figures
 from nasp.training.task import Batch, Metrics, Task, score
 
 
@@ -30,17 +28,7 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
     Raises:
         UsageError: there is no batch.
     """
-    sums: Metrics = {}
-    examples = 0
-    for batch in batches:
-        length = batch_length(batch) or 1  # one that only its task can count weighs 1
-        loss, metrics = measured_loss(task, network, moved(batch, fabric.device))
-        for name, value in {"loss": loss, **metrics}.items():
-            sums[name] = sums.get(name, 0.0) + length * float(value)
-        examples += length
-    if examples == 0:
-        raise UsageError("The validation loader gives no batch: it needs at least one.")
-    means = {name: total / examples for name, total in sums.items()}
+    means = figures(network, batches, task, fabric.device)
     if not all(map(math.isfinite, means.values())):
         return {"score": -math.inf}  # such a network loses to every other
     return {**means, "score": score(task, means)}

@@ -96,10 +96,12 @@ class Selector:
             ]
             ranked += [_contender(a, proposed) for a in others[: finalists - len(ranked)]]
         schedule = self._schedule(len(ranked)) if mode == "train" else []
+        weights = None
         if schedule:
             finalists = schedule[0].networks
-            ranked = self._train(ranked[:finalists], schedule) + ranked[finalists:]
-        selection = Selection(mode, tuple(schedule), tuple(ranked))
+            trained, weights = self._train(ranked[:finalists], schedule)
+            ranked = trained + ranked[finalists:]
+        selection = Selection(mode, tuple(schedule), tuple(ranked), weights)
         if self.run is not None:
             text = json.dumps(selection.as_dict(), indent=2) + "\n"
             write_text_atomic(self.run.selection_path, text)
@@ -123,7 +125,9 @@ class Selector:
         pairs = zip(contenders, rows, strict=True)
         return _best_first([replace(contender, shared=metrics) for contender, metrics in pairs])
 
-    def _train(self, finalists: Sequence[Contender], schedule: Sequence[Rung]) -> list[Contender]:
+    def _train(
+        self, finalists: Sequence[Contender], schedule: Sequence[Rung]
+    ) -> tuple[list[Contender], dict[str, Tensor]]:
         seed_all(self.recipe.seed)
         steps = self.epoch_steps
         contest = Contest(
@@ -159,7 +163,8 @@ class Selector:
             phase=phase,
         )
         pairs = zip(finalists, contest.rows, strict=True)
-        return _best_first([replace(contender, rungs=tuple(rows)) for contender, rows in pairs])
+        ranked = [replace(contender, rungs=tuple(rows)) for contender, rows in pairs]
+        return _best_first(ranked), contest.winner()
 
     def _trial(self, contender: Contender) -> Trial:
         start = self.initial_weights if self.config.weights == "fresh" else None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from nasp.bilevel.selection.config import Selecting
 from nasp.bilevel.selection.halving import Rung
@@ -46,11 +49,13 @@ class Selection:
         mode: ``"rerank"`` or ``"train"``.
         schedule: the rungs of the stand-alone training; empty without it.
         contenders: best first.
+        weights: of the winner after its stand-alone training; None without one.
     """
 
     mode: Selecting
     schedule: tuple[Rung, ...]
     contenders: tuple[Contender, ...]
+    weights: Mapping[str, Tensor] | None = field(default=None, repr=False, compare=False)
 
     @property
     def winner(self) -> Architecture:

@@ -132,11 +132,15 @@ class ImageData:
 
 def read_images(config: ImageConfig, observe: Observer = nobody) -> ImageData:
     """Read the image set; `observe` is told how far that is."""
+
+    def tell(done: int, total: int) -> None:
+        observe(Loading(done, total))
+
     images = load_images(
         config.name,
         config.root,
         image_size=config.image_size,
-        progress=lambda done, total: observe(Loading(done, total)),
+        progress=tell,
     )
     return ImageData(config, images)
 

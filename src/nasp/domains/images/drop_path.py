@@ -9,11 +9,12 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from nasp.errors import UsageError
+from nasp.training.falling import Falling
 from nasp.training.learner import Learner
 from nasp.training.rates import Rates
 
 
-class RatesWithDropPath:
+class RatesWithDropPath(Falling):
     """The schedule of a training on images: the learning rates, and drop-path.
 
     Args:
@@ -35,35 +36,22 @@ class RatesWithDropPath:
         drop_path: float,
         epochs: int,
     ) -> None:
-        self._learner, self._network, self._rates = learner, network, rates
+        super().__init__(learner, network, rates)
         self._modules = [m for m in network.modules() if isinstance(m, StochasticDepth)]
         if drop_path > 0 and not self._modules:
             raise UsageError("The network was built without drop-path: set drop_path to 0.")
         self._rise = drop_path / epochs
         self._set()
 
-    def kept(self) -> nn.Module:
-        """Return the network."""
-        return self._network
-
-    def measurable(self) -> nn.Module:
-        """Return the network as the learner runs it."""
-        return self._learner.network
-
     def end_epoch(self, measured: Mapping[str, float]) -> dict[str, Any]:
         """Go on to the next epoch; return the learning rate of the one that ends."""
-        lr = self._rates.last
-        self._rates.end_epoch(measured)
+        line = super().end_epoch(measured)
         self._set()
-        return {"lr": lr}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the rates' state; the epoch is in it."""
-        return self._rates.state_dict()
+        return line
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
-        self._rates.load_state_dict(state)
+        super().load_state_dict(state)
         self._set()
 
     def _set(self) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees while a loop runs: a live bar on a terminal, else a line an epoch."""
+"""What a person sees while a loop runs: a live bar on a terminal or in a notebook, else lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN = (
     *("train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     *("test_loss", "test_accuracy", "test_top5", "valid_loss", "valid_perplexity"),
 )
-"""What is printed of an epoch's metrics."""
+"""What is printed of an epoch's metrics first; others of the validation follow."""
 
 
 class Watch:
@@ -45,7 +45,7 @@ class Watch:
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
-        self.live = self.console.is_terminal and not quiet
+        self.live = (self.console.is_terminal or self.console.is_jupyter) and not quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -119,14 +119,8 @@ class Watch:
         )
 
     def _print_epoch(self, event: EpochEnded) -> None:
-        metrics = event.metrics
-        parts = [self._epoch(event.epoch)]
-        parts += [_figure(name, metrics[name]) for name in SHOWN if name in metrics]
-        if "changed_edges" in metrics:
-            parts.append(f"edges changed {metrics['changed_edges']}/{metrics['edges']}")
-            parts.append(f"margin {metrics['margin_mean']:.3f}")
-        parts += [f"{event.seconds:.1f} s", f"ETA {_duration(self._seconds_left(event))}"]
-        self.console.print("  ".join(parts))
+        left = f"ETA {_duration(self._seconds_left(event))}"
+        self.console.print(f"{self._epoch(event.epoch)}  {figures_of(event)}  {left}")
         if event.architecture is not None:
             self.console.print(f"  [dim]{escape(compact(event.architecture))}[/dim]")
 
@@ -148,6 +142,23 @@ class Watch:
         left = elapsed / epochs_done * (self.started.epochs - event.epoch)
         limit = self.started.seconds_left
         return left if limit is None else min(left, max(limit - elapsed, 0.0))
+
+
+def line_of(event: EpochEnded) -> str:
+    """Return what is told of an epoch, in one line."""
+    return f"epoch {event.epoch}  {figures_of(event)}"
+
+
+def figures_of(event: EpochEnded) -> str:
+    """Return an epoch's losses and metrics, how the architecture moved, and its seconds."""
+    metrics = event.metrics
+    parts = [_figure(name, metrics[name]) for name in SHOWN if name in metrics]
+    others = ((n, v) for n, v in metrics.items() if n.startswith("val_") and n not in SHOWN)
+    parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in others]
+    if "changed_edges" in metrics:
+        parts.append(f"edges changed {metrics['changed_edges']}/{metrics['edges']}")
+        parts.append(f"margin {metrics['margin_mean']:.3f}")
+    return "  ".join([*parts, f"{event.seconds:.1f} s"])
 
 
 def _figures(event: Stepped) -> str:

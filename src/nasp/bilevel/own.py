@@ -1,0 +1,132 @@
+"""Search in a module of the user's own, from Python: `nasp.search`, `nasp.build`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from nasp.bilevel.found import Found
+from nasp.bilevel.search import run_search
+from nasp.bilevel.settings import SearchConfig, selecting
+from nasp.complexity.quantity import OWN
+from nasp.errors import UsageError, validated
+from nasp.runs.folder import RunFolder, load_tensors
+from nasp.strategies import strategy_config
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.derive import derive
+from nasp.supernet.supernet import Supernet
+from nasp.training.callbacks import Callback, watching
+from nasp.training.events import Observer, nobody
+from nasp.training.own import in_folder
+from nasp.training.supervised import as_task
+from nasp.training.task import Batch, Task
+
+
+def search(
+    network: nn.Module,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch],
+    *,
+    task: Task | Callable[[Any, Any], Tensor] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    run: str | Path | None = None,
+    go_on_to: int | None = None,
+    observe: Observer = nobody,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+    **settings: Any,
+) -> Found:
+    """Search any module that has `Choice`s inside.
+
+    Args:
+        network: used as it is: its weights are trained.
+        train_loader: batches for the weights, such as ``(x, y)``; an epoch is one pass over it,
+            unless `epoch_steps` says otherwise.
+        val_loader: batches for the alphas, of other examples.
+        task: a `Task`, or a loss of output and target; default cross entropy, for which a batch
+            is ``(input, ..., target)``.
+        metrics: name -> a function of all outputs and targets, or an object with ``update``,
+            ``compute`` and ``reset``, as torchmetrics has; for a loss of output and target. After
+            each epoch they are measured on a pass of `val_loader`, of the architecture as it
+            stands, by the supernet's weights, in evaluation mode, BatchNorms by each batch.
+        run: a folder that keeps the run; called again with the same folder, a search that was
+            stopped goes on where it was. Default: nothing is written.
+        go_on_to: with the `run` of a finished search and its settings, the epochs that it is to
+            have in all; schedules stay at their ends.
+        observe: called with each `nasp.training.events.Event`.
+        callbacks: the same, and one that returns True ends the epochs: what was found until then
+            is returned; see `nasp.callbacks`.
+        progress: whether to show it on standard error; default in a terminal or a notebook.
+        settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
+            ``complexity=0.0``, ...; any other name is a setting of the strategy. ``cost`` may
+            be a function, called as ``cost(operation, *inputs)``.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UsageError: a setting or an argument does not fit.
+        NaspError: the search failed, such as by a loss that is not finite.
+        Interrupted: Ctrl-C; with `run` the same call goes on.
+    """
+    own_cost = settings["cost"] if callable(settings.get("cost")) else None
+    if own_cost is not None:
+        settings["cost"] = OWN
+    own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
+    chosen = {**own, **settings.pop("settings", {})}
+    config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
+    given = as_task(task, metrics)
+    strategy_config(config.strategy, config.settings)  # raises before a folder is made
+    selecting(config)
+    if go_on_to is not None and run is None:
+        raise UsageError("go_on_to goes on with a finished search: give its folder as run.")
+    supernet = Supernet(network)
+
+    def searched(folder: RunFolder | None) -> Found:
+        if folder is not None and go_on_to is not None:
+            folder.extend(go_on_to, config.epochs)
+        with watching(observe, callbacks, progress) as watchers:
+            loaders = train_loader, val_loader
+            return run_search(
+                supernet, *loaders, given, config, folder, watchers, own_cost=own_cost
+            )
+
+    if run is None:
+        return searched(None)
+    wanted = {"kind": "python-search", "search": config.model_dump(mode="json")}
+    found: Found = in_folder(Path(run), wanted, "nasp.search", searched)
+    return found
+
+
+_CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
+
+
+def build(
+    network: nn.Module,
+    architecture: Architecture | str | Path,
+    weights: Mapping[str, Tensor] | str | Path | None = None,
+) -> nn.Module:
+    """Return a module with choices as the plain network of an architecture.
+
+    Args:
+        network: has the choices; left as it is.
+        architecture: of such a network, or the file that it was saved to.
+        weights: parameters and buffers by their names in `network`, such as those of a run's
+            ``weights.safetensors``, or that file; default the network's own.
+
+    Raises:
+        UsageError: the architecture is not of this network.
+        NaspError: a file cannot be read.
+    """
+    if isinstance(architecture, str | Path):
+        architecture = Architecture.load(architecture)
+    if isinstance(weights, str | Path):
+        weights = load_tensors(weights)
+    if weights is not None and (odd := set(weights) ^ set(network.state_dict())):
+        raise UsageError(
+            f"The weights and the network do not belong together: '{min(odd)}' is of one alone."
+        )
+    return derive(Supernet(network), architecture, weights)

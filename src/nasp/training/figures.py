@@ -1,0 +1,106 @@
+"""What a network reaches on a loader: means over its examples, and metrics over all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nasp.errors import UsageError
+from nasp.training.batches import batch_length, moved
+from nasp.training.evaluation import measured_loss
+from nasp.training.supervised import Supervised
+from nasp.training.task import Batch, Metrics, Task
+
+
+def figures(
+    network: Any, batches: Iterable[Batch], task: Task, device: torch.device | str
+) -> Metrics:
+    """Return loss and metrics as means over the examples, and the task's own over all of them.
+
+    Args:
+        network: on the device, in the mode in which it is to be measured.
+        batches: one pass; a batch whose examples cannot be counted weighs as one.
+        task: the task; of a `Supervised` its `metrics` are measured over all outputs together.
+        device: the batches are moved there.
+
+    Raises:
+        UsageError: there is no batch, or a metric gives no number.
+    """
+    sums: Metrics = {}
+    examples = 0
+    tallies = [
+        _Tally(name, metric, torch.device(device))
+        for name, metric in (task.metrics if isinstance(task, Supervised) else {}).items()
+    ]
+    running: Any = _Listening(network) if tallies else network
+    for batch in batches:
+        here = moved(batch, torch.device(device))
+        length = batch_length(batch) or 1
+        loss, metrics = measured_loss(task, running, here)
+        for name, value in {"loss": loss, **metrics}.items():
+            sums[name] = sums.get(name, 0.0) + length * float(value)
+        for tally in tallies:
+            tally.add(running.output, here[-1])
+        examples += length
+    if examples == 0:
+        raise UsageError("The validation loader gives no batch: it needs at least one.")
+    means = {name: total / examples for name, total in sums.items()}
+    return {**means, **{tally.name: tally.value() for tally in tallies}}
+
+
+class _Listening:
+    """Runs a network, and remembers its output."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.output: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.output = self.network(*args, **kwargs)
+        return self.output
+
+
+class _Tally:
+    """A metric over a whole loader: an object that adds up, or a function of all at once."""
+
+    def __init__(self, name: str, metric: Any, device: torch.device) -> None:
+        self.name, self.metric = name, metric
+        self.adds_up = all(hasattr(metric, each) for each in ("update", "compute", "reset"))
+        self.outputs: list[Tensor] = []
+        self.targets: list[Tensor] = []
+        if self.adds_up:
+            self.metric = metric.to(device) if hasattr(metric, "to") else metric
+            self.metric.reset()
+        elif not callable(metric):
+            raise UsageError(
+                f"The metric '{name}' is a {type(metric).__name__}: give a function of output and"
+                " target, or an object with update, compute and reset."
+            )
+
+    def add(self, output: Any, target: Any) -> None:
+        if self.adds_up:
+            self.metric.update(output, target)
+        else:
+            if not (isinstance(output, Tensor) and isinstance(target, Tensor)):
+                raise UsageError(
+                    f"The metric '{self.name}' is a function of all outputs, which are no tensors:"
+                    " give an object with update, compute and reset."
+                )
+            self.outputs.append(output.detach().cpu())
+            self.targets.append(target.cpu())
+
+    def value(self) -> float:
+        if self.adds_up:
+            value = self.metric.compute()
+        else:
+            value = self.metric(torch.cat(self.outputs), torch.cat(self.targets))
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"The metric '{self.name}' gives no number but a {type(value).__name__}: average"
+                " it, or give one metric a class."
+            ) from error

@@ -1,0 +1,148 @@
+"""Training of a network of the user's own, from Python: `nasp.train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from nasp.errors import UsageError, validated
+from nasp.runs.folder import RunFolder
+from nasp.training.callbacks import Callback, watching
+from nasp.training.events import Observer, nobody
+from nasp.training.falling import Falling
+from nasp.training.learner import Learner
+from nasp.training.passes import SamePass
+from nasp.training.recipe import Recipe
+from nasp.training.supervised import as_task
+from nasp.training.task import Batch, Task
+from nasp.training.train import TrainConfig, Trained
+from nasp.training.train import train as run_training
+
+
+class OwnTrainConfig(Recipe, TrainConfig):
+    """Settings of a training of one's own network: those of a search's weights."""
+
+    measured_on: ClassVar[str] = "val"
+
+    epoch_steps: int | None = Field(None, ge=1)
+    """Steps of an epoch; default a pass over the training data."""
+
+    def objective(
+        self, network: nn.Module, task: Task, auxiliary: tuple[str, nn.Module] | None
+    ) -> tuple[nn.Module, Task]:
+        """Return network and task as they are."""
+        del auxiliary
+        return network, task
+
+    def course(self, learner: Learner, network: nn.Module) -> Falling:
+        """Return the learning rates."""
+        return Falling(learner, network, self.rates(learner))
+
+
+@runtime_checkable
+class Builds(Protocol):
+    """What a search found."""
+
+    def build(self, weights: Any = "inherit") -> nn.Module:
+        """Return the network."""
+        ...
+
+
+def train(
+    network: nn.Module | Builds,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch] | None = None,
+    *,
+    task: Task | Callable[[Any, Any], Tensor] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    weights: Literal["fresh", "inherit", "trained"] = "fresh",
+    run: str | Path | None = None,
+    observe: Observer = nobody,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a module, or what a search found, and measure it after each epoch.
+
+    Args:
+        network: a module, trained in place; or a `Found`, whose network is built.
+        train_loader: batches to learn from.
+        val_loader: what the network is measured on after each epoch, in evaluation mode, the
+            whole loader; None measures nothing.
+        task: see `nasp.search`.
+        metrics: name -> a function of all outputs and targets, or an object with ``update``,
+            ``compute`` and ``reset``, as torchmetrics has; for a loss of output and target.
+        weights: that a `Found` is built with; default those from before the search.
+        run: a folder that keeps the run; the same call goes on with one that was stopped. Its
+            ``best.safetensors`` and ``weights.safetensors`` are the best and the last epoch's.
+        observe: called with each `nasp.training.events.Event`.
+        callbacks: the same, and one that returns True ends the training; see `nasp.callbacks`.
+        progress: whether to show it; default in a terminal or a notebook.
+        settings: fields of `OwnTrainConfig`, as in `nasp.search`: ``epochs=50``, ``lr=0.025``,
+            ``optimizer="sgd"``, ``minutes=None``, ...
+
+    Returns:
+        The network and a line of metrics for each epoch.
+
+    Raises:
+        UsageError: a setting or an argument does not fit.
+        NaspError: the training failed, such as by a loss that is not finite.
+        Interrupted: Ctrl-C; with `run` the same call goes on.
+    """
+    config = validated(OwnTrainConfig, settings, "the training")
+    given = as_task(task, metrics)
+    module = network if isinstance(network, nn.Module) else network.build(weights)
+    measured = None if val_loader is None else SamePass(val_loader, config.seed)
+
+    def trained(folder: RunFolder | None) -> Trained:
+        with watching(observe, callbacks, progress) as watchers:
+            return run_training(
+                module,
+                train_loader,
+                measured,
+                given,
+                config,
+                run=folder,
+                observe=watchers,
+                epoch_steps=config.epoch_steps,
+            )
+
+    if run is None:
+        return trained(None)
+    wanted = {"kind": "python-train", "train": config.model_dump(mode="json")}
+    result: Trained = in_folder(Path(run), wanted, "nasp.train", trained)
+    return result
+
+
+def in_folder(
+    path: Path, wanted: Mapping[str, Any], call: str, work: Callable[[RunFolder], Any]
+) -> Any:
+    """Do some work in the run folder of a call from Python, begun where it was not yet.
+
+    Args:
+        path: of the folder.
+        wanted: what its config.json is to hold; other keys of it are not compared.
+        call: how the user goes on with it.
+        work: is given the folder, while no other process is at work on it.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    is_new = not (path / "config.json").is_file()
+    folder = RunFolder.create(path, wanted) if is_new else RunFolder.open(path)
+    held = folder.config()
+    if {name: held.get(name) for name in wanted} != wanted:
+        what = "training" if wanted["kind"] == "python-train" else "search"
+        raise UsageError(f"{path} holds a {what} with other settings: give another folder.")
+    folder.go_on = f"{call}(..., run='{path}')"
+    with folder.lock():
+        try:
+            return work(folder)
+        except UsageError:
+            if is_new:
+                folder.discard_unless_under_way()
+            raise
