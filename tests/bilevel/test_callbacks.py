@@ -131,7 +131,7 @@ def test_warnings_are_pythons() -> None:
     free = nn.Sequential(nasp.Choice({"a": nn.Linear(5, 3), "b": nasp.Zero(channels=3)}))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        nasp.search(free, batches(0), batches(1), epochs=1, exploration=1.0, seed=3)
+        nasp.search(free, batches(0), batches(1), epochs=1, seed=3)
     assert all(issubclass(each.category, UserWarning) for each in caught)
     assert any("search" in str(each.message).lower() for each in caught)
 
@@ -235,14 +235,14 @@ def test_only_a_finished_search_goes_on(tmp_path: Path) -> None:
 
 def test_the_winners_trained_weights_are_kept(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"select": "train", "selection": {"epochs": 4}, "lr": 0.1}
-    found = search(run=tmp_path / "run", exploration=0.5, **settings)
+    found = search(run=tmp_path / "run", **settings)
     assert found.selection is not None
     trained = found.build("trained").eval()
     with torch.no_grad():
         losses = [float(nn.functional.cross_entropy(trained(x), y)) for x, y in batches(1)]
     best = found.selection.contenders[0].rungs[-1]
     assert sum(losses) / STEPS == pytest.approx(best["loss"])
-    again = search(run=tmp_path / "run", exploration=0.5, **settings)
+    again = search(run=tmp_path / "run", **settings)
     states = trained.state_dict(), again.build("trained").state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     with pytest.raises(UsageError, match="No network was trained alone"):
