@@ -43,7 +43,8 @@ class Steps:
         seed: int = 3,
         options: dict[str, Any] | None = None,
     ) -> None:
-        settings = SMALL.model_copy(update={"space": space})
+        # Laid out for the device: see `nasp.training.layout`.
+        settings = SMALL.model_copy(update={"space": space, "device": device})
         self.supernet = make_supernet(settings, STRATEGIES[strategy].partial_channels)
         work = workload(settings, self.supernet.network)
         self.learner = Learner(

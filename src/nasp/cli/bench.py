@@ -37,7 +37,8 @@ def cost(
     rows: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: floor, nasp-unfused, nasp-plain, or a strategy; default all."
+            help="Comma-separated: floor, nasp-unfused, nasp-plain, nasp-uniform or a strategy;"
+            " default all."
         ),
     ] = None,
     json_file: o.KeptFile = None,

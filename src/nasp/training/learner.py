@@ -17,6 +17,7 @@ from nasp.supernet.supernet import Supernet
 from nasp.training.batches import Part, moved, parts_of
 from nasp.training.captured import Captured, is_plain
 from nasp.training.evaluation import measured_loss
+from nasp.training.layout import check_layout
 from nasp.training.pieces import Pieces
 from nasp.training.task import Batch, Metrics, Paced, Static, Task, module_of
 from nasp.training.unread import NotFiniteError, Unread, read
@@ -73,6 +74,7 @@ class Learner:
         self.weights = list(dict.fromkeys([*weights, *(w for w in own if w.requires_grad)]))
         self.clip = clip
         self.accumulate = accumulate
+        check_layout(network, fabric.device)
         # Moved here, for Fabric would warn of alphas that stay on the CPU.
         self.network = fabric.setup_module(fabric.to_device(network), move_to_device=False)
         self.optimizer = optimizer(self.weights)

@@ -82,7 +82,8 @@ def test_alphas_lead_to_the_path() -> None:
 
 
 def test_every_strategy_is_a_row() -> None:
-    assert row_names()[:5] == [FLOOR, FLOOR_CAPTURED, "nasp", "nasp-unfused", "nasp-plain"]
+    ours = ["nasp", "nasp-unfused", "nasp-plain", "nasp-uniform"]
+    assert row_names()[:6] == [FLOOR, FLOOR_CAPTURED, *ours]
     iterative = {name for name, registration in STRATEGIES.items() if registration.iterative}
     assert iterative <= set(row_names())
     assert not (set(STRATEGIES) - iterative) & set(row_names())

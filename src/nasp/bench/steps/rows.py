@@ -44,6 +44,8 @@ def strategy_rows() -> dict[str, tuple[str, Mapping[str, Any]]]:
         "nasp": ("nasp", PAPER),
         "nasp-unfused": ("nasp", {**PAPER, "gradient": "probe-unfused"}),
         "nasp-plain": ("nasp", {**PAPER, "gradient": "plain"}),
+        # As by default: each weight step on another path, so that no step is like the last.
+        "nasp-uniform": ("nasp", {}),
     }
     for name in strategy_names():
         registration = find_strategy(name)
