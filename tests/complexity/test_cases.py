@@ -98,9 +98,22 @@ def prefixed() -> nn.Module:
     )
 
 
+def with_a_choice_inside() -> nn.Module:
+    """One block, with a choice of its own, at several places that choose for themselves."""
+    block = nn.Sequential(linear(), nasp.Choice({"big": linear(), "small": linear(2)}))
+    return nn.Sequential(*[nasp.Choice({"block": block, "skip": nn.Identity()}) for _ in range(3)])
+
+
 @pytest.mark.parametrize(
     ("make", "limit"),
-    [(tied, 200), (tied, 143), (tied_by_chance, 195), (tied_by_chance, 90), (prefixed, 143)],
+    [
+        (with_a_choice_inside, 33),
+        (tied, 200),
+        (tied, 143),
+        (tied_by_chance, 195),
+        (tied_by_chance, 90),
+        (prefixed, 143),
+    ],
 )
 def test_a_bound_that_can_be_kept_is_not_refused(make: Callable[[], nn.Module], limit: int) -> None:
     torch.manual_seed(0)

@@ -169,7 +169,7 @@ class Complexity:
     def _check_possible(self) -> None:
         for bound in self.bounds:
             check_possible(bound.gauge, bound.table, bound.limit)
-        exact = [bound for bound in self.bounds if bound.gauge.quantity.adds_up]
+        exact = [b for b in self.bounds if b.gauge.quantity.adds_up and b.table.is_exact]
         tables, limits = [b.table for b in exact], [b.limit for b in exact]
         if len(exact) < 2:
             return
@@ -191,7 +191,7 @@ class Complexity:
 
 
 def check_possible(gauge: Gauge, table: CostTable, limit: float) -> None:
-    """Raise where no architecture keeps a bound.
+    """Raise where it is known that no architecture keeps a bound.
 
     Args:
         gauge: the bounded cost.
@@ -202,7 +202,7 @@ def check_possible(gauge: Gauge, table: CostTable, limit: float) -> None:
         UsageError: even the cheapest network breaks it.
     """
     quantity, smallest = gauge.quantity, gauge.of(cheapest_of(gauge, table)).value
-    if smallest > limit:
+    if smallest > limit and table.is_exact:
         raise UsageError(
             f"No architecture keeps the bound of {quantity.written(limit)} {quantity.label}: the"
             f" smallest possible is {quantity.written(smallest)} ({gauge.target.name})."

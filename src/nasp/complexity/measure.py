@@ -106,10 +106,10 @@ def _table(
     outers: list[set[Parent | None]] = [set() for _ in own]
     for choice, outer in _enclosing(supernet.network, None):
         outers[place[choice]].add(None if outer is None else (place[outer[0]], outer[1]))
-    # What lies in several candidates is taken to count in any case.
+    is_exact = all(len(found) == 1 for found in outers)
     parents = tuple(found.pop() if len(found) == 1 else None for found in outers)
     groups = tuple(supernet.groups)
-    return CostTable(supernet.tables, groups, tuple(own), parents, fixed, common)
+    return CostTable(supernet.tables, groups, tuple(own), parents, fixed, common, is_exact)
 
 
 def _first_path(supernet: Supernet) -> Path:

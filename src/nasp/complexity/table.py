@@ -53,6 +53,8 @@ class CostTable:
             cost; None where it always does.
         fixed: what all else in the network costs.
         common: what is no single edge's.
+        is_exact: whether each edge lies in one candidate at most: one that lies in several, as in a
+            block that they share, is taken to cost in any case, and for all of them.
     """
 
     tables: Mapping[str, Table]
@@ -61,6 +63,7 @@ class CostTable:
     parents: tuple[Parent | None, ...]
     fixed: float
     common: tuple[Common, ...] = ()
+    is_exact: bool = True
 
     def of(self, path: Path) -> float:
         """Return what the network of a path costs: the fixed part and its candidates."""
@@ -161,6 +164,7 @@ class CostTable:
                 for edge, parent in enumerate(self.parents)
                 if parent is not None
             },
+            "exact": self.is_exact,
             "common": [
                 [each.amount, *([edges[e], names[e][k]] for e, k in each.holders)]
                 for each in self.common
@@ -192,4 +196,5 @@ class CostTable:
             raise NaspError(f"The measured costs are not of this network ({error!r}).") from error
         parents = tuple(inside.get(edge) for edge in supernet.edges)
         groups = tuple(supernet.groups)
-        return CostTable(supernet.tables, groups, tuple(own), parents, fixed, common)
+        is_exact = bool(figures.get("exact", True))
+        return CostTable(supernet.tables, groups, tuple(own), parents, fixed, common, is_exact)
