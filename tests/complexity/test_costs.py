@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasp.complexity.costs import flops, macs, memory
+from nasp.complexity.counting import _FORMULAS
 from nasp.spaces.operations import OPERATIONS
 
 C, SIZE = 6, 10
@@ -149,6 +150,17 @@ def test_what_fused_kernels_compute(operation: nn.Module, inputs: Any, multiply_
         warnings.filterwarnings("error", message="No FLOPs")
         assert macs(operation, *inputs) == multiply_adds
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_recurrent_kernel_of_a_gpu_counts_as_that_of_a_cpu() -> None:
+    x = X.transpose(0, 1)
+    for layer in (
+        nn.LSTM(32, 8, 2, bidirectional=True),
+        nn.GRU(32, 8),
+        nn.LSTM(32, 8, proj_size=4),
+    ):
+        counted = _FORMULAS[torch.ops.aten._cudnn_rnn](x, list(layer.parameters()), 4, None)
+        assert counted == flops(layer, x)
 
 
 class Scaled(nn.Module):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from nasp.cli import main
@@ -99,6 +100,8 @@ def runs_alone(folder: Path, file: str) -> str:
         ((CELL, "--out", "net.txt"), "Say the format of net.txt"),
         ((CELL, "--vocabulary", "9"), "Setting 'vocabulary' of a network of space 'nasbench201'"),
         ((CELL, "--out", "taken.py"), "taken.py is there already: say --force"),
+        ((CELL, "--dynamic", "2,high"), "--dynamic 2,high names no dimensions"),
+        ((CELL, "--opset", "18"), "opset is for ONNX alone"),
         (("nowhere",), "There is no run folder, file or architecture 'nowhere'"),
     ],
 )
@@ -133,3 +136,20 @@ def test_a_torch_program_of_an_architecture(
     assert "Wrote network.pt2\nLargest difference of its outputs when loaded" in out
     assert "newly drawn, not trained" in out
     assert [path.name for path in tmp_path.iterdir()] == ["network.pt2"]
+
+
+def test_an_onnx_model_of_any_image_with_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = ["--channels", "2", "--cells", "1", "--image-size", "8", "--classes", "3"]
+    asked = ["--dynamic", "2,3", "--opset", "19", "--input-names", "image"]
+    model = ["--to", "onnx", *asked, "--output-names", "logits"]
+    monkeypatch.setattr(sys, "argv", ["nasp", "export", CELL, *size, *model])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr().err
+    session = onnxruntime.InferenceSession("network.onnx")
+    (image,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (image.name, image.shape) == ("image", ["batch", 3, "height", "width"])
+    assert (logits.name, logits.shape[1]) == ("logits", 3)
