@@ -34,6 +34,8 @@ class Found:
         run: the run folder, where there is one.
         selection: every architecture that the selection looked at; None without a selection.
         bounds: what the architecture's network costs, for each bound that the search had.
+        scores: table -> ``[edges, candidates]``, of which the strategy's own result has the largest
+            sum: the alphas, or those of the strategy's average.
         recalibration: measures BatchNorm's statistics with the loader of the weights' batches.
     """
 
@@ -44,6 +46,7 @@ class Found:
     run: Path | None = None
     selection: Selection | None = None
     bounds: tuple[Reached, ...] = ()
+    scores: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
     recalibration: Recalibration | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:

@@ -215,6 +215,7 @@ def run_search(
         None if run is None else run.path,
         selection,
         complexity.reached(result),
+        {name: score.detach().clone() for name, score in scores.items()},
         Recalibration(weight_batches, task, config),
     )
     if run is not None:

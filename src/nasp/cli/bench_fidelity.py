@@ -61,27 +61,25 @@ def fidelity(
 
 
 def _show(report: Mapping[str, Any]) -> None:
+    from nasp.bench.contests.fidelity import MEANS
+
     size = report["parameters"]
-    means = ("kendall", "kendall_upper", "picked")
-    rows = [
-        {
-            **row,
-            **{name: "{mean:.2f} ± {std:.2f}".format(**row[name]) for name in means},
-            "runs": len(row["seeds"]),
-            "worst": row["kendall"]["worst"],
-            "p": _chance(max(row["p"])),
-        }
-        for row in report["rows"]
-    ]
-    parameters = {name: f"{size[name]:.2f}" for name in means}
+    rows = []
+    for row in report["rows"]:
+        rows.append({**row, **_figures(row), "name": f"{row['name']}, shared weights"})
+        if row["by_scores"] is not None:
+            own = {**row, **row["by_scores"]}
+            rows.append({**own, **_figures(own), "name": f"{row['name']}, its own scores"})
+    parameters = {name: f"{size[name]:.2f}" for name in MEANS}
     rows.append({"name": "(parameters)", "p": _chance(size["p"]), **parameters})
     columns = {
-        "contestant": "{name}",
+        "cells ranked by": "{name}",
         "seeds": "{runs}",
         "τ": "{kendall}",
         "worst": "{worst:.2f}",
         "p": "{p}",
         "τ, upper half": "{kendall_upper}",
+        "equal size": "{kendall_alike}",
         "picked, %": "{picked}",
         "search s": "{seconds:.1f}",
         "s": "{ranking_seconds:.1f}",
@@ -90,8 +88,25 @@ def _show(report: Mapping[str, Any]) -> None:
     table = report["table"]
     typer.echo(
         f"Kendall's τ-b over {len(report['cells'])} cells of the table {table['name']} (best"
-        f" {table['best']:.2f} %); picked: the cell that is put first."
+        f" {table['best']:.2f} %); equal size: pairs in order less others, of as many parameters;"
+        " picked: the cell that is put first."
     )
+
+
+def _mean(figure: Mapping[str, float]) -> str:
+    return "{mean:.2f} ± {std:.2f}".format(**figure)
+
+
+def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{
+            name: _mean(row[name])
+            for name in ("kendall", "kendall_upper", "kendall_alike", "picked")
+        },
+        "runs": len(row["seeds"]),
+        "worst": row["kendall"]["worst"],
+        "p": _chance(max(row["p"])),
+    }
 
 
 def _chance(p: float) -> str:

@@ -88,11 +88,14 @@ def test_p_of_many_cells_is_that_of_the_normal_approximation() -> None:
 
 def test_agreement() -> None:
     table = [10.0, 50.0, 90.0, 91.0, 92.0, 93.0]
-    perfect = agreement([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], table)
+    sizes = [1.0, 2.0, 2.0, 3.0, 3.0, 3.0]
+    perfect = agreement([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], table, sizes)
     assert (perfect.kendall, perfect.kendall_upper) == pytest.approx((1.0, 1.0))
     assert perfect.picked == 93.0
     # Right about the bad ones alone: the upper half is upside down.
-    coarse = agreement([None, 0.2, 0.6, 0.5, 0.4, 0.3], table)
+    coarse = agreement([None, 0.2, 0.6, 0.5, 0.4, 0.3], table, sizes)
+    # Of four pairs of one size, the one of 2.0 is in order and the three of 3.0 are not.
+    assert (perfect.kendall_alike, coarse.kendall_alike) == (1.0, (1 - 3) / 4)
     assert coarse.kendall == pytest.approx((9 - 6) / 15)
     assert coarse.kendall_upper == pytest.approx(-1.0)
     assert coarse.picked == 90.0
@@ -122,6 +125,7 @@ def test_a_supernet_is_asked() -> None:
     assert len(found.shared) == 10
     assert len(set(found.shared)) > 2
     assert all(accuracy is not None and 0 <= accuracy <= 1 for accuracy in found.shared)
+    assert len(found.scored) == 10
     on_one_batch = run_search(request.model_copy(update={"batches": 1}))
     assert all_of_sixteen(on_one_batch)
     assert not all_of_sixteen(found)
@@ -221,7 +225,9 @@ def test_the_command_goes_on_from_its_file(tmp_path: Path) -> None:
     ((before,), (row,)) = kept["rows"], report["rows"]
     assert (before["seeds"], row["seeds"], row["shared"][0]) == ([0], [0, 1], before["shared"][0])
     for seed, shared in enumerate(row["shared"]):
-        expected = agreement(shared, report["table_accuracy"])
+        expected = agreement(
+            shared, report["table_accuracy"], parameters("nasbench201-3", report["cells"])
+        )
         assert row["kendall"]["seeds"][seed] == pytest.approx(expected.kendall)
         assert row["p"][seed] == pytest.approx(expected.p)
     assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")

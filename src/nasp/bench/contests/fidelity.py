@@ -6,8 +6,10 @@ they reach when trained alone, over cells drawn uniformly from the table.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,13 +42,20 @@ class Agreement(NamedTuple):
         kendall: τ-b over all cells.
         p: two-sided, of the test that it is 0.
         kendall_upper: τ-b over those above the table's median.
-        picked: accuracy in the table of the cell that the shared weights put first, per cent.
+        kendall_alike: pairs in the right order less those in the wrong one, as a share of all
+            pairs of the same number of parameters: what size does not know.
+        picked: accuracy in the table of the cell that is put first, per cent.
     """
 
     kendall: float
     p: float
     kendall_upper: float
+    kendall_alike: float
     picked: float
+
+
+MEANS = ("kendall", "kendall_upper", "kendall_alike", "picked")
+"""What is averaged over seeds."""
 
 
 def measure_fidelity(
@@ -80,11 +89,12 @@ def measure_fidelity(
             )
     cells = drawn_cells(table, samples)
     accuracies = [table.accuracies[cell] for cell in cells]
-    by_size = agreement(parameters(settings.space, cells), accuracies)
+    sizes = parameters(settings.space, cells)
+    by_size = agreement(sizes, accuracies, sizes)
     results = contest.results(
         "fidelity",
         {"samples": len(cells), "batches": batches},
-        lambda found: _summary(found, cells, table, by_size),
+        lambda found: _summary(found, cells, table, sizes, by_size),
         path,
     )
     searches = contest.searches()
@@ -121,20 +131,32 @@ def parameters(space: str, cells: Sequence[str]) -> list[float]:
     ]
 
 
-def agreement(shared: Sequence[float | None], table: Sequence[float]) -> Agreement:
+def agreement(
+    scores: Sequence[float | None], table: Sequence[float], sizes: Sequence[float]
+) -> Agreement:
     """Return how well accuracies under shared weights, or any other scores, rank cells.
 
     Args:
-        shared: of each cell; None, where its loss was not finite, is the worst.
+        scores: of each cell; None, where its loss was not finite, is the worst.
         table: of each cell, per cent.
+        sizes: of each cell, parameters.
     """
-    known = [-1.0 if accuracy is None else accuracy for accuracy in shared]
+    known = [-math.inf if score is None else score for score in scores]
     middle = statistics.median(table)
     upper = [i for i, accuracy in enumerate(table) if accuracy > middle]
     first = max(range(len(known)), key=known.__getitem__)
     tau, p = kendall(known, table)
     tau_upper, _ = kendall([known[i] for i in upper], [table[i] for i in upper])
-    return Agreement(tau, p, tau_upper, table[first])
+    return Agreement(tau, p, tau_upper, _alike(known, table, sizes), table[first])
+
+
+def _alike(scores: Sequence[float], table: Sequence[float], sizes: Sequence[float]) -> float:
+    signs = [
+        ((scores[i] > scores[j]) - (scores[i] < scores[j])) * (1 if table[i] > table[j] else -1)
+        for i, j in combinations(range(len(table)), 2)
+        if sizes[i] == sizes[j] and table[i] != table[j]
+    ]
+    return sum(signs) / len(signs) if signs else 0.0
 
 
 def kendall(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -150,24 +172,33 @@ def kendall(first: Sequence[float], second: Sequence[float]) -> tuple[float, flo
 
 
 def _summary(
-    found: Measurements, cells: Sequence[str], table: AccuracyTable, by_size: Agreement
+    found: Measurements,
+    cells: Sequence[str],
+    table: AccuracyTable,
+    sizes: Sequence[float],
+    by_size: Agreement,
 ) -> dict[str, Any]:
     accuracies = [table.accuracies[cell] for cell in cells]
+
+    def over(scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+        found = [agreement(each, accuracies, sizes) for each in scores]
+        means = {name: over_seeds([getattr(each, name) for each in found]) for name in MEANS}
+        return {**means, "p": [each.p for each in found]}
+
     rows = []
     for head, searches in by_contestant(found):
         samples = [search["sample"] for search in searches]
-        agreements = [agreement(sample["shared"], accuracies) for sample in samples]
+        shared = [sample["shared"] for sample in samples]
+        scored = [sample.get("scored") for sample in samples]
         rows.append(
             {
                 **head,
-                **{
-                    name: over_seeds([getattr(found, name) for found in agreements])
-                    for name in ("kendall", "kendall_upper", "picked")
-                },
-                "p": [found.p for found in agreements],
+                **over(shared),
+                "by_scores": over(scored) if all(scored) else None,
                 "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),
                 "ranking_seconds": statistics.fmean(_ranking_seconds(s) for s in samples),
-                "shared": [sample["shared"] for sample in samples],
+                "shared": shared,
+                "scored": scored,
             }
         )
     return {

@@ -5,6 +5,7 @@ What is timed begins where data and network are built and read, with the first s
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -101,6 +102,7 @@ class SearchSample(BaseModel):
         selection: every architecture that the selection looked at; None without one.
         shared: accuracy of each cell with the shared weights, on the alphas' half, a fraction;
             None where its loss was not finite.
+        scored: the sum of the search's own scores over each cell's edges, see `Found.scores`.
         machine: what it ran on.
     """
 
@@ -119,6 +121,7 @@ class SearchSample(BaseModel):
     peak_source: str
     selection: dict[str, Any] | None
     shared: list[float | None] = Field(default_factory=list)
+    scored: list[float] = Field(default_factory=list)
     machine: dict[str, Any]
 
 
@@ -161,6 +164,7 @@ def run_search(request: SearchRequest) -> SearchSample:
         peak_source=watch.memory.source,
         selection=None if found.selection is None else found.selection.as_dict(),
         shared=_shared(found, request, data, watch) if request.cells else [],
+        scored=_scored(found, request),
         phases=watch.phases,
         machine=machine(device),
     )
@@ -206,6 +210,16 @@ def _shared(
         watch,
     )
     return [row.get("accuracy") for row in metrics]
+
+
+def _scored(found: Found, request: SearchRequest) -> list[float]:
+    space = find_space(request.job.space)
+    rows = [row.tolist() for scores in found.scores.values() for row in scores]
+    paths = (found.supernet.path(space.parse(cell)) for cell in request.cells)
+    return [
+        math.fsum(row[k] for row, k in zip(rows, path, strict=True) if k is not None)
+        for path in paths
+    ]
 
 
 def _loaders(found: Found, job: SearchJob, data: ImageData) -> SearchLoaders:
