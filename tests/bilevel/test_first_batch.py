@@ -204,7 +204,10 @@ def test_a_gradient_that_is_not_finite_moves_no_alpha():
 class Block(nn.Module):
     def __init__(self, behind, skip):
         super().__init__()
-        self.c = nasp.Choice({"conv": nn.Linear(6, 6), "skip": skip})
+        linear = nn.Linear(6, 6)
+        is_pair = isinstance(skip(torch.ones(1, 6)), tuple)
+        other = Function(lambda x: (linear(x), x.sin())) if is_pair else linear
+        self.c = nasp.Choice({"conv": other, "skip": skip})
         self.behind = behind
 
     def forward(self, x):
@@ -221,6 +224,9 @@ IN_PLACE = {
     "relu": lambda: Block(nn.ReLU(inplace=True), nn.Identity()),
     "dropout": lambda: Block(nn.Dropout(0.9, inplace=True), nn.Identity()),
     "view": lambda: Block(AddToIt(), Function(lambda x: x.view(-1, 6))),
+    "second output": lambda: Block(
+        Function(lambda pair: pair[0] + pair[1].relu_()), Function(lambda x: (x * 1, x))
+    ),
 }
 
 
@@ -230,6 +236,16 @@ def test_a_layer_that_changes_what_a_skip_hands_on_is_refused(kind, strategy):
     """The case inplace_after_skip: steps and built network would compute different functions."""
     with pytest.raises(nasp.UsageError, match=r"'skip' of edge '1.c'.*in place"):
         searched(around(IN_PLACE[kind]()), strategy=strategy)
+
+
+def test_a_batch_that_would_be_changed_for_ever_is_refused():
+    network = nn.Sequential(
+        nasp.Choice({"skip": nn.Identity(), "conv": nn.Linear(6, 6)}),
+        nn.ReLU(inplace=True),
+        nn.Linear(6, 3),
+    )
+    with pytest.raises(nasp.UsageError, match=r"'skip' of edge '0'.*in place"):
+        searched(network)
 
 
 @pytest.mark.parametrize("behind", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True), AddToIt()])
@@ -272,6 +288,10 @@ def lost(kind):
         return Doubling({"a": nn.Linear(6, 6), "t": nn.Tanh()})
     if kind == "node subclass":
         return Sum([choice], keep=1)
+    if kind == "own module":
+        choice = nasp.Choice({"a": nn.Linear(6, 6), "t": nasp.Zero()})
+        choice.operations[1].register_forward_hook(lambda _module, _x, y: y + 1)
+        return choice
     if kind == "node hook":
         choice = nasp.Node([choice], keep=1)
     if kind == "pre-hook":
@@ -281,10 +301,12 @@ def lost(kind):
     return choice
 
 
-@pytest.mark.parametrize("kind", ["hook", "pre-hook", "node hook", "subclass", "node subclass"])
+@pytest.mark.parametrize(
+    "kind", ["hook", "pre-hook", "node hook", "own module", "subclass", "node subclass"]
+)
 def test_what_a_built_network_would_lose_is_refused(kind):
     """The case hook_on_choice."""
-    said = "(Choice|Node) at '1' has a (hook|forward of its own), which a built network would not"
+    said = r"(Choice|Node|Zero) at '1.*' has a (hook|forward of its own), which a built network"
     with pytest.raises(nasp.UsageError, match=said):
         searched(around(lost(kind)))
     supernet = nasp.Supernet(around(lost(kind)))

@@ -111,6 +111,7 @@ def test_a_copy_holds_one_tensor_once_and_without_a_graph():
 
 LAZY = {
     "inside": lambda: around(nasp.Choice({"a": nn.LazyLinear(6), "b": nn.LazyBatchNorm1d()})),
+    "buffers": lambda: around(nasp.Choice([nn.Tanh(), nn.LazyBatchNorm1d(affine=False)])),
     "around": lambda: nn.Sequential(
         nn.LazyLinear(5), nasp.Choice([nn.LazyLinear(7), nn.LazyLinear(7)]), nn.LazyLinear(3)
     ),
@@ -141,6 +142,11 @@ def test_lazy_modules_are_initialised_by_one_batch(kind, select, tmp_path):
     assert torch.equal(resumed.build("fresh").eval()(x), found.build("fresh").eval()(x))
 
 
+def test_a_wrong_candidate_among_lazy_ones_is_named():
+    with pytest.raises(nasp.UsageError, match="'1' of edge '1' fails"):
+        searched(around(nasp.Choice([nn.LazyLinear(6), nn.Linear(5, 6)])))
+
+
 def test_a_lazy_module_that_is_never_reached_is_named():
     class Aside(nn.Module):
         def __init__(self):
@@ -150,7 +156,7 @@ def test_a_lazy_module_that_is_never_reached_is_named():
         def forward(self, x):
             return self.choice(x)
 
-    with pytest.raises(nasp.UsageError, match=r"lazy parameter '1\.aside\.weight' has no shape"):
+    with pytest.raises(nasp.UsageError, match=r"lazy '1\.aside\.weight' has no shape"):
         searched(around(Aside()))
 
 

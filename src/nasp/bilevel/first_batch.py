@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from nasp.errors import UsageError
 from nasp.strategies.strategy import Probes, Strategy
-from nasp.supernet.checked import Seen, check_candidates, run_all_candidates
+from nasp.supernet.checked import Seen, check_candidates, run_candidates
 from nasp.supernet.copies import copied
 from nasp.supernet.probe.passes import SECOND_ORDER
 from nasp.supernet.supernet import Supernet
@@ -38,12 +39,11 @@ def initialise_lazy_modules(
         for batch in SamePass(loader, seed, count=1):
             here = moved(batch, supernet.device)
             supernet.train(is_training)
-            run_all_candidates(supernet)
-            task.loss(supernet, here)
+            run_candidates(supernet, partial(task.loss, supernet, here))
     supernet.train()
     if left := _uninitialised(supernet):
         raise UsageError(
-            f"The lazy parameter '{left[0]}' has no shape yet, for no pass over the first batch"
+            f"The lazy '{left[0]}' has no shape yet, for no pass over the first batch"
             " reaches it: run the network once before the search, or take it out."
         )
 
@@ -121,4 +121,6 @@ def _copied(batch: Batch) -> Batch:
 
 
 def _uninitialised(supernet: Supernet) -> list[str]:
-    return [name for name, each in supernet.network.named_parameters() if is_lazy(each)]
+    network = supernet.network
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    return [name for name, each in tensors if is_lazy(each)]

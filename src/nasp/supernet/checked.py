@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from nasp.supernet.probe.passes import is_transformed
 from nasp.supernet.supernet import Supernet
 from nasp.supernet.untouched import untouched
 from nasp.supernet.zero import Zero
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,31 @@ def check_candidates(
     return seen
 
 
-def run_all_candidates(supernet: Supernet) -> None:
-    """Run every candidate whenever its edge is called, such as for lazy modules to begin."""
+def run_candidates(supernet: Supernet, run: Callable[[], object]) -> None:
+    """Run every candidate of every edge, such as for lazy modules to begin.
 
-    def run_all(choice: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        outputs = [operation(*args, **kwargs) for operation in choice.operations]
-        return outputs[0]
+    Args:
+        supernet: its candidates' parameters, buffers and attributes stay as the pass leaves them.
+        run: passes a batch through the network.
 
-    supernet.check(lambda _edge: run_all)
+    Raises:
+        UsageError: a candidate is wrong, as in `check_candidates`.
+    """
+    _Check(supernet, must_be_finite=False).run(run)
+    supernet.single((0,) * len(supernet.edges))
 
 
 class _Alias(NamedTuple):
-    """A candidate whose output is its input, or a view of it."""
+    """A candidate's output that is its input, or a view of it."""
 
     edge: str
     name: str
     output: Tensor
     version: int
+
+    @property
+    def is_changed(self) -> bool:
+        return self.output._version != self.version
 
 
 class _Check:
@@ -94,22 +104,31 @@ class _Check:
         self.has_inner_passes = False
         self.is_second_order = False
         self.aliases: list[_Alias] = []
+        self.given: list[Tensor] = []
         self.copies = False
         self.raised: UsageError | None = None
         self.picked: dict[Any, int] = {}
         self.first_of_node = _firsts(supernet)
         self.node_shapes: dict[int, tuple[str, list[Tensor]]] = {}
 
-    def run(self, run: Callable[[], Tensor]) -> Tensor:
+    def run(self, run: Callable[[], Result]) -> Result:
         self.supernet.check(lambda edge: lambda *call: self._edge(edge, *call))
-        return run()
+        given = self.supernet.register_forward_pre_hook(self._note_inputs, with_kwargs=True)
+        try:
+            return run()
+        finally:
+            given.remove()
+
+    def _note_inputs(self, _: nn.Module, args: tuple[Any, ...], kwargs: Any) -> None:
+        self.given += tensors_of((args, kwargs))
 
     def changed(self) -> list[_Alias]:
-        return [alias for alias in self.aliases if alias.output._version != alias.version]
+        return [alias for alias in self.aliases if alias.is_changed]
 
     def compare(self, run: Callable[[], Tensor], owned: tuple[object, ...]) -> None:
         """Refuse what is changed in place behind an edge, where that changes the loss."""
-        changed, losses = self.changed()[0], []
+        changed, losses = self.changed(), []
+        is_batch = any(_is_view([alias.output], self.given) for alias in changed)
         weights = self.supernet.weights()
         for self.copies in (True, False):
             with untouched(*owned):
@@ -121,11 +140,12 @@ class _Check:
                 except RuntimeError as error:
                     if "inplace operation" not in str(error):
                         raise
-        if len(losses) < 2 or not torch.allclose(losses[0], losses[1], equal_nan=True):
+        is_same = len(losses) == 2 and torch.allclose(losses[0], losses[1], equal_nan=True)
+        if is_batch or not is_same:
             raise UsageError(
-                f"What candidate '{changed.name}' of edge '{changed.edge}' returns is its input"
-                " itself, and a layer behind the edge changes it in place though others still read"
-                " it: use inplace=False in that layer."
+                f"What candidate '{changed[0].name}' of edge '{changed[0].edge}' returns is its"
+                " input itself, and a layer behind the edge changes it in place though others"
+                " still read it: use inplace=False in that layer."
             )
 
     def _edge(self, edge: str, choice: Choice, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -141,8 +161,10 @@ class _Check:
         tensors = tensors_of(output)
         if self.copies:
             output = with_tensors(output, [tensor.clone() for tensor in tensors])
-        elif tensors and _is_view(tensors, tensors_of((args, kwargs))):
-            self.aliases.append(_Alias(edge, choice.names[k], tensors[0], tensors[0]._version))
+        else:
+            inputs = tensors_of((args, kwargs))
+            views = [tensor for tensor in tensors if _is_view([tensor], inputs)]
+            self.aliases += [_Alias(edge, choice.names[k], x, x._version) for x in views]
         for tensor in tensors:
             if tensor.requires_grad:
                 tensor.register_hook(self._hear)  # type: ignore[no-untyped-call]

@@ -69,21 +69,22 @@ def derive(
         elif isinstance(module, Derives):
             plain = module.derived(lambda choice: chosen[id(choice)])
             memo[id(module)] = copied(plain, memo)
-        elif type(module).__module__.partition(".")[0] == "nasp" and not isinstance(module, Plain):
+        elif _is_traced(module):
             memo[id(module)] = _traced(copied(module, memo))
     derived: nn.Module = copied(network, memo)
     return derived
 
 
 def refuse_lost(network: nn.Module) -> None:
-    """Refuse what a `Choice` or `Node` does and a network built of it would not do.
+    """Refuse what a `Choice`, a `Node` or the like does and a network built of it would not.
 
     Raises:
-        UsageError: one has a hook, or a forward of its own.
+        UsageError: one has a hook, or a `Choice` or `Node` a forward of its own.
     """
     for place, module in network.named_modules():
-        kind = next((kind for kind in (Choice, Node) if isinstance(module, kind)), None)
-        if kind is None or isinstance(module, Derives):
+        kind = next((kind for kind in (Choice, Node) if isinstance(module, kind)), type(module))
+        is_rebuilt = isinstance(module, Choice | Node | Derives) or _is_traced(module)
+        if not is_rebuilt:
             continue
         where = f"The {kind.__name__} at '{place}'"
         if any(vars(module)[hooks] for hooks in _HOOKS):
@@ -91,6 +92,8 @@ def refuse_lost(network: nn.Module) -> None:
                 f"{where} has a hook, which a built network would not have: put the hook on a"
                 " module around it, or on its candidates."
             )
+        if isinstance(module, Derives):
+            continue
         if type(module).forward is not kind.forward or "forward" in vars(module):
             raise UsageError(
                 f"{where} has a forward of its own, which a built network would not have: let a"
@@ -99,6 +102,12 @@ def refuse_lost(network: nn.Module) -> None:
 
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _is_traced(module: nn.Module) -> bool:
+    """Tell whether a module becomes its graph alone: one of nasp's own."""
+    is_own = type(module).__module__.partition(".")[0] == "nasp"
+    return is_own and not isinstance(module, Plain | Derives | Choice | Node)
 
 
 def _inner_first(module: nn.Module, seen: set[int] | None = None) -> Iterator[nn.Module]:
