@@ -178,7 +178,7 @@ def test_batches_that_cannot_be_split(bad: Batch, seen: str) -> None:
     with pytest.raises(UsageError, match=rf"must agree in dimension 0 .* lengths are {seen}\."):
         split_batch(bad, 2)
     if seen != r"\[0\]":
-        assert split_batch(bad, 1) == [(bad, 1.0)]
+        assert split_batch(bad, 1) == [(bad, 1.0, 1.0)]
 
 
 def test_an_empty_batch_is_refused() -> None:
@@ -208,13 +208,13 @@ def test_a_task_may_know_what_to_do_with_tensors_of_several_lengths() -> None:
 def test_a_batch_keeps_its_form_and_loses_no_example(make: Callable[[Any], Any]) -> None:
     x, y = torch.arange(10), torch.arange(20).reshape(10, 2)
     split = split_batch(make([x, y, torch.tensor(3), "name", None]), 3)
-    assert sum(share for _, share in split) == pytest.approx(1)
-    parts = [list(p.values()) if isinstance(p, dict) else p for p, _ in split]
-    assert all(type(p) is type(make([])) for p, _ in split)
+    assert sum(part.share for part in split) == pytest.approx(1)
+    parts = [list(p.values()) if isinstance(p, dict) else p for p, *_ in split]
+    assert all(type(p) is type(make([])) for p, *_ in split)
     assert torch.equal(torch.cat([part[0] for part in parts]), x)
     assert torch.equal(torch.cat([part[1] for part in parts]), y)
     assert all(list(part[2:]) == [torch.tensor(3), "name", None] for part in parts)
-    assert [share for _, share in split] == [len(part[0]) / 10 for part in parts]
+    assert [part.share for part in split] == [len(part[0]) / 10 for part in parts]
 
 
 @pytest.mark.parametrize("parts", [1, 2])

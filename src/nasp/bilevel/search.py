@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from torch import Generator
+
 from nasp.bilevel.first_batch import (
     check_first_batch,
     initialise_lazy_modules,
@@ -31,6 +33,7 @@ from nasp.strategies import (
 )
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
+from nasp.training.accumulation import check_parts
 from nasp.training.callbacks import Watchers
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.figures import figures
@@ -88,6 +91,10 @@ def run_search(
     weight_batches = EndlessPasses(train_loader, "The training loader")
     arch_batches = EndlessPasses(val_loader, "The validation loader")
     seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
+    if learner.accumulate > 1:
+        supernet.single(supernet.random_path(Generator()))
+        check_parts(learner, arch_batches.peek())
+        check_parts(learner, weight_batches.peek())
     complexity = make_complexity(
         supernet, config, learner, arch_batches, steps, run, bounded, own_cost
     )

@@ -23,10 +23,12 @@ class Part(NamedTuple):
 
     Attributes:
         batch: the part.
+        of_loss: its share of the batch's loss; of a loss that is a sum 1.
         share: of the batch's examples that it has: what its metrics count for.
     """
 
     batch: Batch
+    of_loss: float
     share: float
 
 
@@ -130,7 +132,7 @@ def parts_of(batch: Batch, count: int, task: Task) -> list[Part]:
     split = getattr(task, "split", None)
     if count == 1 or not callable(split):
         return split_batch(batch, count)
-    parts = [Part(*part) for part in split(batch, count)]
+    parts = [Part(each[0], each[1], each[-1]) for each in split(batch, count)]
     total = sum(part.share for part in parts)
     if not abs(total - 1) < 1e-3:
         raise UsageError(
@@ -153,7 +155,7 @@ def split_batch(batch: Batch, parts: int) -> list[Part]:
     """
     length = batch_length(batch)
     if parts == 1 and length != 0:
-        return [Part(batch, 1.0)]
+        return [Part(batch, 1.0, 1.0)]
     if not length:
         raise UsageError(
             "The tensors of a batch must agree in dimension 0 to be split, and hold at least one"
@@ -166,7 +168,7 @@ def split_batch(batch: Batch, parts: int) -> list[Part]:
         )
     bounds = [length * index // parts for index in range(parts + 1)]
     return [
-        Part(_sliced(batch, length, slice(start, end)), (end - start) / length)
+        Part(_sliced(batch, length, slice(start, end)), *2 * [(end - start) / length])
         for start, end in pairwise(bounds)
         if start < end
     ]

@@ -22,7 +22,8 @@ def figures(
 
     Args:
         network: on the device, in the mode in which it is to be measured.
-        batches: one pass; a batch whose examples cannot be counted weighs as one.
+        batches: one pass; a batch whose examples cannot be counted weighs as one, and one of a
+            loss that divides by its labels as much as these.
         task: the task; of a `Supervised` its `metrics` are measured over all outputs together.
         device: the batches are moved there.
 
@@ -30,6 +31,7 @@ def figures(
         UsageError: there is no batch, or a metric gives no number.
     """
     sums: Metrics = {}
+    counts: Metrics = {}
     examples = 0
     tallies = [
         _Tally(name, metric, torch.device(device))
@@ -40,14 +42,20 @@ def figures(
         here = moved(batch, torch.device(device))
         length = batch_length(batch) or 1
         loss, metrics = measured_loss(task, running, here)
+        divisor = task.divisor(here) if isinstance(task, Supervised) else None
         for name, value in {"loss": loss, **metrics}.items():
-            sums[name] = sums.get(name, 0.0) + length * float(value)
+            weight: float = length
+            if divisor is not None:
+                weight = (divisor.loss or length) if name == "loss" else divisor.labels
+            if divisor is None or divisor.labels > 0:  # else all labels are ignored
+                sums[name] = sums.get(name, 0.0) + weight * float(value)
+                counts[name] = counts.get(name, 0.0) + weight
         for tally in tallies:
             tally.add(running.output, here[-1])
         examples += length
     if examples == 0:
         raise UsageError("The validation loader gives no batch: it needs at least one.")
-    means = {name: total / examples for name, total in sums.items()}
+    means = {name: total / counts[name] for name, total in sums.items()}
     return {**means, **{tally.name: tally.value() for tally in tallies}}
 
 

@@ -98,13 +98,13 @@ class Learner:
         leaves = list(inputs if isinstance(inputs, Sequence) else inputs.anchors)
         unread, products = Unread(), [] if probe is None else [probe.take()]
         parts = self._parts(batch)
-        for part, share in parts:
+        for part in parts:
 
-            def work(part: Batch, share: float = share) -> tuple[Any, ...]:
+            def work(batch: Batch, share: float = part.of_loss) -> tuple[Any, ...]:
                 if probe is not None:
                     probe.forget()  # what a capture left that failed half way
                 with _without_gradients(leaves):
-                    loss, metrics = self.task.loss(self.network, part)
+                    loss, metrics = self.task.loss(self.network, batch)
                     if probe is not None:
                         probe.forget()  # what a backward pass found that the loss ran itself
                     gradients = self._gradients(loss * share, leaves)
@@ -114,8 +114,10 @@ class Learner:
             # What comes of a replay holds until the next one: another part's would replace it.
             key = self.run_key if len(parts) == 1 else None
             in_pieces = self._in_pieces(probe)
-            loss, metrics, gradients, of_part = self._captured.run(kind, key, work, part, in_pieces)
-            unread.add(share, loss, metrics)
+            loss, metrics, gradients, of_part = self._captured.run(
+                kind, key, work, part.batch, in_pieces
+            )
+            unread.add(part, loss, metrics)
             _add(leaves, gradients)
             products += [] if probe is None else [of_part]
         if probe is not None:
@@ -202,8 +204,8 @@ class Learner:
     def loss(self, batch: Batch) -> float:
         """Return the batch's mean loss, the network as it is set, in the mode it is in."""
         unread = Unread()
-        for part, share in self._parts(batch):
-            unread.add(share, measured_loss(self.task, self.network, part)[0], {})
+        for part in self._parts(batch):
+            unread.add(part, measured_loss(self.task, self.network, part.batch)[0], {})
         (metrics,), _ = read([unread], must_be_finite=False)
         return metrics["loss"]
 

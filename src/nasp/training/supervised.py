@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasp.errors import NaspError, UsageError
-from nasp.training.batches import inputs_and_target
+from nasp.training.batches import Part, inputs_and_target, split_batch
+from nasp.training.divisors import Divisor, divisor, ignored_label
 from nasp.training.task import ACCURACY, Batch, Figure, Task, module_of
 
 
@@ -66,8 +67,32 @@ class Supervised:
         metrics = {}
         if _are_logits(output, target):
             with torch.no_grad():
-                metrics["accuracy"] = (output.argmax(dim=1) == target).float().mean()
+                right, ignored = output.argmax(dim=1) == target, ignored_label(self.criterion)
+                counted = torch.ones_like(right) if ignored is None else target != ignored
+                metrics["accuracy"] = (right & counted).sum() / counted.sum()
         return loss, metrics
+
+    def divisor(self, batch: Batch) -> Divisor | None:
+        """Return by what the loss divides on a batch; None where that is its examples."""
+        return divisor(self.criterion, inputs_and_target(batch)[1])
+
+    def split(self, batch: Batch, parts: int) -> list[Part]:
+        """Split a batch as `split_batch` does; each part weighs what the loss divides it by.
+
+        Parts in which every label is ignored are left out.
+        """
+        whole = split_batch(batch, parts)
+        divisors = [self.divisor(part.batch) for part in whole]
+        known = [each for each in divisors if each is not None]
+        labels = sum(each.labels for each in known)
+        if len(known) < len(whole) or labels == 0:
+            return whole
+        total = sum(each.loss or 0.0 for each in known)
+        pairs = ((p, d) for p, d in zip(whole, known, strict=True) if d.labels > 0)
+        return [
+            Part(part.batch, 1.0 if d.loss is None else d.loss / total, d.labels / labels)
+            for part, d in pairs
+        ]
 
 
 def as_task(given: object | None, metrics: Mapping[str, Any] | None = None) -> Task:

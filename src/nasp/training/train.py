@@ -15,6 +15,7 @@ from torch import nn
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.clock import Clock
 from nasp.runs.folder import RunFolder
+from nasp.training.accumulation import check_parts
 from nasp.training.callbacks import Watchers
 from nasp.training.evaluation import evaluation_mode
 from nasp.training.events import Observer, nobody
@@ -164,6 +165,8 @@ def train(
     learner.steps_per_epoch = steps
     course = config.course(learner, network)
     batches = EndlessPasses(train_loader, "The training loader")
+    if learner.accumulate > 1 and not isinstance(task, Evaluates):
+        check_parts(learner, batches.peek())
     best = Best(Figure("score", higher_is_better=True))
     meter = Meter()
     checkpointer = Checkpointer(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nasp.errors import NaspError
 from nasp.supernet.host import to_host
+from nasp.training.batches import Part
 from nasp.training.task import Metrics
 
 
@@ -20,17 +21,17 @@ class Unread:
     """Losses and metrics of the parts of a batch.
 
     Attributes:
-        parts: of each part its share of the examples, and its figures.
+        parts: of each part its figures, and how they count.
     """
 
     def __init__(self) -> None:
-        self.parts: list[tuple[float, dict[str, Tensor | float]]] = []
+        self.parts: list[tuple[Part, dict[str, Tensor | float]]] = []
 
-    def add(self, share: float, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
+    def add(self, part: Part, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
         """Take note of a part."""
         figures = {"loss": loss, **metrics}
         detached = {n: v.detach() if isinstance(v, Tensor) else v for n, v in figures.items()}
-        self.parts.append((share, {**detached}))
+        self.parts.append((part._replace(batch=None), {**detached}))
 
 
 def read(
@@ -41,16 +42,17 @@ def read(
     Raises:
         NotFiniteError: a loss is not finite, though it must be.
     """
-    figures = [v for unread in several for _, part in unread.parts for v in part.values()]
+    figures = [v for unread in several for _, its in unread.parts for v in its.values()]
     waiting = [value for value in figures if isinstance(value, Tensor)]
     came = to_host([*waiting, *others])
     values = iter(came)
     means: list[Metrics] = []
     for unread in several:
         totals: Metrics = {}
-        for share, part in unread.parts:
-            for name, figure in part.items():
+        for part, its in unread.parts:
+            for name, figure in its.items():
                 value = float(next(values) if isinstance(figure, Tensor) else figure)
+                share = part.of_loss if name == "loss" else part.share
                 totals[name] = totals.get(name, 0.0) + share * value
         if must_be_finite and not math.isfinite(totals["loss"]):
             raise NotFiniteError(
