@@ -264,8 +264,15 @@ def test_an_architecture_becomes_a_network_in_any_module(tmp_path: Path) -> None
     x = torch.randn(4, 5)
     inherited = found.build().eval()
     inherited[0].load_state_dict(found.supernet.network[0].state_dict())
-    built = nasp.build(network(), folder / "architecture.json", folder / "weights.safetensors")
+    files = folder / "architecture.json", folder / "weights.safetensors"
+    with pytest.warns(UserWarning, match=r"those of all paths of its search .* give data="):
+        built = nasp.build(network(), *files)
     assert torch.equal(built.eval()(x), inherited(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured = nasp.build(network(), *files, data=found.recalibration.loader)
+    state = found.build().state_dict()
+    assert all(torch.equal(tensor, state[n]) for n, tensor in measured.state_dict().items())
     fresh = nasp.build(network(), found.architecture)
     assert torch.equal(fresh.eval()(x), found.build("fresh").eval()(x))
     assert not any(type(module).__module__.startswith("nasp") for module in fresh.modules())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from nasp.supernet.supernet import Supernet
 from nasp.training.callbacks import Callback, watching
 from nasp.training.events import Observer, nobody
 from nasp.training.own import in_folder
+from nasp.training.recalibration import STALE, Recalibration, needs_recalibration
+from nasp.training.recipe import BaseRecipe
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Task
 
@@ -108,6 +111,8 @@ def build(
     network: nn.Module,
     architecture: Architecture | str | Path,
     weights: Mapping[str, Tensor] | str | Path | None = None,
+    data: Iterable[Batch] | None = None,
+    task: Task | Callable[[Any, Any], Tensor] | None = None,
 ) -> nn.Module:
     """Return a module with choices as the plain network of an architecture.
 
@@ -116,6 +121,9 @@ def build(
         architecture: of such a network, or the file that it was saved to.
         weights: parameters and buffers by their names in `network`, such as those of a run's
             ``weights.safetensors``, or that file; default the network's own.
+        data: training batches to measure BatchNorm's running statistics on, which in a
+            search's weights are of all its paths; without them that is warned of.
+        task: of these batches; see `search`.
 
     Raises:
         UsageError: the architecture is not of this network.
@@ -129,4 +137,11 @@ def build(
         raise UsageError(
             f"The weights and the network do not belong together: '{min(odd)}' is of one alone."
         )
-    return derive(Supernet(network), architecture, weights)
+    supernet = Supernet(network)
+    built = derive(supernet, architecture, weights)
+    if data is not None:
+        config = BaseRecipe(device=supernet.device.type)
+        Recalibration(data, as_task(task, None), config)(built)
+    elif weights is not None and needs_recalibration(built):
+        warnings.warn(STALE.format("give data=, training batches to measure them on"), stacklevel=2)
+    return built
