@@ -179,6 +179,19 @@ def test_one_that_is_finite_at_first_is_named_at_its_step_and_no_alpha_has_moved
     assert 0 < len(seen) < 4
 
 
+class Steep(nn.Module):
+    """Finite, with a slope that is not."""
+
+    def forward(self, x):
+        return (x * 0).sqrt() + x
+
+
+def test_a_slope_that_is_not_finite_is_no_candidates_fault():
+    choice = nasp.Choice({"relu": nn.Linear(6, 6), "tanh": nn.Tanh(), "none": nasp.Zero()})
+    with pytest.raises(nasp.NaspError, match=r"gradient of the candidates on edge '1.0' is not f"):
+        searched(around(nn.Sequential(choice, Steep())))
+
+
 def test_a_gradient_that_is_not_finite_moves_no_alpha():
     from nasp.strategies import Horizon, Problem, make_strategy
     from nasp.training.device import make_fabric

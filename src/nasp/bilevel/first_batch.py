@@ -109,7 +109,7 @@ def take_step(
         try:
             check_first_batch(supernet, learner, batch)
         except UsageError as cause:
-            raise NotFiniteError(f"{str(error).partition(':')[0]}. {cause}") from error
+            raise NotFiniteError(f"{error} {cause}") from error
         raise
 
 

@@ -111,10 +111,12 @@ class Problem:
         for name, gradient in gradients.items():
             for row, k in (~gradient.isfinite()).nonzero().tolist():
                 table = self.supernet.tables[name]
+                what = f"candidate '{table.candidates[k]}' on edge '{table.edges[row]}'"
+                if not (gradient[row].isfinite() & (gradient[row] != 0)).any():
+                    what = f"the candidates on edge '{table.edges[row]}'"  # not one's own fault
                 raise NotFiniteError(
-                    f"The gradient of candidate '{table.candidates[k]}' on edge"
-                    f" '{table.edges[row]}' is not finite, so no alpha has moved: keep what that"
-                    " candidate gives finite, or leave it out."
+                    f"The gradient of {what} is not finite, so no alpha has moved: lower the"
+                    " learning rate, or keep what the network computes there finite."
                 )
 
 
