@@ -36,6 +36,8 @@ class Found:
         bounds: what the architecture's network costs, for each bound that the search had.
         scores: table -> ``[edges, candidates]``, of which the strategy's own result has the largest
             sum: the alphas, or those of the strategy's average.
+        start: what the strategy would have returned before its first step; None where one step is
+            its whole search.
         recalibration: measures BatchNorm's statistics with the loader of the weights' batches.
     """
 
@@ -47,6 +49,7 @@ class Found:
     selection: Selection | None = None
     bounds: tuple[Reached, ...] = ()
     scores: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    start: Architecture | None = field(default=None, repr=False, compare=False)
     recalibration: Recalibration | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:

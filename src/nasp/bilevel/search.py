@@ -102,7 +102,8 @@ def run_search(
     strategy = make_strategy(config.strategy, problem, config.settings)
     judge(seen, strategy, observe)
     average = strategy.average if isinstance(strategy, Averages) else None
-    monitor = HealthMonitor(supernet, strategy.derive(), average)
+    start = strategy.derive()
+    monitor = HealthMonitor(supernet, start, average)
     visits = Visits(supernet, epochs * steps)
     history = AlphaHistory(supernet, average)
     meter = Meter()
@@ -223,6 +224,7 @@ def run_search(
         selection,
         complexity.reached(result),
         {name: score.detach().clone() for name, score in scores.items()},
+        start if is_iterative else None,
         Recalibration(weight_batches, task, config),
     )
     if run is not None:

@@ -37,15 +37,16 @@ def quality(
 ) -> None:
     """Compare what strategies find, in a space whose every cell's accuracy is known.
 
-    All start from the same weights, halves and batches for a seed, with the same budget. The file
-    of --json may grow: call again with more seeds or other contestants.
+    All start from the same weights, halves and batches for a seed, with the same budget. The
+    largest network and random cells, with the reference's bounds and selection by training, always
+    take part. The file of --json may grow: call again with more seeds or other contestants.
     """
     from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
     from nasp.bench.plots import check_plot
     from nasp.training.progress import Watch
 
     check_plot(plot)
-    contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES)
+    contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES, reference)
     with Watch() as watch:
         results = measure_quality(contest, reference, json_file, watch)
     report = results.report()
@@ -59,12 +60,14 @@ def quality(
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    from nasp.bench.contests.quality_rows import SECONDS
+    from nasp.bench.contests.quality_rows import MARKS, SECONDS
 
     table, settings = report["table"], report["settings"]
     rows = sorted(map(dict, report["rows"]), key=lambda row: -row["table_accuracy"]["mean"])
     clock = settings["budget"]["clock"]
     for row in rows:
+        marks = [mark for mark, is_so in zip(MARKS, row["marks"], strict=True) if is_so]
+        row["name"] = " ".join([row["name"], *marks])
         row["last"] = row["per_epoch"][-1]["table_accuracy"] if row["per_epoch"] else None
     columns = {
         "contestant": "{name}",
@@ -85,6 +88,9 @@ def _show(report: Mapping[str, Any]) -> None:
         f" {table['best']:.2f} %, median {table['median']:.2f}; free: edges without parameters;"
         " last epoch: before the selection."
     )
+    for (mark, meaning), index in zip(MARKS.items(), range(len(MARKS)), strict=True):
+        if any(row["marks"][index] for row in rows):
+            typer.echo(f"{mark} {meaning}")
     budget = settings["budget"]
     limit = (
         f"{budget['epochs']} epochs"

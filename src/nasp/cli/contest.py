@@ -34,15 +34,25 @@ class Contestants(BaseModel):
     first_seed: int = Field(0, ge=0)
     """The seeds count from here."""
 
-    def contest(self, given: Given, default: Sequence[str]) -> Contest:
-        """Return the contest of those who were named, or else of these strategies."""
+    def contest(
+        self, given: Given, default: Sequence[str], controls_of: str | None = None
+    ) -> Contest:
+        """Return the contest of those who were named, or else of these strategies.
+
+        Args:
+            given: of the command.
+            default: names of strategies.
+            controls_of: label of the contestant for which controls take part, too.
+        """
         from nasp.bench.contests.contest import Contest
-        from nasp.bench.contests.contestant import contestants_of
+        from nasp.bench.contests.contestant import contestants_of, with_controls
         from nasp.bench.contests.settings import contest_settings
 
         is_named = self.strategies is not None or self.contestant
         names = o.names(self.strategies) if is_named else default
         contestants = contestants_of(names, self.contestant)
+        if controls_of is not None:
+            contestants = with_controls(contestants, controls_of)
         data = dict(given["data"])
         name = data.pop("name", None)
         settings, table = contest_settings(

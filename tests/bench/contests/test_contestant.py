@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nasp.bench.contests.contestant import Contestant, contestants_of, parse_contestant
+from nasp.bench.contests.contestant import (
+    Contestant,
+    contestants_of,
+    parse_contestant,
+    with_controls,
+)
 from nasp.errors import UsageError
 
 
@@ -45,3 +50,17 @@ def test_contestants_need_labels_of_their_own() -> None:
 def test_what_is_no_contestant(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_contestant(text)
+
+
+def test_controls_take_part_with_the_bounds_and_the_selection_of_the_reference() -> None:
+    asked = contestants_of(
+        ["darts"], ["best=nasp select=train selection.epochs=3 average=0.2", "random=nasp"]
+    )
+    *_, largest, drawn = with_controls(asked, "best")
+    assert (largest.label, largest.strategy, largest.search) == ("params", "params", {})
+    assert (drawn.label, drawn.strategy) == ("random-control", "random")
+    assert drawn.search == {"select": "train", "selection": {"epochs": 3}}
+    assert drawn.settings == {}
+    # A control that was asked for is not added; without a selection by training there is none.
+    few = with_controls(contestants_of(["nasp", "params"], []), "nobody")
+    assert [(c.label, c.search) for c in few] == [("nasp", {}), ("params", {}), ("random", {})]

@@ -117,6 +117,19 @@ def measured(
     return measure_quality(among, "nasp", path, nobody).report()
 
 
+def test_who_returned_the_start_with_every_seed_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = iter([GOOD, GOOD, GOOD, DEAD])
+
+    def process(_: object, request: SearchRequest, *__: object) -> SearchSample:
+        return sample(GOOD, request.job.search.epochs, start=dict(next(starts).edges))
+
+    report = measured(monkeypatch, process, "nasp,darts", seeds=1)  # type: ignore[arg-type]
+    assert [row["marks"][0] for row in report["rows"]] == [True, True]
+    starts = iter([GOOD, GOOD, GOOD, DEAD])
+    report = measured(monkeypatch, process, "nasp,darts")  # type: ignore[arg-type]
+    assert [row["marks"][0] for row in report["rows"]] == [True, False]
+
+
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process()
     report = measured(monkeypatch, process, "nasp,darts")
@@ -134,6 +147,8 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (nasp["seconds"], nasp["cpu_seconds"], nasp["peak_bytes"]) == (2.0, 1.0, 7)
     assert [p["table_accuracy"]["mean"] for p in darts["per_epoch"]] == [dead, good]
     assert [p["seconds"] for p in darts["per_epoch"]] == [1.0, 2.0]
+    # The one that began elsewhere is not marked; the other holds nothing but parameterless edges.
+    assert (nasp["marks"], darts["marks"]) == ([False, False], [False, True])
     (compared,) = report["comparisons"]
     assert (compared["name"], compared["against"], compared["wins"]) == ("nasp", "darts", 2)
     assert compared["mean"] == pytest.approx(good - dead)
@@ -330,13 +345,14 @@ def test_the_command(
         main()
     assert exit_.value.code == 0
     report = json.loads(path.read_text())
-    assert [row["name"] for row in report["rows"]] == ["nasp", "control"]
+    assert [row["name"] for row in report["rows"]] == ["nasp", "control", "params"]
     assert all(row["table_accuracy"]["mean"] >= 10 for row in report["rows"])
     assert all(row["seconds"] > 0 for row in report["rows"])
     assert (tmp_path / "q.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr()
     assert "nasp against control" in said.out
-    assert "2/2  control, seed 0" in said.err
+    assert "nasp against params" in said.out
+    assert "2/3  control, seed 0" in said.err
 
 
 @pytest.mark.parametrize(

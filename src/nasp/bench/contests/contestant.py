@@ -18,6 +18,13 @@ FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_mi
 """Fields of a search that are not one contestant's own."""
 
 
+CONTROLS = ("params", "random")
+"""Strategies without which no comparison says much: the largest network, and random cells."""
+
+BOUNDS = ("at_most", "target", "within")
+SELECTION = ("select", "selection")
+
+
 class Contestant(BaseModel):
     """A strategy as it takes part.
 
@@ -56,6 +63,35 @@ def contestants_of(strategies: Sequence[str], variants: Sequence[str]) -> list[C
     if not found:
         raise UsageError("There is nobody to compare: give --strategies or --contestant.")
     return found
+
+
+def with_controls(contestants: Sequence[Contestant], reference: str) -> list[Contestant]:
+    """Return contestants, and the controls that are not among them.
+
+    Args:
+        contestants: who was asked for.
+        reference: label of the one that the controls are for, or else the first: random cells get
+            its selection, and both its bounds.
+    """
+    first = next((c for c in contestants if c.label == reference), contestants[0])
+    there, labels = {c.strategy for c in contestants}, {c.label for c in contestants}
+    bounds = {key: first.search[key] for key in BOUNDS if key in first.search}
+    # Without a supernet there are no shared weights to re-rank by.
+    is_trained = first.search.get("select") == "train"
+    selection = {key: first.search[key] for key in SELECTION if is_trained and key in first.search}
+    searches = {"params": bounds, "random": {**bounds, **selection}}
+    return [
+        *contestants,
+        *(
+            Contestant(
+                label=f"{name}-control" if name in labels else name,
+                strategy=name,
+                search=searches[name],
+            )
+            for name in CONTROLS
+            if name not in there
+        ),
+    ]
 
 
 def parse_contestant(text: str) -> Contestant:

@@ -23,6 +23,13 @@ SECONDS: dict[Clock, str] = {"wall": "seconds", "cpu": "cpu_seconds"}
 """Clock -> the entry of a row."""
 
 
+MARKS = {
+    "*": "returned, with every seed, the cell that it started from: no search is shown.",
+    "†": "returned, with every seed, a cell without parameters.",
+}
+"""What a row is marked with -> what that says of it."""
+
+
 def summary(found: Measurements, table: AccuracyTable, reference: str | None) -> Row:
     """Return the report's entries.
 
@@ -88,11 +95,20 @@ def _row(searches: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[st
     samples = [search["sample"] for search in searches]
     cells = [Architecture(sample["architecture"], table.space) for sample in samples]
     accuracies = [table.accuracy(cell) for cell in cells]
+    starts = [sample.get("start") for sample in samples]
+    shares = [_share(cell.edges, free) for cell in cells]
     return {
+        "marks": [
+            all(
+                sample["architecture"] == start
+                for sample, start in zip(samples, starts, strict=True)
+            ),
+            all(share == 1 for share in shares),
+        ],
         "table_accuracy": over_seeds(accuracies),
         "regret": statistics.fmean(table.best - accuracy for accuracy in accuracies),
         "percentile": statistics.fmean(table.percentile(accuracy) for accuracy in accuracies),
-        "parameterless": statistics.fmean(_share(cell.edges, free) for cell in cells),
+        "parameterless": statistics.fmean(shares),
         "epochs": searches[0]["epochs"],
         "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),
         "cpu_seconds": statistics.fmean(sample["total"]["cpu"] for sample in samples),

@@ -89,6 +89,8 @@ class SearchSample(BaseModel):
 
     Attributes:
         architecture: the result.
+        start: what the strategy would have returned before its first step; None where one step
+            is its whole search.
         derived: the architecture at the end of each epoch.
         total: seconds in all, but for those of measuring cells.
         phases: the search, then the parts of its selection, then measuring cells.
@@ -109,6 +111,7 @@ class SearchSample(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: dict[str, str | None]
+    start: dict[str, str | None] | None = None
     derived: list[dict[str, str | None]]
     total: Seconds
     phases: list[Phase]
@@ -153,6 +156,7 @@ def run_search(request: SearchRequest) -> SearchSample:
     peak_bytes = watch.memory.above_idle()
     return SearchSample(
         architecture=dict(found.architecture.edges),
+        start=None if found.start is None else dict(found.start.edges),
         derived=watch.derived,
         total=total,
         steps_per_epoch=job.search.epoch_steps or batches,
