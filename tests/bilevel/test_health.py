@@ -36,6 +36,7 @@ def health(**values: Any) -> Health:
         "flips_per_step": 0.0,
         "margin_mean": 0.1,
         "margin_min": 0.1,
+        "agreement": None,
         "shares": {"conv": 1.0},
         "parameterless": 0.0,
         "free": (),
@@ -188,3 +189,12 @@ def test_a_search_that_changed_nothing_says_so() -> None:
     resumed = HealthMonitor(four_edges(), made("conv", "skip", "skip", "skip"))
     resumed.load_state_dict(monitor.state_dict())
     assert resumed.stillness_warning() is None
+
+
+def test_halves_that_do_not_agree_are_said() -> None:
+    assert health(agreement=None).chance_warning() is None
+    assert health(agreement=0.5).chance_warning() is None
+    warning = health(agreement=0.49).chance_warning()
+    assert warning is not None
+    assert "correlation 0.49" in warning
+    assert "--select train" in warning

@@ -125,3 +125,30 @@ def test_the_average_as_a_point_is_the_likeliest_path(seed: int) -> None:
     ]
     found = net.discretise(average.scores(), torch.Generator().manual_seed(seed))
     assert likelihood(found) == max(map(likelihood, everything))
+
+
+def test_agreement_is_the_correlation_of_the_halves_scores_over_all_paths() -> None:
+    net = Supernet(nn.Sequential(*(Choice({n: nn.Identity() for n in "abc"}) for _ in range(2))))
+    paths = some_paths(net, 16, seed=3)
+    average = counted(net, paths, 0.5, 16)
+    halves = [counted(net, part, 1.0, 4).scores() for part in (paths[8:12], paths[12:])]
+    sums = [
+        [
+            math.fsum(row[k] for row, k in zip(torch.cat([*scores.values()]), path, strict=True))
+            for path in product(range(3), repeat=2)
+        ]
+        for scores in halves
+    ]
+    expected = torch.corrcoef(torch.tensor(sums, dtype=torch.float64))[0, 1]
+    assert average.agreement() == pytest.approx(float(expected))
+
+
+def test_agreement_of_a_search_that_knows_of_one_that_turns_and_of_one_that_just_began() -> None:
+    net = supernet()
+    one: Path = (0, None, 2)
+    other: Path = (None, 1, 0)
+    assert counted(net, [one] * 8, 0.5, 8).agreement() == pytest.approx(1.0)
+    turned = counted(net, [one] * 6 + [other] * 2, 0.5, 8).agreement()
+    assert turned is not None
+    assert turned < 0
+    assert counted(net, [one], 0.5, 8).agreement() is None

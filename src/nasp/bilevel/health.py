@@ -16,6 +16,8 @@ from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
 
 COLLAPSED = 0.75
+AGREED = 0.5
+"""Below this the halves of a search share less than a quarter of what they say."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Health:
         margin_mean: best alpha, or share of steps, minus the second best, mean over the
             surviving edges.
         margin_min: the same of the least decided edge.
+        agreement: how alike the two halves of the averaged steps rank paths, -1 to 1, see
+            `nasp.strategies.average.Average.agreement`; None where there is none.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
             (skip, none, pooling), while a rival of it has.
@@ -40,6 +44,7 @@ class Health:
     flips_per_step: float
     margin_mean: float
     margin_min: float
+    agreement: float | None
     shares: dict[str, float]
     parameterless: float
     free: tuple[str, ...]
@@ -72,6 +77,16 @@ class Health:
             f"The architecture has not settled: {self.changed_edges} of {self.edges} edges changed"
             f" in the last epoch{often}, so the last one is partly chance; search longer, or lower"
             " the alphas' learning rate."
+        )
+
+    def chance_warning(self) -> str | None:
+        """Return a sentence where the halves of the averaged steps rank paths unlike."""
+        if self.agreement is None or self.agreement >= AGREED:
+            return None
+        return (
+            "The search does not know: the two halves of its averaged steps rank architectures"
+            f" unlike (correlation {self.agreement:.2f}), so what it found is mostly chance; search"
+            " longer, or let short trainings decide (select='train', --select train)."
         )
 
     def tie_warning(self) -> str | None:
@@ -131,6 +146,7 @@ class HealthMonitor:
             flips_per_step=self._flips / max(self._steps, 1),
             margin_mean=float(margin.mean()),
             margin_min=float(margin.min()),
+            agreement=None if self._average is None else self._average.agreement(),
             shares={name: count / len(held) for name, count in sorted(Counter(held).items())},
             parameterless=free.total() / len(held),
             free=tuple(name for name, _ in free.most_common()),

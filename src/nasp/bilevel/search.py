@@ -156,7 +156,7 @@ def run_search(
         warnings = [health.collapse_warning()]
         if epoch == until and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
-            warnings += [unsettled, health.tie_warning()]
+            warnings += [unsettled, health.tie_warning(), health.chance_warning()]
             warnings.append(monitor.stillness_warning())
         if run is not None:
             run.discard_selection()  # one of before, that a search went on from

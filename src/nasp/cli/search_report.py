@@ -23,7 +23,10 @@ from nasp.spaces import find_space, space_names
 from nasp.spaces.sampling import candidates_of, has_parameters, small_supernet
 from nasp.supernet.architecture import Architecture
 
-HEALTH = ("changed_edges", "flips_per_step", "margin_mean", "margin_min", "parameterless")
+HEALTH = (
+    *("changed_edges", "flips_per_step", "margin_mean", "margin_min", "agreement"),
+    "parameterless",
+)
 
 
 def architecture_summary(architecture: Architecture, size: Any = None) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
         "epochs": last["epoch"],
         "seconds": round(sum(line["seconds"] for line in run.timing()), 1),
         "metrics": {k: v for k, v in last.items() if k.startswith(("train_", "val_"))},
-        "health": {name: last[name] for name in HEALTH},
+        "health": {name: last.get(name) for name in HEALTH},
         "warnings": last.get("warnings", []),
         "bounds": [each.as_dict() for each in bounds_of(run)],
         "next": f"nasp train {run.path}",
@@ -90,9 +93,11 @@ def show_search(summary: dict[str, Any]) -> None:
     free = ""
     if has_parameters(find_space(summary["architecture"]["space"])):
         free = f" {health['parameterless']:.0%} of the edges without parameters;"
+    agreement = health.get("agreement")
+    agreed = "" if agreement is None else f"; its halves agree by {agreement:.2f}"
     typer.echo(
         f"Searched {summary['epochs']} epochs in {summary['seconds']} s;{free}"
-        f" smallest margin {health['margin_min']:.4f}"
+        f" smallest margin {health['margin_min']:.4f}{agreed}"
     )
     for bound in summary["bounds"]:
         typer.echo(Reached.from_dict(bound).sentence())

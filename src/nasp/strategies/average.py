@@ -31,14 +31,19 @@ class Average:
             self.ends.insert(0, steps)
             steps = min(steps - 1, int(steps * (1 - share)))
         self.before, self.now = self._nothing(), self._nothing()
+        self.before_half, self.half = self._nothing(), self._nothing()
 
     def add(self, path: Path) -> None:
         """Count the path that a step led to."""
         for name, point in self.supernet.one_hot(path).items():
             self.now[name] += point
         self.steps += 1
-        if self.steps in self.ends:
+        begun, end = self._stretch()
+        if self.steps == (begun + end) // 2:
+            self.half = {name: visits.clone() for name, visits in self.now.items()}
+        if self.steps == end:
             self.before, self.now = self.now, self._nothing()
+            self.before_half, self.half = self.half, self._nothing()
 
     @property
     def counted(self) -> int:
@@ -59,11 +64,31 @@ class Average:
         n_k are the steps in which candidate k was on, n_off those in which its edge was off. The
         path of the largest sum is the likeliest, if edges are drawn as often as they were visited.
         """
-        scores = {}
-        for name, visits in self._visits().items():
-            off = self.counted - visits.sum(dim=1, keepdim=True)
-            scores[name] = (visits + 0.5).log() - (off + 0.5).log()
-        return scores
+        return _scores(self._visits(), self.counted)
+
+    def agreement(self) -> float | None:
+        """Return how alike the two halves of the last whole stretch rank paths: -1 to 1.
+
+        It is the correlation of the scores that each half alone would give over uniformly drawn
+        paths, each edge by itself. None before a stretch of two steps is whole.
+        """
+        last = [0, *(end for end in self.ends if end <= self.steps)]
+        count = last[-1] - last[-2] if len(last) > 1 else 0
+        if count < 2:
+            return None
+        halves = self.before_half, {n: self.before[n] - self.before_half[n] for n in self.before}
+        first, second = (
+            torch.cat([_centred(s) for s in _scores(half, steps).values()])
+            for half, steps in zip(halves, (count // 2, count - count // 2), strict=True)
+        )
+        scale = float(first.norm() * second.norm())
+        return float(first @ second) / scale if scale > 0 else None
+
+    def _stretch(self) -> tuple[int, int]:
+        """Return when the stretch of the last step began, and when it ends."""
+        before = [0, *(end for end in self.ends if end < self.steps)]
+        after = [end for end in self.ends if end >= self.steps]
+        return before[-1], after[0] if after else self.steps + 1
 
     def _visits(self) -> Alphas:
         return {name: self.before[name] + self.now[name] for name in self.now}
@@ -74,11 +99,25 @@ class Average:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the visits of both stretches, and the count of steps."""
-        return {"steps": self.steps, "before": self.before, "now": self.now}
+        stretches = "before", "now", "before_half", "half"
+        return {"steps": self.steps, **{name: getattr(self, name) for name in stretches}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
         self.steps = state["steps"]
-        for name in self.now:
-            self.before[name] = state["before"][name].clone()
-            self.now[name] = state["now"][name].clone()
+        for stretch in ("before", "now", "before_half", "half"):
+            for name, visits in state[stretch].items():
+                getattr(self, stretch)[name] = visits.clone()
+
+
+def _scores(visits: Alphas, counted: int) -> Alphas:
+    scores = {}
+    for name, of_table in visits.items():
+        off = counted - of_table.sum(dim=1, keepdim=True)
+        scores[name] = (of_table + 0.5).log() - (off + 0.5).log()
+    return scores
+
+
+def _centred(scores: torch.Tensor) -> torch.Tensor:
+    """Return scores less their edge's mean, which all candidates share."""
+    return (scores - scores.mean(dim=1, keepdim=True)).flatten()

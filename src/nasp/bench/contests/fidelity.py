@@ -199,6 +199,7 @@ def _summary(
                 "ranking_seconds": statistics.fmean(_ranking_seconds(s) for s in samples),
                 "shared": shared,
                 "scored": scored,
+                "agreement": [sample.get("agreement") for sample in samples],
             }
         )
     return {

@@ -104,6 +104,7 @@ class SearchSample(BaseModel):
         selection: every architecture that the selection looked at; None without one.
         shared: accuracy of each cell with the shared weights, on the alphas' half, a fraction;
             None where its loss was not finite.
+        agreement: of the halves of the averaged steps, see `Health`; None where there is none.
         scored: the sum of the search's own scores over each cell's edges, see `Found.scores`.
         machine: what it ran on.
     """
@@ -125,6 +126,7 @@ class SearchSample(BaseModel):
     selection: dict[str, Any] | None
     shared: list[float | None] = Field(default_factory=list)
     scored: list[float] = Field(default_factory=list)
+    agreement: float | None = None
     machine: dict[str, Any]
 
 
@@ -169,6 +171,7 @@ def run_search(request: SearchRequest) -> SearchSample:
         selection=None if found.selection is None else found.selection.as_dict(),
         shared=_shared(found, request, data, watch) if request.cells else [],
         scored=_scored(found, request),
+        agreement=found.metrics[-1].get("agreement"),
         phases=watch.phases,
         machine=machine(device),
     )
