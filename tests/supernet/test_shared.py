@@ -64,8 +64,11 @@ def test_unchosen_candidates_do_not_move_its_statistics(made, kind, fused):
         torch.testing.assert_close(buffer, expected[name], rtol=0, atol=0)
     assert int(norm.num_batches_tracked) == 1
     plain = {name: a.requires_grad_() for name, a in net.one_hot(path).items()}
-    net.mixture(plain)
+    norm.load_state_dict({**norm.state_dict(), **fresh})
+    net.mixture(plain, at=path)
     net(x).square().sum().backward(inputs=list(plain.values()))
+    for name, buffer in norm.named_buffers():
+        torch.testing.assert_close(buffer, expected[name], rtol=0, atol=0)
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, plain[name].grad, rtol=0, atol=1e-9)
 
@@ -79,3 +82,11 @@ def test_only_what_is_shared_is_found():
     assert not found[0].always
     assert not found[0].is_kept((0, None))
     assert found[0].is_kept((1, None))
+
+
+def test_a_mixture_refuses_a_candidate_that_changes_what_its_rivals_read():
+    edge = nasp.Choice({"first": nn.Sequential(nn.ReLU(inplace=True)), "second": nn.Identity()})
+    net = nasp.Supernet(nn.Sequential(nn.Tanh(), edge))
+    net.mixture({name: torch.ones_like(a) for name, a in net.alphas.items()})
+    with pytest.raises(nasp.UsageError, match="'first' changes its input in place"):
+        net(torch.randn(2, 3))

@@ -141,7 +141,7 @@ class NASP:
         """Set the supernet to give the exact gradient at Ā; return what has it then."""
         if self.config.gradient == "plain":
             leaves = Leaves(self.supernet.one_hot(self.path), self.supernet.device)
-            self.supernet.mixture(leaves.tables)
+            self.supernet.mixture(leaves.tables, at=self.path)
             return leaves
         is_fused = self.config.gradient == "probe"
         return self.supernet.probe(self.path, is_fused, fixed_weights=True)

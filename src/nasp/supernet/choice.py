@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError, unknown_name
 from nasp.supernet.partial_channels import alike_frames
+from nasp.supernet.probe.buffers import buffers_kept
 from nasp.supernet.probe.candidate import Candidates
-from nasp.supernet.probe.edge import same_shapes, tensors_of, with_tensors
+from nasp.supernet.probe.edge import run_unchanged, same_shapes, tensors_of, with_tensors
 from nasp.supernet.probe.taps import Probe
 
 
@@ -36,10 +37,14 @@ class Mixture:
     Attributes:
         support: which candidates run, such as those whose weight is not 0; None: all. Of no
             candidate: a node group switched the edge off.
+        kept: modules inside whose buffers no candidate but the chosen one may move.
+        chosen: that candidate, where the weights are those of a discrete point.
     """
 
     weights: Tensor
     support: tuple[int, ...] | None = None
+    kept: tuple[nn.Module, ...] = ()
+    chosen: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,14 +172,15 @@ class Choice(nn.Module):
         support = range(len(self.names)) if run.support is None else run.support
         names = [self.names[k] for k in support]
         operations = [self.operations[k] for k in support]
+        kept = [() if k == run.chosen else run.kept for k in support]
         rows = run.weights.unbind()
         weights = [rows[k] for k in support]
         frames = [] if kwargs else alike_frames(operations)
         if not frames:
-            return weighted_sum(names, operations, weights, args, kwargs)
+            return weighted_sum(names, operations, kept, weights, args, kwargs)
         # The same sum, in which the channels that go past the operations are joined to it once.
         seen, rest = frames[0].split(*args)
-        mixed = weighted_sum(names, [f.operation for f in frames], weights, (seen,), {})
+        mixed = weighted_sum(names, [f.operation for f in frames], kept, weights, (seen,), {})
         return frames[0].join(mixed, sum(weights[1:], start=weights[0]) * rest)
 
     def extra_repr(self) -> str:
@@ -195,12 +201,25 @@ def _named(candidates: Mapping[str, nn.Module] | Iterable[nn.Module]) -> dict[st
 def weighted_sum(
     names: Sequence[str],
     operations: Sequence[nn.Module],
+    kept: Sequence[Sequence[nn.Module]],
     weights: Sequence[Tensor],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Run all the operations on the same inputs; return their outputs weighted and added up."""
-    outputs = [operation(*args, **kwargs) for operation in operations]
+    """Run all the operations on the same inputs; return their outputs weighted and added up.
+
+    Args:
+        names: of the operations.
+        operations: leave their inputs as they are.
+        kept: of each the modules whose buffers it must not move.
+        weights: of each.
+        args: positional inputs.
+        kwargs: named inputs.
+    """
+    outputs = []
+    for name, operation, modules in zip(names, operations, kept, strict=True):
+        with buffers_kept(modules):
+            outputs.append(run_unchanged(name, operation, args, kwargs))
     leaves = [tensors_of(output) for output in outputs]
     for name, other in zip(names, leaves, strict=True):
         same_shapes(names[0], leaves[0], name, other)

@@ -142,7 +142,7 @@ class Supernet(nn.Module):
         shapes = {name: (len(a), a.shape[1]) for name, a in alphas.items()}
         dtype = next(iter(alphas.values())).dtype
         probe = Probe(path, shapes, self.device, dtype, fused, fixed_weights)
-        kept = tuple(shared.module for shared in self._shared if shared.is_kept(path))
+        kept = self._kept(path)
         self._run([Probed(k, edge, probe, kept) for edge, k in enumerate(path)])
         self.run_key = ("probe", path, fused, fixed_weights)
         return probe
@@ -158,7 +158,9 @@ class Supernet(nn.Module):
             for choice, run in before:
                 choice.run = run
 
-    def mixture(self, weights: Mapping[str, Tensor], path: Path | None = None) -> None:
+    def mixture(
+        self, weights: Mapping[str, Tensor], path: Path | None = None, at: Path | None = None
+    ) -> None:
         """Run candidates weighted and added up.
 
         Args:
@@ -166,6 +168,8 @@ class Supernet(nn.Module):
                 device than the network go there in one copy.
             path: only its candidates run, and where it has none a node switched the edge off.
                 Default: all run.
+            at: the discrete point that the weights are, if they are one: no candidate beside it
+                then moves what a chosen one shares with it, as in a probe.
         """
         self.run_key = None
         here = {name: weights[name] for name in self.tables}
@@ -174,10 +178,12 @@ class Supernet(nn.Module):
             here = on_device(here, device)
         rows = [row for table in here.values() for row in table.unbind()]
         if path is None:
-            self._run([Mixture(row) for row in rows])
+            kept = () if at is None else self._kept(at)
+            chosen = at or (None,) * len(rows)
+            self._run([Mixture(row, None, kept, k) for row, k in zip(rows, chosen, strict=True)])
             return
-        kept = [() if k is None else (k,) for k in path]
-        self._run([Mixture(row, k) for row, k in zip(rows, kept, strict=True)])
+        support = [() if k is None else (k,) for k in path]
+        self._run([Mixture(row, k) for row, k in zip(rows, support, strict=True)])
 
     def check(self, made: Callable[[str], Call]) -> None:
         """Let every choice be run by what `made` returns, given the name of its edge."""
@@ -217,6 +223,9 @@ class Supernet(nn.Module):
                     f"The architecture switches off every edge of a Node ({ends}): one must stay."
                 )
         return tuple(path)
+
+    def _kept(self, path: Path) -> tuple[nn.Module, ...]:
+        return tuple(shared.module for shared in self._shared if shared.is_kept(path))
 
     def _eligible(self, table: str, alphas: Tensor) -> Tensor:
         """Return alphas, minus infinity for candidates that never survive."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 
@@ -17,6 +16,6 @@ def buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for buffer, value in zip(buffers, values, strict=True):
-                buffer.copy_(value)
+        for buffer, value in zip(buffers, values, strict=True):
+            # `data`: what a graph holds of the buffer counts as it was, and so it is.
+            buffer.data.copy_(value)
