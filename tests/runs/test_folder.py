@@ -10,9 +10,11 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter, OrderedDict, UserDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -244,6 +246,7 @@ def test_a_run_is_locked_for_others_only_while_it_is_used(run: RunFolder) -> Non
 
 HOLDER = """
 import sys
+from collections import Counter, OrderedDict, UserDict
 from pathlib import Path
 from nasp.runs.folder import RunFolder
 
@@ -278,3 +281,43 @@ def test_tensors_round_trip(tmp_path: Path) -> None:
     for name in ("t", "missing"):
         with pytest.raises(NaspError, match="Cannot read the weights"):
             load_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "state", [np.int64(3), {"a": [Path("x")]}, (1, UserDict(a=1)), {3: object()}]
+)
+def test_what_could_not_be_read_again_is_refused_before_it_is_written(
+    run: RunFolder, state: Any
+) -> None:
+    class Foreign(Part):
+        def state_dict(self) -> Any:
+            return state
+
+    checkpointer = Checkpointer(run, {"part": Part(1), "weight_batches": Foreign(0)}, 5)
+    with pytest.raises(UsageError, match=r"cannot hold the state of 'weight_batches': it has a "):
+        checkpointer.restore()
+    with pytest.raises(UsageError, match=r"cannot hold"):
+        checkpointer.save(1, {})
+    assert not (run.path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"a": [1, 2.0, None, True, "x", b"x"], "b": (torch.ones(2), {"c": OrderedDict(d=1)})},
+        Counter([1, 1, 2]),
+        (torch.Size([2]), torch.float32, 10**30, (1,) * 9),
+    ],
+)
+def test_plain_states_come_back(run: RunFolder, state: Any) -> None:
+    class Plain(Part):
+        def state_dict(self) -> Any:
+            return state
+
+        def load_state_dict(self, state: Any) -> None:
+            self.value = state
+
+    Checkpointer(run, {"part": Plain(0)}, 5).save(1, {})
+    part = Plain(0)
+    Checkpointer(run, {"part": part}, 5).restore()
+    assert repr(part.value) == repr(state)

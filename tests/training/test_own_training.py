@@ -153,6 +153,13 @@ def test_a_stream_and_a_task_of_ones_own() -> None:
     assert regression.name == "val_loss"
 
 
+def test_lazy_modules_take_shape_from_the_first_batch() -> None:
+    torch.manual_seed(1)
+    lazy = nn.Sequential(nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(3))
+    trained = nasp.train(lazy, batches(0), batches(1), epochs=1)
+    assert trained.network.state_dict()["0.weight"].shape == (16, 5)
+
+
 def test_a_callback_stops_a_training() -> None:
     def stop(event: Event) -> bool:
         return isinstance(event, Stepped) and event.epoch == 2

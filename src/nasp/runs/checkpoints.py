@@ -8,13 +8,16 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
-from nasp.errors import NaspError
+from nasp.errors import NaspError, UsageError
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder
 from nasp.runs.random_state import random_states, restore_random_states
@@ -23,6 +26,12 @@ KEPT_CHECKPOINTS = 2
 _DAMAGES = (
     *(OSError, RuntimeError, ValueError, EOFError),
     *(zipfile.BadZipFile, zlib.error, pickle.PickleError),
+)
+
+
+_PLAIN = (
+    *(Tensor, nn.Parameter, str, bytes, bytearray, int, float, complex, bool, type(None)),
+    *(torch.dtype, torch.device),
 )
 
 
@@ -54,6 +63,7 @@ class Checkpointer:
         self.parts = parts
         self.minutes = minutes
         self._last = time.monotonic()
+        self._is_checked = False
 
     def due(self) -> bool:
         """Tell whether the last checkpoint is older than `minutes`."""
@@ -68,9 +78,11 @@ class Checkpointer:
         """
         if self.run is None:
             return
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        self._check(states)
         state = {
             "progress": dict(progress),
-            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "parts": states,
             "random": random_states(),
             "metrics_bytes": _synced_size(self.run.metrics_path),
             "timing_bytes": _synced_size(self.run.timing_path),
@@ -92,6 +104,8 @@ class Checkpointer:
         """
         if self.run is None:
             return None
+        self._check({name: part.state_dict() for name, part in self.parts.items()})
+        self._is_checked = False  # states may yet take another form
         self.run.is_under_way = True
         checkpoints = _checkpoints(self.run.path / "checkpoints")
         for path in (self.run.path / "checkpoints").glob(".step-*.tmp"):
@@ -115,6 +129,21 @@ class Checkpointer:
         _cut(self.run.timing_path, 0)
         return None
 
+    def _check(self, states: Mapping[str, Any]) -> None:
+        """Refuse, once, what could be written but not be read again: plain values alone can."""
+        if self._is_checked:
+            return
+        for name, state in states.items():
+            foreign = next(_foreign(state), None)
+            if foreign is not None:
+                kind = f"{type(foreign).__module__}.{type(foreign).__name__}"
+                raise UsageError(
+                    f"A checkpoint cannot hold the state of '{name}': it has a {kind}, and only"
+                    " tensors, numbers, words and lists or dictionaries of them can be read again."
+                    " Let its state_dict return these, or give no run."
+                )
+        self._is_checked = True
+
     def _take_up(self, states: Mapping[str, Any], path: Path) -> None:
         try:
             for name, part in self.parts.items():
@@ -124,6 +153,17 @@ class Checkpointer:
                 f"{path} does not fit this network or strategy: resume a run with what it was"
                 f" begun with ({str(error).splitlines()[0]})."
             ) from error
+
+
+def _foreign(state: Any) -> Iterator[Any]:
+    """Yield what torch.load does not read with weights_only."""
+    if isinstance(state, Mapping) and type(state) in (dict, OrderedDict, Counter):
+        yield from chain.from_iterable(map(_foreign, state.items()))
+    elif type(state) in (list, tuple, set, torch.Size):
+        if not all(type(each) in (int, float) for each in state):
+            yield from chain.from_iterable(map(_foreign, state))
+    elif type(state) not in _PLAIN:
+        yield state
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from nasp.errors import UsageError, validated
 from nasp.runs.folder import RunFolder
 from nasp.training.callbacks import Callback, watching
+from nasp.training.evaluation import evaluation_mode, measured_loss
 from nasp.training.events import Observer, nobody
 from nasp.training.falling import Falling
 from nasp.training.learner import Learner
@@ -96,6 +98,10 @@ def train(
     config = validated(OwnTrainConfig, settings, "the training")
     given = as_task(task, metrics)
     module = network if isinstance(network, nn.Module) else network.build(weights)
+    if any(isinstance(weight, UninitializedParameter) for weight in module.parameters()):
+        for batch in SamePass(train_loader, config.seed, count=1):  # lazy modules take shape
+            with evaluation_mode(module):
+                measured_loss(given, module, batch)
     measured = None if val_loader is None else SamePass(val_loader, config.seed)
 
     def trained(folder: RunFolder | None) -> Trained:

@@ -33,7 +33,7 @@ class Supervised:
     """
 
     criterion: Callable[[Any, Any], Tensor] = F.cross_entropy
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict, hash=False)
     figure: Figure = ACCURACY
 
     @property
