@@ -16,6 +16,7 @@ from nasp.bilevel.first_batch import (
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory
+from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.pricing import Bounded, make_complexity
 from nasp.bilevel.selection import Likeliest, Selector, Visits, with_batch_statistics
 from nasp.bilevel.settings import SearchConfig, selecting
@@ -77,7 +78,11 @@ def run_search(
     supernet.train()
     initialise_lazy_modules(supernet, task, val_loader, config.seed)
     is_iterative = find_strategy(config.strategy).iterative
+    weight_batches = EndlessPasses(train_loader, "The training loader")
+    arch_batches = EndlessPasses(val_loader, "The validation loader")
     steps = config.epoch_steps or epoch_length(train_loader)
+    config = within_minutes(config, supernet, task, weight_batches, arch_batches, steps, run)
+    steps = config.epoch_steps or steps
     epochs, steps = (config.epochs, steps) if is_iterative else (1, 1)
     until = run.epochs(epochs) if run is not None and is_iterative else epochs
     val_steps = pass_length(val_loader) or steps  # it may never end
@@ -88,8 +93,6 @@ def run_search(
     learner = config.learner(supernet, task, supernet.weights())
     learner.steps_per_epoch = steps
     schedule = config.rates(learner)
-    weight_batches = EndlessPasses(train_loader, "The training loader")
-    arch_batches = EndlessPasses(val_loader, "The validation loader")
     seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
     if learner.accumulate > 1:
         supernet.single(supernet.random_path(Generator()))

@@ -45,7 +45,7 @@ class RunFolder:
                 f"{folder} is not empty: go on with 'nasp resume {folder}', or give another --out."
             )
         run = RunFolder(folder)
-        write_text_atomic(run.config_path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+        run.write_config(config)
         return run
 
     @staticmethod
@@ -72,7 +72,9 @@ class RunFolder:
 
     def epochs(self, begun: int) -> int:
         """Return how many epochs the run is to have in all; at first those it was begun with."""
-        return max(begun, int(self.config().get("go_on_to", 0)))
+        content = self.config()
+        begun = content.get("within_minutes", {}).get("epochs", begun)
+        return max(begun, int(content.get("go_on_to", 0)))
 
     def extend(self, epochs: int, begun: int) -> None:
         """Let a finished run go on until it has so many epochs in all.
@@ -88,10 +90,11 @@ class RunFolder:
                 raise UsageError(
                     f"The search in {self.path} is not finished: first go on with {self.go_on}."
                 )
-            content = {**self.config(), "go_on_to": epochs}
-            write_text_atomic(
-                self.config_path, json.dumps(content, indent=2, sort_keys=True) + "\n"
-            )
+            self.write_config({**self.config(), "go_on_to": epochs})
+
+    def write_config(self, content: Mapping[str, Any]) -> None:
+        """Write the settings' file anew."""
+        write_text_atomic(self.config_path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
     def discard_selection(self) -> None:
         """Remove what a selection kept."""

@@ -108,6 +108,8 @@ class EndlessPasses:
             for _ in range(state["position"]):
                 next(self)
             restore_own_states(self.loader, now)
+        else:
+            restore_own_states(self.loader, state["own"][1])
         self._rng_at_start, self._position = state["rng"], state["position"]
 
     def return_to(self, place: Any) -> None:

@@ -14,7 +14,7 @@ from nasp.errors import UsageError
 from nasp.jobs.options import named_values
 from nasp.strategies import find_strategy
 
-FOR_ALL = ("strategy", "epochs", "epoch_steps", "seed", "device", "checkpoint_minutes")
+FOR_ALL = ("strategy", "epochs", "epoch_steps", "minutes", "seed", "device", "checkpoint_minutes")
 """Fields of a search that are not one contestant's own."""
 
 

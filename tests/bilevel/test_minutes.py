@@ -1,0 +1,98 @@
+"""A search as long as the time that it is given."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import nasp
+from nasp.bilevel import minutes
+from nasp.errors import UsageError
+from nasp.runs.folder import RunFolder
+from nasp.training.events import Event, Stepped
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    conv = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2))
+    choice = nasp.Choice({"conv": conv, "skip": nn.Identity()})
+    return nn.Sequential(choice, nn.Flatten(), nn.Linear(32, 3))
+
+
+def loader(seed: int) -> torch.utils.data.DataLoader[tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(24, 2, 4, 4, generator=generator)
+    data = torch.utils.data.TensorDataset(images, torch.arange(24) % 3)
+    return torch.utils.data.DataLoader(data, 4, shuffle=True, generator=generator)
+
+
+def searched(**settings: Any) -> nasp.Found:
+    return nasp.search(network(), loader(1), loader(2), progress=False, device="cpu", **settings)
+
+
+def state(found: nasp.Found) -> dict[str, Tensor]:
+    return found.supernet.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epochs", "steps"), [(1.0, 9, 6), (0.5, 19, 6), (12.0, 1, 4), (100.0, 1, 1)]
+)
+def test_the_schedule_is_laid_out_over_the_time(
+    seconds: float, epochs: int, steps: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(minutes, "_seconds_an_iteration", lambda *_: seconds)
+    found = searched(minutes=1, run=tmp_path / "run")
+    assert len(found.metrics) == epochs
+    held = RunFolder.open(tmp_path / "run").config()["within_minutes"]
+    assert held == {"epochs": epochs, "epoch_steps": steps}
+
+
+def test_measuring_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = minutes._seconds_an_iteration
+
+    def measured(*args: Any) -> float:
+        assert seconds(*args) > 0
+        return 3.0
+
+    monkeypatch.setattr(minutes, "_seconds_an_iteration", measured)
+    found, plain = searched(minutes=1), searched(epochs=3)
+    assert len(found.metrics) == 3
+    assert found.architecture == plain.architecture
+    torch.testing.assert_close(state(found), state(plain), rtol=0, atol=0)
+
+
+def test_a_search_that_goes_on_keeps_its_schedule(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(minutes, "_seconds_an_iteration", lambda *_: 2.0)
+    whole = searched(minutes=1, run=tmp_path / "whole", checkpoint_minutes=1e-9)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.epoch == 2:
+            raise KeyboardInterrupt
+
+    settings = {"minutes": 1, "run": tmp_path / "stopped", "checkpoint_minutes": 1e-9}
+    with pytest.raises(KeyboardInterrupt):
+        searched(observe=stop, **settings)
+    monkeypatch.setattr(minutes, "_seconds_an_iteration", lambda *_: 50.0)
+    resumed = searched(**settings)
+    torch.testing.assert_close(state(resumed), state(whole), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_it_takes_about_that_long() -> None:
+    searched(epochs=1)  # libraries are loaded
+    begun = time.perf_counter()
+    found = searched(minutes=0.1)
+    assert 1 < time.perf_counter() - begun < 30
+    assert len(found.metrics) > 3
+
+
+def test_a_search_of_a_single_step_is_refused() -> None:
+    with pytest.raises(UsageError, match="minutes say nothing"):
+        searched(minutes=1, strategy="random")
