@@ -259,7 +259,10 @@ def test_search_build_train_export(
 ) -> None:
     torch.manual_seed(0)
     train, val = data(0), data(1)
-    found = nasp.search(make(), train, val, task=task, strategy=strategy, epochs=2, lr=0.01)
+    settings = {"strategy": strategy, "epochs": 2, "lr": 0.01, "at_most": {"macs": "60M"}}
+    found = nasp.search(make(), train, val, task=task, **settings)
+    assert found.bounds[0].is_met
+    assert found.bounds[0].reached > 1000
     assert all(torch.isfinite(torch.tensor(line["val_loss"])) for line in found.metrics)
     network = found.build()
     assert not any(type(part).__module__.startswith("nasp") for part in network.modules())

@@ -33,7 +33,8 @@ def record_calls(supernet: Supernet, run: Callable[[], object]) -> Calls:
 
     Args:
         supernet: left as it is.
-        run: passes a sample through the supernet; for costs an example, a batch of one.
+        run: passes a sample through the supernet; for costs an example, a batch of one. What it
+            does with the output may fail, such as a loss that there is in training alone.
 
     Raises:
         NaspError: the pass fails, or does not call the network.
@@ -46,17 +47,20 @@ def record_calls(supernet: Supernet, run: Callable[[], object]) -> Calls:
         known = found[module].get(key, Call(args, kwargs, count=0))
         found[module][key] = replace(known, count=known.count + 1)
 
+    ended: list[nn.Module] = []
     handles = [m.register_forward_pre_hook(note, prepend=True, with_kwargs=True) for m in found]
+    handles.append(supernet.network.register_forward_hook(lambda module, *_: ended.append(module)))
     try:
         with at_rest(supernet), runs_restored(supernet):
             supernet.mixture({n: torch.full_like(a, 0.5) for n, a in supernet.alphas.items()})
             run()
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise NaspError(
-            f"What the operations cost cannot be measured on a single example: {reason}; use"
-            " cost='parameters', or let the network take a batch of one in evaluation mode."
-        ) from error
+    except Exception as error:  # whatever a user's network and task raise
+        if not ended:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise NaspError(
+                f"What the operations cost cannot be measured on a single example: {reason}; use"
+                " cost='parameters', or let the network take a batch of one in evaluation mode."
+            ) from error
     finally:
         for handle in handles:
             handle.remove()
