@@ -371,6 +371,14 @@ def test_a_choice_that_the_first_batch_does_not_run_is_said(when):
     assert "ran none of the candidates of edge '1.unused'" in said[0].message
 
 
+@pytest.mark.parametrize("strategy", ["nasp", "darts", "random"])
+def test_a_network_that_calls_no_choice_is_refused(strategy):
+    network = around(Unused("never"))
+    network[1].used = nn.Tanh()
+    with pytest.raises(nasp.UsageError, match="ran none of the network's Choices"):
+        searched(network, strategy=strategy)
+
+
 @pytest.mark.parametrize("when", ["testing", "training"])
 def test_one_that_runs_in_one_mode_alone_is_none_of_those(when):
     said = []
@@ -489,3 +497,5 @@ def test_candidates_in_a_list_have_their_positions_as_names():
         assert nasp.Architecture.from_json(found.architecture.to_json()) == found.architecture
     with pytest.raises(nasp.UsageError, match="at least one candidate"):
         nasp.Choice([])
+    with pytest.raises(nasp.UsageError, match="must be a module, not None"):
+        nasp.Choice([nn.Tanh(), None])

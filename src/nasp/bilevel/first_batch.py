@@ -79,10 +79,16 @@ def judge(seen: Seen, strategy: Strategy, observe: Observer) -> None:
     """Say what a search by this strategy would make of what a checked pass saw.
 
     Raises:
-        UsageError: the strategy's probe would give another gradient than the loss has.
+        UsageError: the strategy's probe would give another gradient than the loss has, or no
+            edge is ever run.
     """
     if seen.is_second_order and isinstance(strategy, Probes) and strategy.probes:
         raise UsageError(SECOND_ORDER)
+    if len(seen.missed) == len(strategy.derive().edges):
+        raise UsageError(
+            "The first batch ran none of the network's Choices, so there is nothing to search: call"
+            " them in its forward."
+        )
     if seen.missed:
         several = len(seen.missed) > 1
         edges = ", ".join(f"'{edge}'" for edge in seen.missed)

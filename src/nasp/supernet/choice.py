@@ -113,6 +113,8 @@ class Choice(nn.Module):
             raise UsageError(
                 f"A Choice maps names to modules, and cannot take these candidates: {error}."
             ) from error
+        if None in self.candidates.values():
+            raise UsageError("A candidate of a Choice must be a module, not None.")
         if not self.candidates:
             raise UsageError("A Choice needs at least one candidate operation.")
         self.names = tuple(self.candidates)
@@ -147,8 +149,10 @@ class Choice(nn.Module):
         run = self.run
         operations = self.operations
         if self.is_off:
+            where = "of a Node" if self.share is None else f"'{self.share}'"
             raise UsageError(
-                f"Edge '{self.share}' is switched off and can only be run inside its Node."
+                f"The edge {where} is switched off and can only be run inside its Node: call the"
+                " Node, not its edges."
             )
         if isinstance(run, Checked):
             return run.run(self, args, kwargs)
