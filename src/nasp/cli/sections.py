@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nasp.cli.fields import Section
+from nasp.cli.fields import FLAGS, Section
 
 DOMAINS = "nasp.domains:every_domain"
 RECIPE = ("epochs", "lr", "weight_decay")
@@ -23,6 +23,7 @@ SEARCH_CONFIG = Section(
     but=["lr_min", "momentum", "clip", "epoch_steps"],
     by_data=RECIPE,
     choices={"strategy": "nasp.strategies:strategy_names"},
+    flags={**FLAGS, "minutes": "minutes"},
 )
 SEARCH = (
     replace(DATA, defaults={"name": "digits; in a space for text pydoc"}),
