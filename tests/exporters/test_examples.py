@@ -166,6 +166,30 @@ def test_programs_of_networks_that_take_any_structure(
     assert exported.difference < 1e-5
 
 
+@dataclass
+class Pair:
+    x: Tensor
+    mask: Tensor
+
+
+class OfPair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, pair: Pair) -> Tensor:
+        return self.layer(pair.x) * pair.mask[:, None]
+
+
+def test_a_dataclass_that_torch_knows(tmp_path: Path) -> None:
+    pair = Pair(torch.randn(2, 3), torch.ones(2))
+    with pytest.raises(NaspError, match=r"To register a custom dataclass, use torch.export"):
+        export(OfPair(), tmp_path / "net.onnx", example=pair)
+    torch.export.register_dataclass(Pair)
+    export(OfPair(), tmp_path / "net.onnx", example=pair)
+    assert list(dimensions(tmp_path / "net.onnx").values()) == [["batch", 3], ["batch"]]
+
+
 def dimensions(path: Path) -> dict[str, list[Any]]:
     inputs = onnx.load(path).graph.input
     return {

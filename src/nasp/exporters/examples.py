@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from nasp.errors import NaspError, UsageError
 from nasp.training.batches import mapped
@@ -100,6 +101,10 @@ class Example:
         seen: dict[tuple[int, int], Any] = {}
 
         def sizes(leaf: Any) -> Any:
+            if is_dataclass(leaf):
+                if type(leaf) not in pytree.SUPPORTED_NODES:
+                    return None  # torch then says how to make it known
+                return [sizes(getattr(leaf, each.name)) for each in fields(leaf)]
             found = {}
             for dim in (self.batch_dim, *self.free) if isinstance(leaf, Tensor) else ():
                 if dim is not None and leaf.dim() > dim:
@@ -110,7 +115,9 @@ class Example:
                     found[dim] = seen.setdefault((dim, leaf.shape[dim]), made)
             return found or None
 
-        return mapped(dict(self.named), sizes) or mapped(self.arguments, sizes)
+        return mapped(dict(self.named), sizes, is_dataclass) or mapped(
+            self.arguments, sizes, is_dataclass
+        )
 
     def _batch_sizes(self) -> set[int]:
         dim = self.batch_dim
