@@ -32,8 +32,8 @@ class SearchConfig(Recipe, ComplexityConfig):
     epoch_steps: int | None = Field(None, ge=1)
     """Steps of an epoch of the search; default a pass over the weights' batches."""
     minutes: float | None = Field(None, gt=0)
-    """Minutes that the search is to take instead of so many epochs: its own steps are measured,
-    and its schedule is laid out over that time; a selection comes on top."""
+    """Minutes that the search is to take, default as many as its epochs need: its own steps are
+    measured, and its schedule is laid out over that time; a selection comes on top."""
 
 
 def selecting(config: SearchConfig) -> Selecting:
