@@ -175,6 +175,25 @@ class Permuting(Sampler[int]):
                 yield from self.source.permutation(self.count).tolist()
 
 
+class InPlace(Sampler[int]):
+    """Shuffles one order further and further, by a global generator."""
+
+    def __init__(self, order: Any) -> None:
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        if isinstance(self.order, Tensor):
+            self.order[:] = self.order[torch.randperm(len(self.order))]
+        elif isinstance(self.order, list):
+            random.shuffle(self.order)
+        else:
+            np.random.shuffle(self.order)
+        yield from map(int, self.order)
+
+
 class ByEpoch(Sampler[int]):
     """Counts its passes, and is seeded by their number."""
 
@@ -233,6 +252,9 @@ def loader(way: str, seed: int) -> Any:
     }
     if way in sources:
         return DataLoader(data, 8, sampler=Permuting(40, sources[way]))
+    orders = {"list": list(range(40)), "array": np.arange(40), "tensor": torch.arange(40)}
+    if way in orders:
+        return DataLoader(data, 8, sampler=InPlace(orders[way]))
     if way == "counted":
         return DataLoader(data, 8, sampler=ByEpoch(40))
     if way == "dataset":
@@ -246,6 +268,7 @@ def loader(way: str, seed: int) -> Any:
 
 
 WAYS = [
+    *("list", "array", "tensor"),
     *("torch", "numpy", "philox", "old numpy", "python", "counted", "dataset", "loader"),
     *("restarting", "continuing", "iterator"),
 ]

@@ -50,20 +50,30 @@ def _walk(owner: Any, seen: set[int]) -> Iterator[tuple[Any, str]]:
         return
     seen.add(id(owner))
     is_counted = not isinstance(owner, DataLoader)
+    is_ordered = isinstance(owner, Sampler) and not type(owner).__module__.startswith("torch.")
     for name, value in vars(owner).items():
         if isinstance(value, _GENERATORS):
             if id(value) not in seen:
                 seen.add(id(value))
                 yield owner, name
-        elif is_counted and type(value) in (int, float):
+        elif (is_counted and type(value) in (int, float)) or (is_ordered and _is_row(value)):
             yield owner, name
         elif isinstance(value, Sampler | Dataset | DataLoader) or name in _PARTS:
             for part in value if isinstance(value, list | tuple) else [value]:
                 yield from _walk(part, seen)
 
 
+def _is_row(value: Any) -> bool:
+    """Tell whether a value is numbers in a row, such as an order that is shuffled in place."""
+    if isinstance(value, list):
+        return bool(value) and all(type(each) is int for each in value)
+    return isinstance(value, Tensor | np.ndarray) and value.ndim == 1
+
+
 def _state(owner: Any, name: str) -> Any:
     value = getattr(owner, name)
+    if _is_row(value):
+        return torch.as_tensor(value).clone()
     match value:
         case torch.Generator():
             return value.get_state()
@@ -78,6 +88,10 @@ def _state(owner: Any, name: str) -> Any:
 
 def _restore(owner: Any, name: str, state: Any) -> None:
     value = getattr(owner, name)
+    if _is_row(value):
+        as_is = {list: state.tolist(), np.ndarray: state.numpy()}
+        value[:] = as_is.get(type(value), state)
+        return
     match value:
         case torch.Generator():
             value.set_state(state)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch.utils.data import DataLoader
 
 from nasp.errors import UsageError
@@ -51,7 +50,7 @@ class EndlessPasses:
         self.name = name
         self.first_place = _place(self.loader)
         self._batches: Iterator[Batch] | None = None
-        self._rng_at_start = torch.get_rng_state()
+        self._rng_at_start = self._rng_now()
         self._own_at_start = self._own_now()
         self._position = 0
         self._ahead: list[Batch] = []
@@ -80,7 +79,7 @@ class EndlessPasses:
         raise UsageError(f"{self.name} gives no batch: it needs at least one.")
 
     def _begin_pass(self) -> None:
-        self._rng_at_start = torch.get_rng_state()
+        self._rng_at_start = self._rng_now()
         self._own_at_start = self._own_now()
         self._batches = iter(self.loader)
         self._position = 0
@@ -95,13 +94,13 @@ class EndlessPasses:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` returned; moves torch's global random state."""
+        """Take up a state that `state_dict` returned; moves the global random states."""
         self._batches, self._ahead = None, []
         if isinstance(self.loader, ResumableLoader):
             self.loader.load_state_dict(state["loader"])
             self._batches = iter(self.loader)
         elif state["position"] > 0:
-            torch.set_rng_state(state["rng"])
+            restore_random_states(state["rng"])
             at_start, now = state["own"]
             restore_own_states(self.loader, at_start)
             self._begin_pass()
@@ -117,6 +116,9 @@ class EndlessPasses:
         _go_to(self.loader, place)
         if isinstance(self.loader, ResumableLoader) and self._batches is not None:
             self._batches = iter(self.loader)
+
+    def _rng_now(self) -> dict[str, Any]:
+        return {} if isinstance(self.loader, ResumableLoader) else random_states()
 
     def _own_now(self) -> list[Any]:
         return [] if isinstance(self.loader, ResumableLoader) else own_states(self.loader)
