@@ -173,6 +173,15 @@ def test_metrics_are_measured_over_whole_loaders_in_evaluation_mode(tmp_path: Pa
     assert "val_f1" in other.metrics[0]
 
 
+def test_a_selection_goes_by_the_figure_that_is_named() -> None:
+    task = nasp.Supervised(metrics={"f1": f1}, figure=nasp.Figure("f1", higher_is_better=True))
+    found = search(task=task, select="train", selection={"epochs": 2})
+    assert found.selection is not None
+    rows = [contender.rungs[-1] for contender in found.selection.contenders]
+    assert all(row["score"] == row["f1"] for row in rows)
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+
+
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
