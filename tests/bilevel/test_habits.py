@@ -275,6 +275,71 @@ def test_and_taken_where_the_graph_is_whole(settings):
     assert searched(network, task=Penalised(), **settings).build() is not None
 
 
+class Adapted:
+    """Each batch's first half moves a copy of the weights, with which the second is measured."""
+
+    def __init__(self, order):
+        self.order = order
+
+    def loss(self, network, batch):
+        x, y = batch
+        half, weights = len(x) // 2, dict(network.named_parameters())
+        inner = F.cross_entropy(network(x[:half]), y[:half])
+        slopes = torch.autograd.grad(
+            inner, list(weights.values()), create_graph=self.order == 2, allow_unused=True
+        )
+        moved = {
+            name: weight if slope is None else weight - 0.5 * slope
+            for (name, weight), slope in zip(weights.items(), slopes, strict=True)
+        }
+        output = torch.func.functional_call(network, moved, (x[half:],))
+        return F.cross_entropy(output, y[half:]), {}
+
+
+def convolutions(kernel):
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(6, 6, kernel, padding=kernel // 2, bias=False))
+
+
+@pytest.mark.parametrize("kind", ["images", "vectors"])
+def test_a_loss_may_ask_for_a_gradient_by_the_weights(kind):
+    def alphas(gradient):
+        torch.manual_seed(0)
+        data = [(x.double(), y) for x, y in batches(8)]
+        if kind == "vectors":
+            choice = nasp.Choice({"l": nn.Linear(6, 6), "t": nn.Tanh(), "skip": nn.Identity()})
+            network = around(nn.Tanh(), choice)
+        else:
+            data = [(torch.randn(8, 3, 4, 4).double(), y) for _, y in data]
+            edge = {"c3": convolutions(3), "c1": convolutions(1), "skip": nn.Identity()}
+            network = nn.Sequential(
+                nn.Conv2d(3, 6, 1), nasp.Choice(edge), nn.Flatten(), nn.Linear(96, 3)
+            )
+        found = nasp.search(
+            network,
+            data[:4],
+            data[4:],
+            task=Adapted(order=1),
+            epochs=2,
+            precision="64-true",
+            settings={"gradient": gradient},
+        )
+        weights = found.supernet.weights()
+        assert all(weight.is_leaf for weight in weights)
+        return [*found.supernet.alphas.values(), *weights]
+
+    plain = alphas("plain")
+    for gradient in ("probe", "probe-unfused"):
+        for one, other in zip(alphas(gradient), plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("settings", [{"gradient": "plain"}, {"strategy": "darts"}])
+def test_and_through_it(settings):
+    network = around(nasp.Choice({"t": nn.Tanh(), "l": nn.Linear(6, 6)}))
+    found = searched(network, task=Adapted(order=2), **settings)
+    assert all(weight.is_leaf for weight in found.supernet.weights())
+
+
 def test_an_ordinary_loss_is_measured_without_a_graph_and_its_errors_are_its_own():
     network, (x, y) = nn.Linear(6, 3), batches(1)[0]
 

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from pydantic import AfterValidator
+from torch import nn
 
 from nasp.errors import UsageError
 
@@ -50,6 +52,30 @@ def find_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
+class _Wrapped(_FabricModule):
+    """A network as Fabric runs it, whose parts are found once.
+
+    Fabric holds it under two names; `torch.func.functional_call`, which a loss may use, would put
+    the replaced parameters back in the place of the network's own.
+    """
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        twin = f"{prefix}._original_module".lstrip(".")
+        for name, module in super().named_modules(memo, prefix, remove_duplicate):
+            if f"{name}.".startswith(f"{twin}."):
+                continue
+            yield name, module
+
+
+class _Fabric(Fabric):
+    def setup_module(self, *args: Any, **kwargs: Any) -> Any:
+        module = super().setup_module(*args, **kwargs)
+        object.__setattr__(module, "__class__", _Wrapped)  # past Fabric, which sets it on both
+        return module
+
+
 def make_fabric(device: str, precision: str) -> Fabric:
     """Return Lightning Fabric for one device.
 
@@ -60,7 +86,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     devices = 1 if found.index is None else [found.index]
     try:
         with _without_hints():
-            return Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
+            return _Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
     except Exception as error:
         raise UsageError(
             f"Cannot use device '{device}' with precision '{precision}': {error}"
