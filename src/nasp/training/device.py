@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+import lightning_fabric
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from pydantic import AfterValidator
 from torch import nn
@@ -69,8 +69,11 @@ class _Wrapped(_FabricModule):
             yield name, module
 
 
-class _Fabric(Fabric):
+class Fabric(lightning_fabric.Fabric):
+    """Lightning's, with `_Wrapped` networks."""
+
     def setup_module(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a network as Fabric runs it."""
         module = super().setup_module(*args, **kwargs)
         object.__setattr__(module, "__class__", _Wrapped)  # past Fabric, which sets it on both
         return module
@@ -86,7 +89,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     devices = 1 if found.index is None else [found.index]
     try:
         with _without_hints():
-            return _Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
+            return Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
     except Exception as error:
         raise UsageError(
             f"Cannot use device '{device}' with precision '{precision}': {error}"
