@@ -41,6 +41,10 @@ def random_alphas(supernet: Supernet, seed: int) -> None:
             a.copy_(torch.rand(a.shape, generator=generator))
 
 
+def some_architecture(supernet: Supernet, seed: int) -> Architecture:
+    return supernet.architecture(supernet.random_path(torch.Generator().manual_seed(seed)))
+
+
 def strongest(supernet: Supernet) -> Architecture:
     return supernet.architecture(supernet.discretise(supernet.alphas))
 
@@ -130,6 +134,91 @@ def test_if_none_that_was_tried_keeps_it_that_is_said(supernet: Supernet) -> Non
         parameter_count(derive(supernet, a)) for a in [result, strongest(supernet)]
     )
     assert any("could not be kept" in remark for remark in it.conclude(result, result))
+
+
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [("parameters", parameter_count), ("flops", lambda network: flops(network, X))],
+)
+def test_a_target_is_met_from_both_sides(supernet: Supernet, name: str, measure: Any) -> None:
+    changed = []
+    for seed in range(6):
+        random_alphas(supernet, seed)
+        before = strongest(supernet)
+        paid = measure(derive(supernet, before))
+        others = [some_architecture(supernet, 10 * seed + k) for k in range(3)]
+        for target in [paid, *(measure(derive(supernet, other)) for other in others)]:
+            it = made(supernet, target={name: target}, within=0.02)
+            result = it.settle(before)
+            reached = measure(derive(supernet, result))
+            assert 0.98 * target <= reached <= 1.02 * target
+            assert it.reached(result)[0].is_met
+            assert it.settle(result) == result
+            assert bool(it.conclude(before, result)) == (result != before)
+            if abs(target / paid - 1) <= 0.02:
+                assert result == before
+            else:
+                changed.append(reached > paid)
+    assert set(changed) == {False, True}
+
+
+def test_a_target_of_a_cost_that_does_not_add_up_is_mostly_met(supernet: Supernet) -> None:
+    def more_than_its_parts(operation: nn.Module, *_: Tensor) -> float:
+        return float(parameter_count(operation)) ** 1.05
+
+    met = 0
+    for seed in range(3):
+        random_alphas(supernet, seed)
+        before = strongest(supernet)
+        for other in range(3):
+            network = derive(supernet, some_architecture(supernet, 10 * seed + other))
+            target = more_than_its_parts(network)
+            it = made(supernet, own=more_than_its_parts, target={"own": target}, within=0.15)
+            result = it.settle(before)
+            reached = more_than_its_parts(derive(supernet, result))
+            is_met = abs(reached / target - 1) <= 0.15
+            assert (
+                any("could not be kept" in each for each in it.conclude(result, result)) != is_met
+            )
+            met += is_met
+    assert met >= 7
+
+
+def test_all_that_is_ranked_costs_what_it_should(supernet: Supernet) -> None:
+    random_alphas(supernet, 0)
+    it = made(supernet, target={"params": 300}, at_most={"flops": 4e4}, within="10%")
+    ranked = it.ranked(supernet.alphas, 12)
+    assert len(set(ranked)) == 12
+    for each in ranked:
+        assert 270 <= parameter_count(derive(supernet, each)) <= 330
+        assert flops(derive(supernet, each), X) <= 4e4
+        assert it.is_within(each)
+
+
+def test_a_target_that_nothing_meets(supernet: Supernet) -> None:
+    with pytest.raises(
+        UsageError,
+        match=r"costs 50 parameters within 5 %: the nearest possible is 55 \(itself\)",
+    ):
+        made(supernet, target={"params": 50})
+    with pytest.raises(UsageError, match=r"within 0\.1 %: the nearest possible is 5\d "):
+        made(supernet, target={"params": 56.5}, within=0.001)
+    made(supernet, target={"params": 54})
+    with pytest.raises(ValueError, match="parameters has a bound and a target"):
+        ComplexityConfig(target={"params": 50}, at_most={"params": 60})
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5%", 0.05), ("0.03", 0.03), (0.2, 0.2), ("3 %", 0.03)]
+)
+def test_tolerances_are_read(text: Any, share: float) -> None:
+    assert ComplexityConfig(within=text).within == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["five", "%", "5", "0", "-3%", "100%"])
+def test_tolerances_that_cannot_be(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no share|less than 1|greater than 0"):
+        ComplexityConfig(within=text)
 
 
 def test_a_bound_that_nothing_keeps(supernet: Supernet) -> None:

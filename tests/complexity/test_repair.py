@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nasp.complexity import CostTable, parameter_table
-from nasp.complexity.repair import cheapest, leaning, nearest_within
+from nasp.complexity.repair import (
+    cheapest,
+    closest,
+    leaning,
+    nearest_within,
+    ranked_within,
+)
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.supernet import Supernet
@@ -101,6 +107,35 @@ def test_it_is_the_best_of_all(seed: int, inner: bool, bounds: int, share: float
         assert loss(supernet, tables[0], alphas, found) == pytest.approx(min(within), abs=1e-12)
     for table, column in zip(tables, columns, strict=True):
         assert table.of(cheapest(supernet, table)) == min(column)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.booleans(), st.floats(0.0, 1.0), st.floats(0.001, 0.3))
+def test_between_two_limits_it_is_the_best_of_all_and_the_next_come_in_order(
+    seed: int, inner: bool, share: float, within: float
+) -> None:
+    supernet = small(inner)
+    table = with_costs(supernet, seed)
+    generator = torch.Generator().manual_seed(seed)
+    alphas = {
+        n: torch.rand(a.shape, generator=generator, dtype=torch.float64)
+        for n, a in supernet.alphas.items()
+    }
+    every = everything(supernet)
+    costs = {each: table.of(supernet.path(each)) for each in every}
+    target = min(costs.values()) + share * (max(costs.values()) - min(costs.values()))
+    least, most = target * (1 - within), target * (1 + within)
+    inside = [a for a, cost in costs.items() if least <= cost <= most]
+    # Of those that differ in what is not chosen alone, the ranking has one.
+    losses = sorted({round(loss(supernet, table, alphas, each), 9) for each in inside})
+    found = list(ranked_within(supernet, alphas, [table], [most], [least]))
+    assert all(least * (1 - 1e-8) <= table.of(path) <= most * (1 + 1e-8) for path in found)
+    ranked = [loss(supernet, table, alphas, supernet.architecture(path)) for path in found]
+    assert ranked == pytest.approx(losses, abs=1e-8)
+    assert len(set(found)) == len(found)
+    nearest = table.of(closest(supernet, table, target))
+    best = min(abs(cost - target) for cost in costs.values())
+    assert abs(nearest - target) <= best + 1e-3 * target + 1e-9
 
 
 def test_without_a_limit_it_is_the_strongest_path() -> None:

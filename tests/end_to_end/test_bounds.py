@@ -47,6 +47,42 @@ def test_bounds_hold_for_the_network_that_is_trained(
     assert params["network"] == "1 cell a stage, 16 channels"
 
 
+@pytest.mark.parametrize("options", [[], ["--average", "0"], ["--strategy", "darts"]])
+@pytest.mark.parametrize("target", [90e3, 315e3])
+def test_a_target_is_met_whoever_searches(
+    target: float,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "run"
+    asked = ["--target", f"params={target:.0f}", "--within", "3%", *options]
+    assert run(monkeypatch, *TINY, *asked, "--out", str(folder), "--json") == 0
+    (params,) = json.loads(capsys.readouterr().out)["bounds"]
+    found = Architecture.load(folder / "architecture.json")
+    paid = parameter_count(find_space("nasbench201").network(found, FINAL))
+    assert params["reached"] == paid
+    assert abs(paid / target - 1) <= 0.03
+    assert (params["target"], params["within"], params["met"]) == (target, 0.03, True)
+
+
+@pytest.mark.parametrize("strategy", ["nasp", "random", "params"])
+def test_a_selections_contenders_meet_the_target(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    asked = ["--target", "params=150k", "--strategy", strategy, "--select", "train"]
+    short = ["--select-epochs", "4", "--set-select", "first_rung=1"]
+    assert run(monkeypatch, *TINY, *asked, *short, "--out", str(folder)) == 0
+    contenders = json.loads((folder / "selection.json").read_text())["contenders"]
+    assert len(contenders) >= 2
+    for each in contenders:
+        architecture = Architecture(each["edges"], "nasbench201")
+        paid = parameter_count(find_space("nasbench201").network(architecture, FINAL))
+        assert abs(paid / 150e3 - 1) <= 0.05
+
+
 def test_another_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +102,9 @@ def test_another_size(
         (["--at-most", "params=3.3MB"], "'3.3MB' is no amount of parameters"),
         (["--at-most", "3.3M"], "A bound is NAME=AMOUNT"),
         (["--at-most", "latency=5"], "write a number above 0 and a unit"),
+        (["--target", "params=1k"], "nearest possible is 73.02K (1 cell a stage, 16 channels)"),
+        (["--target", "params=90k", "--within", "five"], "'five' is no share: write 5% or 0.05"),
+        (["--target", "params=1M", "--at-most", "params=1M"], "has a bound and a target"),
         (["--cost", "watts"], "Unknown cost 'watts'"),
         (["--bound-at", "channels=3"], "give one, --at-most NAME=AMOUNT"),
         (["--at-most", "params=1M", "--bound-at", "depth=3"], "takes channels=N,cells=N"),

@@ -61,7 +61,8 @@ class Health:
         common = ", ".join(self.free[:2])
         return (
             f"The architecture collapses: {share} of its edges hold operations without"
-            f" parameters (mostly {common}); search longer."
+            f" parameters (mostly {common}); search longer, or at a given"
+            " cost (--target, or target=)."
         )
 
     def unsettled_warning(self, is_average: bool = False) -> str | None:

@@ -18,7 +18,7 @@ from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory
 from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.pricing import Bounded, make_complexity
-from nasp.bilevel.selection import Likeliest, Selector, Visits, with_batch_statistics
+from nasp.bilevel.selection import Admitted, Likeliest, Selector, Visits, with_batch_statistics
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.costs import Cost
 from nasp.runs.checkpoints import Checkpointer
@@ -194,6 +194,13 @@ def run_search(
         can_be_stopped=isinstance(observe, Watchers),
     )
     scores = supernet.alphas if average is None else average.scores()
+    proposed: Proposes = visits if average is None else Likeliest(complexity, scores)
+    last = strategy.derive()
+    foremost = last
+    if isinstance(strategy, Proposes):
+        proposed = Admitted(strategy, complexity)
+        if not complexity.is_within(last):
+            foremost = proposed.propose(1)[0]
     selection = None
     if mode != "none":
         selector = Selector(
@@ -210,13 +217,9 @@ def run_search(
             observe,
             partial(complexity.settle, scores=scores),
         )
-        proposed: Proposes = strategy if isinstance(strategy, Proposes) else visits
-        if average is not None:
-            proposed = Likeliest(complexity, scores)
         selection = selector.select(mode, proposed, is_iterative)
-    last = strategy.derive()
-    result = complexity.settle(last, scores) if selection is None else selection.winner
-    for remark in complexity.conclude(last, result):
+    result = complexity.settle(foremost, scores) if selection is None else selection.winner
+    for remark in complexity.conclude(foremost, result):
         observe(Warned(remark))
     found = Found(
         result,

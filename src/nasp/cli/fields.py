@@ -17,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from rich.markup import escape
 from typer.core import TyperCommand
@@ -196,6 +196,8 @@ def _own_first(settings: type[BaseModel]) -> list[str]:
 
 def _type(info: FieldInfo) -> Any:
     """Return the type that typer reads; what it does not know is a text that the settings check."""
+    if any(isinstance(each, BeforeValidator) for each in info.metadata):
+        return str
     kinds = [info.annotation]
     if get_origin(info.annotation) in (Union, UnionType):
         kinds = [kind for kind in get_args(info.annotation) if kind is not NoneType]

@@ -17,6 +17,7 @@ EXAMPLES = """
   nasp search                                     on embedded images, then trains the result
   nasp search --data cifar10 --space darts        the paper's search
   nasp search --data cifar10 --at-most params=3.3M --at-most macs=600M
+  nasp search --target params=100K --within 3%    the best that costs just so much
   nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
   nasp search --space recurrent                   a language model's cell, on embedded text
   nasp search --data text:wikitext-2 --channels 300 --batch-size 256
@@ -38,7 +39,8 @@ def search(
         str | None,
         typer.Option(
             metavar="channels=N,cells=N",
-            help="The size of the network that keeps the bounds; default as nasp train builds it.",
+            help="The size of the network that bounds and targets are about; default as nasp train"
+            " builds it.",
         ),
     ] = None,
     preset: Preset = None,

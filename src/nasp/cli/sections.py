@@ -54,7 +54,9 @@ SEARCH = (
 )
 SWEEP = (
     *(
-        replace(each, but=[*each.but, "complexity", "at_most"]) if each is SEARCH_CONFIG else each
+        replace(each, but=[*each.but, "complexity", "at_most", "target"])
+        if each is SEARCH_CONFIG
+        else each
         for each in SEARCH
     ),
     Section(

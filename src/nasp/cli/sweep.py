@@ -16,6 +16,7 @@ EXAMPLES = """
   nasp sweep --complexities 0,0.1,0.3,1 --seeds 3            on embedded images
   nasp sweep --data cifar10 --complexities 0,0.1,0.3 --cost macs --epochs 10 --subset 5000
   nasp sweep --data cifar10 --at-most params=2M --at-most params=3M --error train --train-epochs 5
+  nasp sweep --target params=100K --target params=200K --within 3% --random 100
   nasp sweep --data cifar10 --space nasbench201 --complexities 0,0.1,1 --error table --table t.csv
   nasp resume runs/sweep                                     after Ctrl-C
 """
@@ -32,6 +33,10 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="NAME=AMOUNT", help="A bound, one search each and seed; repeatable."),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AMOUNT", help="A target, one search each and seed; repeatable."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Searches of each, from --seed on.")] = 1,
     size: Annotated[
         str | None,
@@ -44,7 +49,7 @@ def sweep(
     out: o.Out = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Search with several weights or bounds, and draw error against cost."""
+    """Search with several weights, bounds or targets, and draw error against cost."""
     from nasp.bench.contests.sweep.job import sweep_job
     from nasp.bench.contests.sweep.run import begin_sweep
     from nasp.errors import NaspError
@@ -55,6 +60,7 @@ def sweep(
         job,
         _numbers(complexities),
         at_most or [],
+        target or [],
         seeds,
         named_size("--size", size),
         **given["sweep"],

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from nasp.complexity.quantity import find_quantity, read_bound
 from nasp.complexity.regulariser import Normalise
 from nasp.errors import UsageError
+
+
+def _share(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    number, percent, rest = value.strip().partition("%")
+    try:
+        return float(number + rest) / (100 if percent else 1)
+    except ValueError as error:
+        raise ValueError(f"'{value}' is no share: write 5% or 0.05") from error
 
 
 class ComplexityConfig(BaseModel):
@@ -29,6 +39,12 @@ class ComplexityConfig(BaseModel):
     """The found network keeps this: params=3.3M, macs=600M, latency=5ms,
     memory=20MB; repeatable. From Python also cost -> amount, in units, seconds or bytes."""
 
+    target: dict[str, float] = Field(default_factory=dict)
+    """The found network costs this, neither more nor less: params=0.4M, macs=600M, latency=5ms;
+    repeatable. From Python also cost -> amount."""
+    within: Annotated[float, BeforeValidator(_share)] = Field(0.05, gt=0, lt=1)
+    """By what share a target may be missed: 5% or 0.05."""
+
     @field_validator("cost")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -37,13 +53,19 @@ class ComplexityConfig(BaseModel):
         except UsageError as error:
             raise ValueError(str(error)) from error
 
-    @field_validator("at_most", mode="before")
+    @field_validator("at_most", "target", mode="before")
     @classmethod
     def _read(cls, bounds: Any) -> Any:
         try:
             return _amounts(bounds)
         except UsageError as error:
             raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _one_of_a_cost(self) -> ComplexityConfig:
+        if both := sorted(self.at_most.keys() & self.target.keys()):
+            raise ValueError(f"{both[0]} has a bound and a target: give one of them")
+        return self
 
 
 def _amounts(bounds: Any) -> Any:

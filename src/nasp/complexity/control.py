@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from torch import Tensor
 
-from nasp.complexity.bound import Bound, Reached
+from nasp.complexity.bound import Bound, Range, Reached, allowed
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.costs import Cost
 from nasp.complexity.measure import parameter_table
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.regulariser import Regulariser
-from nasp.complexity.repair import cheapest, leaning, nearest_within, ranked_within
+from nasp.complexity.repair import cheapest, closest, leaning, nearest_within, ranked_within
 from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge, Target
@@ -25,7 +26,7 @@ from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 
 ATTEMPTS = 8
-"""How often the limit of a cost that does not quite add up is tightened."""
+"""How often the limits of a cost that does not quite add up are moved."""
 MARGIN = 0.99
 RESULT = "result"
 """Where the store has what the search's result costs."""
@@ -66,12 +67,14 @@ class Complexity:
             fitting = {name: costs[name].to(a.dtype) for name, a in supernet.alphas.items()}
             self.regulariser = Regulariser(fitting, config.complexity, config.normalise)
         self.bounds: list[Bound] = []
-        target = bounded() if config.at_most else None
-        for name, limit in config.at_most.items():
+        asked = {**config.at_most, **config.target}
+        target = bounded() if asked else None
+        for name, limit in asked.items():
             assert target is not None
+            within = config.within if name in config.target else None
             gauge = Gauge(find_quantity(name, own), target, store)
             table = gauge.table(f"bound: {name}")
-            self.bounds.append(Bound(gauge, limit, table, steps_per_epoch))
+            self.bounds.append(Bound(gauge, limit, table, steps_per_epoch, within))
         self._check_possible()
 
     def penalty(self, alphas: Mapping[str, Tensor]) -> Tensor:
@@ -96,6 +99,11 @@ class Complexity:
             "multipliers": {b.gauge.quantity.name: b.multiplier for b in self.bounds},
         }
 
+    def is_within(self, architecture: Architecture) -> bool:
+        """Tell whether an architecture keeps all bounds, by the tables."""
+        path = self.supernet.path(architecture)
+        return all(b.range.least <= b.table.of(path) <= b.range.most for b in self.bounds)
+
     def is_feasible(self, architecture: Architecture) -> bool:
         """Tell whether the network of an architecture keeps all bounds, measured on it."""
         return all(each.is_met for each in self.reached(architecture))
@@ -108,10 +116,10 @@ class Complexity:
             count: how many, or as many as there are.
         """
         tables = [bound.table for bound in self.bounds]
-        limits = [bound.limit for bound in self.bounds]
+        ranges = [bound.range for bound in self.bounds]
         if not tables:
-            tables, limits = [parameter_table(self.supernet)], [math.inf]
-        paths = islice(ranked_within(self.supernet, scores, tables, limits), count)
+            tables, ranges = [parameter_table(self.supernet)], [Range(-math.inf, math.inf)]
+        paths = islice(self._within(scores, tables, ranges), count)
         return [self.supernet.architecture(path) for path in paths]
 
     def settle(
@@ -121,26 +129,33 @@ class Complexity:
 
         Nearest by the scores, default the alphas: what has to be changed loses least of them. The
         costs of some networks, such as times, do not quite add up from their candidates'. There
-        the table's limit is tightened until the network itself keeps the bound; if it never
-        does, what was tried last is returned.
+        the table's limits are moved until the network itself keeps the bound; if it never does,
+        what came nearest to it is returned.
         """
         tables = [bound.table for bound in self.bounds]
-        limits = [bound.limit for bound in self.bounds]
-        supernet = self.supernet
+        ranges = [bound.range for bound in self.bounds]
+        supernet, tried = self.supernet, [architecture]
         scores = supernet.alphas if scores is None else scores
         alphas = leaning(supernet, scores, supernet.path(architecture))
         for _ in range(ATTEMPTS):
-            reached = self.reached(architecture)
+            reached = self.reached(tried[-1])
             if all(each.is_met for each in reached):
-                break
-            paid = [table.of(supernet.path(architecture)) for table in tables]
-            limits = [_tighter(*each) for each in zip(limits, paid, reached, strict=True)]
-            nearest = nearest_within(supernet, alphas, tables, limits)
+                return tried[-1]
+            paid = [table.of(supernet.path(tried[-1])) for table in tables]
+            ranges = [_moved(*each) for each in zip(ranges, paid, reached, strict=True)]
+            nearest = next(self._within(alphas, tables, ranges), None)
             if nearest is None:
-                worst = max(range(len(reached)), key=lambda i: reached[i].reached / limits[i])
-                return cheapest_of(self.bounds[worst].gauge, tables[worst])
-            architecture = supernet.architecture(nearest)
-        return architecture
+                worst = max(range(len(reached)), key=lambda i: reached[i].miss)
+                tried.append(cheapest_of(self.bounds[worst].gauge, tables[worst]))
+                break
+            tried.append(supernet.architecture(nearest))
+        return min(tried, key=lambda each: sum(cost.miss for cost in self.reached(each)))
+
+    def _within(
+        self, scores: Mapping[str, Tensor], tables: list[CostTable], ranges: list[Range]
+    ) -> Iterator[Path]:
+        least, most = [each.least for each in ranges], [each.most for each in ranges]
+        return ranked_within(self.supernet, scores, tables, most, least)
 
     def reached(self, architecture: Architecture) -> tuple[Reached, ...]:
         """Return for each bound what the network of an architecture costs, measured on it."""
@@ -168,16 +183,16 @@ class Complexity:
 
     def _check_possible(self) -> None:
         for bound in self.bounds:
-            check_possible(bound.gauge, bound.table, bound.limit)
+            check_possible(bound.gauge, bound.table, bound.limit, bound.within)
         exact = [b for b in self.bounds if b.gauge.quantity.adds_up and b.table.is_exact]
-        tables, limits = [b.table for b in exact], [b.limit for b in exact]
         if len(exact) < 2:
             return
-        if nearest_within(self.supernet, self.supernet.alphas, tables, limits) is None:
+        tables, ranges = [b.table for b in exact], [b.range for b in exact]
+        if next(self._within(self.supernet.alphas, tables, ranges), None) is None:
             raise UsageError(
                 "No architecture keeps all bounds"
                 f" ({', '.join(bound.gauge.quantity.label for bound in exact)}) at once, though"
-                " each can be kept alone: raise one of them."
+                " each can be kept alone: change one of them."
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,23 +205,60 @@ class Complexity:
             bound.multiplier = multiplier
 
 
-def check_possible(gauge: Gauge, table: CostTable, limit: float) -> None:
-    """Raise where it is known that no architecture keeps a bound.
+def check_possible(
+    gauge: Gauge, table: CostTable, limit: float, within: float | None = None
+) -> None:
+    """Raise where it is known that no architecture keeps a bound, or costs what it should.
 
     Args:
         gauge: the bounded cost.
         table: what the candidates cost.
-        limit: the bound.
+        limit: the bound, or the target.
+        within: by what share the target may be missed; None: it is no target.
 
     Raises:
-        UsageError: even the cheapest network breaks it.
+        UsageError: even the cheapest network breaks the bound, or the nearest misses the target.
     """
-    quantity, smallest = gauge.quantity, gauge.of(cheapest_of(gauge, table)).value
-    if smallest > limit and table.is_exact:
+    quantity, name = gauge.quantity, gauge.target.name
+    if within is None:
+        smallest = gauge.of(cheapest_of(gauge, table)).value
+        if smallest > limit and table.is_exact:
+            raise UsageError(
+                f"No architecture keeps the bound of {quantity.written(limit)} {quantity.label}:"
+                f" the smallest possible is {quantity.written(smallest)} ({name})."
+            )
+        return
+    range_ = allowed(limit, within)
+    nearest = _nearest_cost(gauge, table, limit, range_)
+    # Where costs do not add up, what was tried is not all there is.
+    is_sure = table.is_exact and (quantity.adds_up or not _spans(gauge, table, limit))
+    if is_sure and not range_.least <= nearest <= range_.most:
         raise UsageError(
-            f"No architecture keeps the bound of {quantity.written(limit)} {quantity.label}: the"
-            f" smallest possible is {quantity.written(smallest)} ({gauge.target.name})."
+            f"No architecture costs {quantity.written(limit)} {quantity.label} within"
+            f" {100 * within:.3g} %: the nearest possible is {quantity.written(nearest)} ({name})."
         )
+
+
+def _spans(gauge: Gauge, table: CostTable, amount: float) -> bool:
+    """Tell whether an amount lies between the costs of the cheapest and the dearest candidates."""
+    supernet = gauge.target.supernet
+    ends = [closest(supernet, table, end) for end in (0.0, sys.float_info.max)]
+    least, most = (gauge.of(supernet.architecture(path)).value for path in ends)
+    return least <= amount <= most
+
+
+def _nearest_cost(gauge: Gauge, table: CostTable, target: float, range_: Range) -> float:
+    """Return the cost of the network that comes nearest to a target, measured on it."""
+    supernet, wrong, found = gauge.target.supernet, 0.0, list[float]()
+    for _ in range(ATTEMPTS):
+        least, most = [range_.least + wrong], [range_.most + wrong]
+        path = nearest_within(supernet, supernet.alphas, [table], most, least)
+        path = path or closest(supernet, table, target + wrong)
+        found.append(gauge.of(supernet.architecture(path)).value)
+        if range_.least <= found[-1] <= range_.most or found[-1] in found[:-1]:
+            break
+        wrong = table.of(path) - found[-1]  # Where costs do not quite add up.
+    return min(found, key=lambda cost: abs(cost - target))
 
 
 def cheapest_of(gauge: Gauge, table: CostTable) -> Architecture:
@@ -215,8 +267,14 @@ def cheapest_of(gauge: Gauge, table: CostTable) -> Architecture:
     return supernet.architecture(cheapest(supernet, table))
 
 
-def _tighter(limit: float, paid: float, reached: Reached) -> float:
-    """Return a smaller limit where by the table it was kept, and by the network it was not."""
-    if reached.is_met or paid > limit:
-        return limit
-    return MARGIN * paid * reached.at_most / reached.reached
+def _moved(range_: Range, paid: float, reached: Reached) -> Range:
+    """Return what a network may cost by the table, after what one was measured to cost."""
+    if reached.is_met:
+        return range_
+    if reached.target is not None:
+        # The table is as wrong of the next network as of this one.
+        wrong = paid - reached.reached
+        return Range(reached.range.least + wrong, reached.range.most + wrong)
+    if paid > range_.most:
+        return range_
+    return Range(0.0, MARGIN * paid * reached.at_most / reached.reached)

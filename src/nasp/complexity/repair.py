@@ -8,6 +8,7 @@ candidates have in common: it is at least as large as theirs. HiGHS solves it to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ TIE = 1e-6
 """What decides between alphas that are equal; too little to decide between others."""
 _SHARPNESS = 1e6
 """What the objective is multiplied by: HiGHS takes values within 1e-6 of each other for equal."""
+_ROUGH = {"mip_rel_gap": 1e-4, "time_limit": 10.0}
+"""Where the costs themselves are the objective: their sums lie too close to tell all apart."""
 _ROUNDING = 1e-9
 """By what share of itself a limit may be passed, since costs are sums of floats."""
 
@@ -35,12 +38,13 @@ def nearest_within(
     alphas: Mapping[str, Tensor],
     tables: Sequence[CostTable],
     limits: Sequence[float],
+    least: Sequence[float] | None = None,
 ) -> Path | None:
     """Return the path that keeps the largest sum of alphas within all limits; None: there is none.
 
     See `ranked_within`.
     """
-    return next(ranked_within(supernet, alphas, tables, limits), None)
+    return next(ranked_within(supernet, alphas, tables, limits, least), None)
 
 
 def ranked_within(
@@ -48,6 +52,7 @@ def ranked_within(
     alphas: Mapping[str, Tensor],
     tables: Sequence[CostTable],
     limits: Sequence[float],
+    least: Sequence[float] | None = None,
 ) -> Iterator[Path]:
     """Yield the paths within all limits, that of the largest sum of alphas first.
 
@@ -60,6 +65,7 @@ def ranked_within(
         alphas: table -> ``[edges, candidates]``.
         tables: costs of this supernet, at least one.
         limits: of each table, the most that a network may cost.
+        least: of each table, the least that it must cost; default nothing.
     """
     rows = [row.tolist() for name in supernet.tables for row in alphas[name].detach()]
     programme = _Programme(tables)
@@ -70,7 +76,7 @@ def ranked_within(
     for group, parent in programme.groups.items():
         largest = sorted((max(rows[edge]) for edge in group.edges), reverse=True)
         programme.add(losses, parent, sum(largest[: group.keep]))
-    for picks in programme.solutions(losses, tables, limits):
+    for picks in programme.solutions(losses, tables, limits, least):
         yield _filled(supernet, alphas, picks)
 
 
@@ -80,6 +86,19 @@ def cheapest(supernet: Supernet, table: CostTable) -> Path:
     costs = programme.costs(table)
     picks = next(programme.solutions(costs / max(costs.max(), 1e-300), [], []))
     return _filled(supernet, supernet.alphas, picks)
+
+
+def closest(supernet: Supernet, table: CostTable, amount: float) -> Path:
+    """Return the path whose network costs nearest to an amount, to a share of 1e-4."""
+    programme = _Programme([table])
+    costs = programme.costs(table)
+    losses = costs / max(costs.max(), 1e-300)
+    found = [
+        *islice(programme.solutions(-losses, [table], [amount], rough=True), 1),
+        *islice(programme.solutions(losses, [table], [np.inf], [amount], rough=True), 1),
+    ]
+    paths = [_filled(supernet, supernet.alphas, picks) for picks in found]
+    return min(paths, key=lambda path: abs(table.of(path) - amount))
 
 
 def leaning(supernet: Supernet, alphas: Mapping[str, Tensor], to: Path) -> Alphas:
@@ -143,28 +162,37 @@ class _Programme:
             row[self.place[parent]] += value
 
     def solutions(
-        self, losses: Array, tables: Sequence[CostTable], limits: Sequence[float]
+        self,
+        losses: Array,
+        tables: Sequence[CostTable],
+        limits: Sequence[float],
+        least: Sequence[float] | None = None,
+        rough: bool = False,
     ) -> Iterator[dict[int, int]]:
         """Yield edge -> candidate, of the edges that are on and matter; what loses least first."""
         within = self._structure()
         costs = [self.costs(table) for table in tables]
         rooms = [n * (1 + _ROUNDING) - t.fixed for t, n in zip(tables, limits, strict=True)]
-        for row, room in zip(costs, rooms, strict=True):
-            if np.isfinite(room):
-                size = max(abs(room), row.max(), 1e-300)
-                within.append(LinearConstraint(row / size, -np.inf, room / size))
+        needs = [n * (1 - _ROUNDING) - t.fixed for t, n in zip(tables, least or [], strict=False)]
+        needs += [-np.inf] * (len(tables) - len(needs))
+        ranges = list(zip(costs, needs, rooms, strict=True))
+        for row, need, room in ranges:
+            if np.isfinite([need, room]).any():
+                finite = max(abs(each) for each in (need, room) if np.isfinite(each))
+                size = max(finite, row.max(), 1e-300)
+                within.append(LinearConstraint(row / size, need / size, room / size))
         while True:
             found = milp(
-                _SHARPNESS * losses,
+                losses if rough else _SHARPNESS * losses,
                 integrality=np.ones(len(losses)),
                 bounds=Bounds(0, 1),
                 constraints=within,
-                options={"mip_rel_gap": 0.0},
+                options=_ROUGH if rough else {"mip_rel_gap": 0.0},
             )
             if found.x is None:
                 return
             on = np.round(found.x)
-            if all(row @ on <= room for row, room in zip(costs, rooms, strict=True)):
+            if all(need <= row @ on <= room for row, need, room in ranges):
                 yield {e: k for (e, k), is_on in zip(self.variables, on, strict=False) if is_on}
             # Next any point but this one, also where it is too dear, within the solver's tolerance.
             within.append(LinearConstraint(on, -np.inf, on.sum() - 1))

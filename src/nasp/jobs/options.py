@@ -69,6 +69,7 @@ def search_job(
         "the search",
     )
     selecting(config)
+    is_bounded = bool(config.at_most or config.target)
     sizes = {n: size[n] for n in Size.model_fields if n in size}
     own = {n: value for n, value in size.items() if n not in sizes}
     refuse_foreign(domain, "data", data, name)
@@ -79,7 +80,7 @@ def search_job(
             "data": merged(defaults.data, {**data, "name": name}),
             "space": chosen,
             "supernet": merged({**_supernet(strategy, domain), **defaults.supernet}, own),
-            "bound_at": _bound_at(bound_at, bool(config.at_most), defaults.bound_at, domain),
+            "bound_at": _bound_at(bound_at, is_bounded, defaults.bound_at, domain),
             "search": config,
             **defaults.size,
             **sizes,
@@ -230,7 +231,9 @@ def _bound_at(
             f"A bound on {domain.name} holds for the searched network itself: leave out --bound-at."
         )
     if text is not None and not is_bounded:
-        raise UsageError("--bound-at says where a bound holds: give one, --at-most NAME=AMOUNT.")
+        raise UsageError(
+            "--bound-at says where a bound holds: give one, --at-most NAME=AMOUNT or --target."
+        )
     if default is None or not is_bounded:
         return None
     return {**default, **named_size("--bound-at", text)}

@@ -34,6 +34,7 @@ def plan(**settings: Any) -> SweepJob:
     asked: dict[str, Any] = {
         "complexities": [0.0, 30.0],
         "bounds": [],
+        "targets": [],
         "seeds": 2,
         "size": {"channels": 4, "cells": 1},
         "error": "table",
@@ -144,9 +145,18 @@ def test_bounds_are_swept_and_judged_by_training(tmp_path: Path) -> None:
     assert config["job"]["data"]["subset"] == 60
 
 
+def test_targets_are_swept(tmp_path: Path) -> None:
+    job = plan(complexities=[], targets=["params=6K", "params=8K"], seeds=1, random=1)
+    report = run_sweep(job, begin_sweep(tmp_path / "s", job))
+    assert [row["name"] for row in report["rows"]] == ["parameters~6K", "parameters~8K"]
+    for row, target in zip(report["rows"], (6e3, 8e3), strict=True):
+        assert abs(row["cost"]["max"] / target - 1) <= 0.05
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"targets": ["params=6K"]}, "Say what to sweep over"),
         ({"complexities": []}, "Say what to sweep over"),
         ({"bounds": ["params=1M"]}, "Say what to sweep over"),
         ({"complexities": [], "bounds": ["params=1M", "macs=1M"]}, "on one cost, not macs, param"),

@@ -1,5 +1,6 @@
 """Selection: which of the architectures that a search came by is its result."""
 
+from nasp.bilevel.selection.admitted import Admitted
 from nasp.bilevel.selection.config import SelectConfig, Selecting
 from nasp.bilevel.selection.halving import Rung, halving_schedule
 from nasp.bilevel.selection.likeliest import Likeliest
@@ -9,6 +10,7 @@ from nasp.bilevel.selection.table import Contender, Selection
 from nasp.bilevel.selection.visits import Visits
 
 __all__ = [
+    "Admitted",
     "Contender",
     "Likeliest",
     "Rung",

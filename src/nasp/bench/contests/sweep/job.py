@@ -22,20 +22,24 @@ RANDOM: dict[str, int] = {"shared": 50, "train": 6, "table": 500}
 
 
 class Setting(BaseModel):
-    """One point of a sweep: a weight, or a bound."""
+    """One point of a sweep: a weight, a bound or a target."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     complexity: float = Field(0.0, ge=0)
     at_most: dict[str, float] = Field(default_factory=dict)
+    target: dict[str, float] = Field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """How it is called, in tables and as a folder: ``complexity=0.1``, ``parameters=1M``."""
-        if not self.at_most:
-            return f"complexity={self.complexity:g}"
-        amounts = self.at_most.items()
-        return ",".join(f"{n}={find_quantity(n).written(a).replace(' ', '')}" for n, a in amounts)
+        """How it is called, in tables and as a folder.
+
+        ``complexity=0.1``, ``parameters=1M``, or of a target ``parameters~1M``.
+        """
+        for sign, amounts in (("=", self.at_most), ("~", self.target)):
+            for name, amount in amounts.items():
+                return f"{name}{sign}{find_quantity(name).written(amount).replace(' ', '')}"
+        return f"complexity={self.complexity:g}"
 
 
 class SweepJob(BaseModel):
@@ -68,6 +72,7 @@ def sweep_job(
     search: SearchJob,
     complexities: Sequence[float],
     bounds: Sequence[str],
+    targets: Sequence[str],
     seeds: int,
     size: Mapping[str, int],
     error: str = "shared",
@@ -81,6 +86,7 @@ def sweep_job(
         search: what all searches have in common; its seed is the first of the sweep's.
         complexities: weights η, one a setting.
         bounds: ``NAME=AMOUNT``, one a setting.
+        targets: likewise.
         seeds: searches of each setting.
         size: channels and cells of the networks whose cost counts; what is left out is that of
             a training.
@@ -90,19 +96,21 @@ def sweep_job(
         train_epochs: as in `SweepJob`; default 3.
 
     Raises:
-        UsageError: candidates that cost alike; neither weights nor bounds, or both; bounds on
-            different costs; options of another source of errors.
+        UsageError: candidates that cost alike; neither weights nor bounds nor targets, or several
+            of these; bounds on different costs; options of another source of errors.
     """
     if not has_parameters(find_space(search.space)):
         raise UsageError(
             f"The candidates of space '{search.space}' cost alike, so there is nothing to sweep:"
             " choose one whose candidates differ in it, such as darts."
         )
-    if bool(complexities) == bool(bounds):
+    if sum(map(bool, (complexities, bounds, targets))) != 1:
         raise UsageError(
-            "Say what to sweep over: either --complexities 0,0.1,... or --at-most, repeated."
+            "Say what to sweep over: either --complexities 0,0.1,..., or --at-most, repeated, or"
+            " --target, repeated."
         )
-    amounts = [read_bound(text) for text in bounds]
+    amounts = [read_bound(text) for text in [*bounds, *targets]]
+    kind = "at_most" if bounds else "target"
     names = {name for name, _ in amounts} or {search.search.cost}
     if len(names) > 1:
         raise UsageError(f"All bounds of a sweep are on one cost, not {', '.join(sorted(names))}.")
@@ -113,7 +121,7 @@ def sweep_job(
     if train_epochs is not None and error != "train":
         raise UsageError("--train-epochs are those of --error train.")
     settings = [Setting(complexity=each) for each in complexities]
-    settings += [Setting(at_most={name: amount}) for name, amount in amounts]
+    settings += [Setting.model_validate({kind: {name: amount}}) for name, amount in amounts]
     if len({setting.name for setting in settings}) < len(settings):
         raise UsageError("A sweep has each setting once.")
     trained = search.domain.train_defaults(search.data.name, search.space)

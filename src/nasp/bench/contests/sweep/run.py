@@ -79,6 +79,8 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         for setting in job.settings:
             for amount in setting.at_most.values():
                 check_possible(gauge, table, amount)
+            for amount in setting.target.values():
+                check_possible(gauge, table, amount, job.search.search.within)
         folder.is_under_way = True
 
         @cache
@@ -130,9 +132,9 @@ def report_of(folder: RunFolder) -> dict[str, Any] | None:
 
 def search_of(job: SweepJob, setting: Setting, seed: int) -> SearchJob:
     """Return one search of a sweep."""
-    own = {"complexity": setting.complexity, "at_most": setting.at_most, "seed": seed}
+    own = {**dict(setting), "seed": seed}
     config = job.search.search.model_copy(update=own)
-    size = job.size if setting.at_most else None
+    size = job.size if setting.at_most or setting.target else None
     return job.search.model_copy(update={"search": config, "bound_at": size})
 
 
