@@ -75,7 +75,7 @@ def check_first_batch(
     return seen
 
 
-def judge(seen: Seen, strategy: Strategy, observe: Observer) -> None:
+def refuse_or_warn(seen: Seen, strategy: Strategy, observe: Observer) -> None:
     """Say what a search by this strategy would make of what a checked pass saw.
 
     Raises:

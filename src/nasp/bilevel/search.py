@@ -10,14 +10,14 @@ from torch import Generator
 from nasp.bilevel.first_batch import (
     check_first_batch,
     initialise_lazy_modules,
-    judge,
+    refuse_or_warn,
     take_step,
 )
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory
 from nasp.bilevel.minutes import within_minutes
-from nasp.bilevel.pricing import Bounded, make_complexity
+from nasp.bilevel.search_costs import Bounded, make_complexity
 from nasp.bilevel.selection import Admitted, Likeliest, Selector, Visits, with_batch_statistics
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.costs import Cost
@@ -28,9 +28,9 @@ from nasp.strategies import (
     Horizon,
     Problem,
     Proposes,
+    current_architecture,
     find_strategy,
     make_strategy,
-    standing,
 )
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
@@ -103,7 +103,7 @@ def run_search(
     )
     problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
     strategy = make_strategy(config.strategy, problem, config.settings)
-    judge(seen, strategy, observe)
+    refuse_or_warn(seen, strategy, observe)
     average = strategy.average if isinstance(strategy, Averages) else None
     start = strategy.derive()
     monitor = HealthMonitor(supernet, start, average)
@@ -134,7 +134,7 @@ def run_search(
     def step() -> StepReport:
         on_val = take(strategy.arch_step, next(arch_batches))
         on_train = take(strategy.weight_step, next(weight_batches)) if is_iterative else {}
-        architecture = standing(strategy, supernet)
+        architecture = current_architecture(strategy, supernet)
         path = supernet.path(architecture)
         if on_val is not None:
             complexity.step(path)

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from nasp.bilevel.history import ALPHAS, SHARES
-from nasp.bilevel.pricing import bounds_of
+from nasp.bilevel.search_costs import bounds_of
 from nasp.cli.selection_report import show_selection
 from nasp.cli.tables import print_table
 from nasp.complexity import parameter_count
@@ -201,7 +201,7 @@ def show_costs(rows: list[dict[str, Any]], example: str) -> None:
     """Print each cost of a network, the mean of random ones, and how many are cheaper.
 
     Args:
-        rows: `nasp.complexity.standing.Standing` as dictionaries.
+        rows: `nasp.complexity.among_random.AmongRandom` as dictionaries.
         example: what goes through the network, such as ``"image"``.
     """
     cells = []

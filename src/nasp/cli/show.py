@@ -57,7 +57,7 @@ def show(
     )
     from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
-    from nasp.complexity.standing import COUNTED, TIMED, standings
+    from nasp.complexity.among_random import COUNTED, TIMED, among_random
     from nasp.domains import default_domain, refuse_foreign
     from nasp.errors import UsageError
     from nasp.jobs.job import Size
@@ -93,7 +93,7 @@ def show(
         if space is not None:
             target_network = domain.target(space, config, "cpu")
             names = (*COUNTED, *TIMED) if latency else COUNTED
-            rows = standings(target_network, architecture, names)
+            rows = among_random(target_network, architecture, names)
             summary["costs"] = [row._asdict() for row in rows]
             example = target_network.example
     if as_json:

@@ -32,7 +32,7 @@ from nasp.strategies.strategy import (
     Problem,
     Proposes,
     Strategy,
-    standing,
+    current_architecture,
 )
 from nasp.strategies.synflow import SynflowConfig, synflow
 
@@ -52,9 +52,9 @@ __all__ = [
     "RandomSharing",
     "Registration",
     "Strategy",
+    "current_architecture",
     "find_strategy",
     "make_strategy",
-    "standing",
     "strategy_names",
 ]
 

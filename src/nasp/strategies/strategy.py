@@ -180,7 +180,7 @@ class Averages(Protocol):
     average: Average | None
 
 
-def standing(strategy: Strategy, supernet: Supernet) -> Architecture:
+def current_architecture(strategy: Strategy, supernet: Supernet) -> Architecture:
     """Return where a strategy stands; what it would keep may be an average of such points."""
     if isinstance(strategy, Averages) and strategy.average is not None:
         return supernet.architecture(strategy.path)

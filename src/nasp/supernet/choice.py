@@ -63,8 +63,8 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Run as a check of the candidates wants it (`nasp.supernet.checked`).
+class Handed:
+    """Hand the choice to somebody else, such as a check of its candidates.
 
     Attributes:
         run: what the choice does.
@@ -77,7 +77,7 @@ class Checked:
 
 Call = Callable[["Choice", tuple[Any, ...], dict[str, Any]], Any]
 """Gets a choice and what it was called with; returns what a candidate would."""
-Run = Single | Mixture | Probed | Checked
+Run = Single | Mixture | Probed | Handed
 
 
 class Choice(nn.Module):
@@ -154,7 +154,7 @@ class Choice(nn.Module):
                 f"The edge {where} is switched off and can only be run inside its Node: call the"
                 " Node, not its edges."
             )
-        if isinstance(run, Checked):
+        if isinstance(run, Handed):
             return run.run(self, args, kwargs)
         if isinstance(run, Mixture):
             return self._mix(run, args, kwargs)

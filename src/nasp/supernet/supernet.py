@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.choice import Call, Checked, Choice, Mixture, Probed, Run, Single
+from nasp.supernet.choice import Call, Choice, Handed, Mixture, Probed, Run, Single
 from nasp.supernet.leaves import on_device
 from nasp.supernet.path import Path
 from nasp.supernet.probe.taps import Probe
@@ -151,7 +151,7 @@ class Supernet(nn.Module):
     def handed(self, call: Call) -> Iterator[None]:
         """Let somebody else run all choices meanwhile: also those that a node switched off."""
         before = [(choice, choice.run) for choices in self.choices() for choice in choices]
-        self._run([Checked(call)] * len(self.edges))
+        self._run([Handed(call)] * len(self.edges))
         try:
             yield
         finally:
@@ -188,7 +188,7 @@ class Supernet(nn.Module):
     def check(self, made: Callable[[str], Call]) -> None:
         """Let every choice be run by what `made` returns, given the name of its edge."""
         self.run_key = None
-        self._run([Checked(made(edge)) for edge in self.edges])
+        self._run([Handed(made(edge)) for edge in self.edges])
 
     def architecture(self, path: Path) -> Architecture:
         """Return a path with names."""

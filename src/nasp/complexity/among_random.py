@@ -18,7 +18,7 @@ RANDOM, RANDOM_BUILT = 200, 20
 COUNTED, TIMED = ("parameters", "flops", "macs"), ("latency",)
 
 
-class Standing(NamedTuple):
+class AmongRandom(NamedTuple):
     """One cost of a network, beside random ones of the same size.
 
     Attributes:
@@ -41,10 +41,10 @@ class Standing(NamedTuple):
     cheaper: float
 
 
-def standings(
+def among_random(
     target: Target, architecture: Architecture, costs: Sequence[str], seed: int = 0
-) -> list[Standing]:
-    """Return an architecture's standing in each cost.
+) -> list[AmongRandom]:
+    """Return each cost of an architecture, beside those of random ones.
 
     Args:
         target: the networks of the space at one size.
@@ -68,6 +68,8 @@ def standings(
             each = [gauge.of(supernet.architecture(other)).value for other in others]
         cheaper = sum(cost < estimate for cost in each) / count
         found.append(
-            Standing(name, measured.value, measured.spread, estimate, count, fmean(each), cheaper)
+            AmongRandom(
+                name, measured.value, measured.spread, estimate, count, fmean(each), cheaper
+            )
         )
     return found

@@ -9,7 +9,7 @@ import pytest
 
 from nasp.cli import main
 from nasp.complexity import parameter_count
-from nasp.complexity.standing import standings
+from nasp.complexity.among_random import among_random
 from nasp.domains import find_domain
 from nasp.spaces import LanguageConfig, NetworkConfig, find_space
 
@@ -22,8 +22,8 @@ CHEAPEST = "|none~0|+|none~0|none~1|"
 def test_the_dearest_and_the_cheapest_of_all() -> None:
     target = find_domain(SPACE.data).target(SPACE, SIZE, "cpu")
     names = ("parameters", "flops", "macs", "memory")
-    top = standings(target, SPACE.parse(DEAREST), names)
-    bottom = standings(target, SPACE.parse(CHEAPEST), names)
+    top = among_random(target, SPACE.parse(DEAREST), names)
+    bottom = among_random(target, SPACE.parse(CHEAPEST), names)
     assert [row.cost for row in top] == list(names)
     for high, low in zip(top, bottom, strict=True):
         assert low.value <= low.mean < high.value
@@ -36,7 +36,7 @@ def test_the_dearest_and_the_cheapest_of_all() -> None:
 
 def test_the_mean_is_that_of_the_space() -> None:
     # Each of three edges holds each operation with probability 1/5.
-    (row,) = standings(
+    (row,) = among_random(
         find_domain(SPACE.data).target(SPACE, SIZE, "cpu"), SPACE.parse(CHEAPEST), ["parameters"]
     )
     convolutions = sum(k * c * c + 2 * c for k in (1, 9) for c in (4, 8, 16))
@@ -67,7 +67,7 @@ def test_language_models_are_built_to_be_compared() -> None:
     space, size = find_space("recurrent"), LanguageConfig(vocabulary=50, channels=8, cells=1)
     target = find_domain(space.data).target(space, size, "cpu")
     architecture = target.supernet.architecture(target.supernet.random_path())
-    rows = {row.cost: row for row in standings(target, architecture, ("parameters", "flops"))}
+    rows = {row.cost: row for row in among_random(target, architecture, ("parameters", "flops"))}
     # 35 tokens; the decoder, the first product of (x, h), eight products of a state.
     products = 8 * 50 + 16 * 16 + 8 * 8 * 16
     assert rows["flops"].value == 2 * 35 * products

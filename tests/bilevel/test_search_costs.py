@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nasp
 from nasp.bilevel.found import Found
 from nasp.bilevel.own import search
-from nasp.bilevel.pricing import bounds_of, searched_target
+from nasp.bilevel.search_costs import bounds_of, searched_target
 from nasp.complexity import parameter_count
 from nasp.complexity.costs import flops, memory
 from nasp.errors import UsageError
