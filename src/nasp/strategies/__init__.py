@@ -19,12 +19,16 @@ from nasp.strategies.drnas import DrNAS, DrNASConfig
 from nasp.strategies.gdas import GDAS, GDASConfig
 from nasp.strategies.largest import LargestConfig, largest
 from nasp.strategies.nasp import NASP, NASPConfig, NASPWithoutC2Config
-from nasp.strategies.nasp_without_c1 import NASPWithoutC1, NASPWithoutC1Config
-from nasp.strategies.pa_lazy import PALazy, PALazyConfig
-from nasp.strategies.pa_standard import PAStandard, PAStandardConfig
 from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
+from nasp.strategies.proximal_algorithm import (
+    PALazyConfig,
+    nasp_without_c1,
+    pa_lazy,
+    pa_standard,
+)
 from nasp.strategies.random_search import Random, RandomConfig
 from nasp.strategies.random_sharing import RandomSharing
+from nasp.strategies.relaxation import AlphaAdam
 from nasp.strategies.snas import SNAS, SNASConfig
 from nasp.strategies.strategy import (
     Averages,
@@ -88,9 +92,9 @@ STRATEGIES: dict[str, Registration] = {
     "snas": Registration(SNASConfig, SNAS),
     "pc-darts": Registration(PCDARTSConfig, PCDARTS, partial_channels=PARTS),
     "drnas": Registration(DrNASConfig, DrNAS),
-    "pa-standard": Registration(PAStandardConfig, PAStandard),
-    "pa-lazy": Registration(PALazyConfig, PALazy),
-    "nasp-without-c1": Registration(NASPWithoutC1Config, NASPWithoutC1),
+    "pa-standard": Registration(AlphaAdam, pa_standard),
+    "pa-lazy": Registration(PALazyConfig, pa_lazy),
+    "nasp-without-c1": Registration(AlphaAdam, nasp_without_c1),
     "nasp-without-c2": Registration(NASPWithoutC2Config, NASP),
     "random-sharing": Registration(RandomConfig, RandomSharing, ranks_by_weights=True),
     "random": Registration(RandomConfig, Random, iterative=False),
