@@ -32,7 +32,8 @@ class Health:
             surviving edges.
         margin_min: the same of the least decided edge.
         agreement: how alike the two halves of the averaged steps rank paths, -1 to 1, see
-            `nasp.strategies.average.Average.agreement`; None where there is none.
+            `nasp.strategies.average.Average.agreement`; None where there is none. It says how
+            steady the search is, not how right.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
             (skip, none, pooling), while a rival of it has.
