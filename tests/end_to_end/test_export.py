@@ -27,17 +27,29 @@ def nasp(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedPr
 
 
 @pytest.mark.slow
-def test_search_train_and_export(tmp_path: Path) -> None:
-    nasp(tmp_path, "search", *SMALL, "--batch-size", "16", "--no-train", "--out", "run")
-    done = nasp(tmp_path, "export", "run")
-    assert "Wrote run/network.py and run/network.safetensors" in done.stdout
-    assert "not trained on their own" in done.stdout
-    assert "nasp train run" in done.stdout
+def test_search_train_and_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
 
-    refused = nasp(tmp_path, "export", "run", code=2)
-    assert refused.stderr.startswith("nasp: run/network.py is there already: say --force")
+    def here(*arguments: str, code: int = 0) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["nasp", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert (ended.value.code or 0) == code
+        said = capsys.readouterr()
+        return said.out, said.err
 
-    nasp(tmp_path, "train", "run", *SMALL, "--batch-size", "16")
+    here("search", *SMALL, "--batch-size", "16", "--no-train", "--out", "run")
+    out, _ = here("export", "run")
+    assert "Wrote run/network.py and run/network.safetensors" in out
+    assert "not trained on their own" in out
+    assert "nasp train run" in out
+
+    _, err = here("export", "run", code=2)
+    assert err.startswith("nasp: run/network.py is there already: say --force")
+
+    here("train", "run", *SMALL, "--batch-size", "16")
     done = nasp(tmp_path, "export", "run", "--force", "--json")
     summary = json.loads(done.stdout)
     assert done.stderr == ""

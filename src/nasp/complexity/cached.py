@@ -50,11 +50,16 @@ _APART = frozenset({"_modules", "_parameters", "_non_persistent_buffers_set"})
 
 
 def _attributes(module: nn.Module) -> Any:
-    own = {name: value for name, value in vars(module).items() if name not in _APART}
+    # Without what is empty, as are most of the dozen places for hooks.
+    own = {n: v for n, v in vars(module).items() if n not in _APART and not _is_empty(v)}
     if type(module).__module__.startswith("torch."):  # statistics change nothing of what it does
         told = {n: v for n, v in own.items() if n[0] != "_" or n.endswith("hooks")}
         own = told | {name: shape_of(buffer) for name, buffer in module._buffers.items()}
     return tuple((name, _comparable(own[name])) for name in sorted(own))
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, dict) and not value
 
 
 def _comparable(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -213,14 +212,29 @@ def test_a_chance_is_said_no_finer_than_it_is_known(p: float, said: str) -> None
 
 
 @pytest.mark.slow
-def test_the_command_goes_on_from_its_file(tmp_path: Path) -> None:
-    first = fidelity_command(tmp_path, "--seeds 1")
-    assert first.returncode == 0, first.stderr
-    assert "over 20 cells of the table embedded digits" in first.stdout
+def test_the_command_goes_on_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fidelity_command(more: str) -> tuple[int, str, str]:
+        arguments = (
+            "nasp bench fidelity --strategies random-sharing --epochs 1 --subset 48 --batch-size 16"
+            " --channels 2 --threads 1 --samples 20 --json fidelity.json"
+        )
+        monkeypatch.setattr(sys, "argv", [*arguments.split(), *more.split()])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    code, out, err = fidelity_command("--seeds 1")
+    assert code == 0, err
+    assert "over 20 cells of the table embedded digits" in out
     kept = json.loads((tmp_path / "fidelity.json").read_text())
-    second = fidelity_command(tmp_path, "--seeds 2 --plot fidelity.png")
-    assert second.returncode == 0, second.stderr
-    assert second.stderr.splitlines()[0].startswith("2/2  random-sharing, seed 1")
+    code, _, err = fidelity_command("--seeds 2 --plot fidelity.png")
+    assert code == 0, err
+    assert err.splitlines()[0].startswith("2/2  random-sharing, seed 1")
     report = json.loads((tmp_path / "fidelity.json").read_text())
     ((before,), (row,)) = kept["rows"], report["rows"]
     assert (before["seeds"], row["seeds"], row["shared"][0]) == ([0], [0, 1], before["shared"][0])
@@ -231,23 +245,9 @@ def test_the_command_goes_on_from_its_file(tmp_path: Path) -> None:
         assert row["kendall"]["seeds"][seed] == pytest.approx(expected.kendall)
         assert row["p"][seed] == pytest.approx(expected.p)
     assert (tmp_path / "fidelity.png").read_bytes().startswith(b"\x89PNG")
-    other = fidelity_command(tmp_path, "--seeds 2 --samples 30")
-    assert other.returncode == 2
-    assert "holds results of other settings (samples 20, not 30)" in other.stderr
-
-
-def fidelity_command(folder: Path, more: str) -> subprocess.CompletedProcess[str]:
-    arguments = (
-        "bench fidelity --strategies random-sharing --epochs 1 --subset 48 --batch-size 16"
-        " --channels 2 --threads 1 --samples 20 --json fidelity.json"
-    )
-    return subprocess.run(
-        [Path(sys.executable).with_name("nasp"), *arguments.split(), *more.split()],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code, _, err = fidelity_command("--seeds 2 --samples 30")
+    assert code == 2
+    assert "holds results of other settings (samples 20, not 30)" in err
 
 
 @pytest.mark.parametrize(
