@@ -160,7 +160,8 @@ def test_stopped_in_an_epoch_it_ends_with_the_same_bits(
 
 
 def test_the_published_cell_is_shown(run: Run) -> None:
-    code, out, _ = run("show", PUBLISHED, "--channels", 850, "--vocabulary", 10_000, "--json")
+    size = ("--channels", 850, "--vocabulary", 10_000, "--no-latency")
+    code, out, _ = run("show", PUBLISHED, *size, "--json")
     summary = json.loads(out)["architecture"]
     assert (code, summary["parameters"]) == (0, 22_960_000)
     assert summary["wiring"][4] == {
