@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -91,3 +93,14 @@ def _seed() -> None:
 def rng() -> torch.Generator:
     """Return a generator of the test's own, for draws that global state must not touch."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def importable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let exported files import the classes of the test's own file."""
+    own = request.module
+    module = sys.modules.get(own.__name__) or ModuleType(own.__name__)
+    for value in list(vars(own).values()):
+        if isinstance(value, type) and value.__module__ == own.__name__:
+            monkeypatch.setattr(module, value.__name__, value, raising=False)
+    monkeypatch.setitem(sys.modules, own.__name__, module)

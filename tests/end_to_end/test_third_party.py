@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +21,8 @@ from torchvision.ops.misc import Conv2dNormActivation
 
 import nasp
 from nasp.exporters.examples import example_of, same
+
+pytestmark = pytest.mark.usefixtures("importable")
 
 
 def choice(channels: int) -> nasp.Choice:
@@ -231,16 +232,6 @@ def texts(seed: int) -> list[tuple[PackedSequence, Tensor]]:
 
 def unknown_left_out(output: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(output, target, ignore_index=255)
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let exported files import the classes of this one."""
-    module = sys.modules.get(__name__) or ModuleType(__name__)
-    for value in list(globals().values()):
-        if isinstance(value, type) and value.__module__ == __name__:
-            monkeypatch.setattr(module, value.__name__, value, raising=False)
-    monkeypatch.setitem(sys.modules, __name__, module)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import UserDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from nasp.errors import NaspError, UsageError
 from nasp.exporters import export
 from nasp.exporters.examples import example_of, parts_of, same
+
+pytestmark = pytest.mark.usefixtures("importable")
 
 
 class Masked(nn.Module):
@@ -109,16 +110,6 @@ NAMED = {"mask": torch.tensor([1.0, 0.5]), "x": torch.randn(2, 3)}
 NESTED = ({"a": torch.randn(4, 3), "more": [torch.ones(4, 2)]},)
 GRAPH = Graph(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]]))
 WORDS = nn.utils.rnn.pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let exported files import the classes of this one."""
-    module = sys.modules.get(__name__) or ModuleType(__name__)
-    for value in list(globals().values()):
-        if isinstance(value, type) and value.__module__ == __name__:
-            monkeypatch.setattr(module, value.__name__, value, raising=False)
-    monkeypatch.setitem(sys.modules, __name__, module)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +50,7 @@ def record_calls(supernet: Supernet, run: Callable[[], object]) -> Calls:
     handles = [m.register_forward_pre_hook(note, prepend=True, with_kwargs=True) for m in found]
     handles.append(supernet.network.register_forward_hook(lambda module, *_: ended.append(module)))
     try:
-        with at_rest(supernet), runs_restored(supernet):
+        with at_rest(supernet), supernet.runs_restored():
             supernet.mixture({n: torch.full_like(a, 0.5) for n, a in supernet.alphas.items()})
             run()
     except Exception as error:  # whatever a user's network and task raise
@@ -69,17 +68,6 @@ def record_calls(supernet: Supernet, run: Callable[[], object]) -> Calls:
             "What the operations cost cannot be measured: the task did not call the network."
         )
     return {module: tuple(calls.values()) for module, calls in found.items()}
-
-
-@contextmanager
-def runs_restored(supernet: Supernet) -> Iterator[None]:
-    """Let every choice be run at the end as it was told before."""
-    runs = {choice: choice.run for choices in supernet.choices() for choice in choices}
-    try:
-        yield
-    finally:
-        for choice, run in runs.items():
-            choice.run = run
 
 
 def total(cost: Callable[..., float], module: nn.Module, calls: Sequence[Call] | None) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from nasp.complexity.calls import Calls, runs_restored, total
+from nasp.complexity.calls import Calls, total
 from nasp.complexity.costs import Cost
 from nasp.complexity.table import Common, CostTable, Parent
 from nasp.supernet.choice import Choice
@@ -30,7 +30,7 @@ def cost_table(supernet: Supernet, cost: Cost, calls: Calls, rest: bool = True) 
         return total(cost, module, calls[owner])
 
     first = _first_path(supernet)
-    with runs_restored(supernet):
+    with supernet.runs_restored():
         supernet.single(first)
         measured = {
             choice: [whole(operation, choice) for operation in choice.operations]

@@ -150,8 +150,14 @@ class Supernet(nn.Module):
     @contextmanager
     def handed(self, call: Call) -> Iterator[None]:
         """Let somebody else run all choices meanwhile: also those that a node switched off."""
+        with self.runs_restored():
+            self._run([Handed(call)] * len(self.edges))
+            yield
+
+    @contextmanager
+    def runs_restored(self) -> Iterator[None]:
+        """Let every choice be run at the end as it was told before."""
         before = [(choice, choice.run) for choices in self.choices() for choice in choices]
-        self._run([Handed(call)] * len(self.edges))
         try:
             yield
         finally:

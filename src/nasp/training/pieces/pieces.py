@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nasp.supernet.choice import Choice
 from nasp.supernet.path import Path
+from nasp.supernet.probe.buffers import buffers_kept
 from nasp.supernet.probe.features import is_image_batch
 from nasp.supernet.probe.norms import Found
 from nasp.supernet.probe.products import inner_products
@@ -143,7 +144,7 @@ class Pieces:
         part = operation or nn.Module()
         weights = [weight for weight in part.parameters() if weight in self._places]
         gradients = [self._gradients[self._places[weight]] for weight in weights]
-        with _unchanged([part]):  # libraries look for their fastest kernels
+        with buffers_kept([*part.modules()]):  # libraries look for their fastest kernels
             edge.forward(operation)
             edge.backward(operation, weights, gradients)
         forward, _ = self._chain.single(lambda: edge.forward(operation))
@@ -160,7 +161,7 @@ class Pieces:
             return inner_products([edge.read() for edge in self._edges])
 
         with self._chain.beside():
-            with _unchanged([edge.choice for edge in self._edges]):
+            with buffers_kept([m for edge in self._edges for m in edge.choice.modules()]):
                 work()
             return self._chain.single(work)
 
@@ -178,20 +179,9 @@ def _edges(supernet: Supernet, step: Callable[[], Any]) -> dict[Choice, Edge]:
         edges[choice] = Edge(numbers[choice], choice, args[0], output)
         return output
 
-    with _unchanged([supernet]), supernet.handed(take):
+    with buffers_kept([*supernet.modules()]), supernet.handed(take):
         step()
     return edges
-
-
-@contextmanager
-def _unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put all buffers back at the end."""
-    buffers = [buffer for module in modules for buffer in module.buffers()]
-    before = [buffer.clone() for buffer in buffers]
-    try:
-        yield
-    finally:
-        _copy(zip(buffers, before, strict=True))
 
 
 @contextmanager
