@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ class Tape:
         for tensor, before in reversed(self.written):
             tensor.data.copy_(before)  # a GPU does nothing while a graph is captured
         self.written.clear()
+        if not self.operations:
+            warnings.warn("The CUDA Graph is empty", stacklevel=2)
 
     @torch.no_grad()
     def replay(self) -> None:

@@ -77,21 +77,18 @@ class Chain(Generic[Mark]):
         self.links.append(mark)
         self._begin(self._pools[0])
 
-    def single(self, work: Callable[[], Result]) -> tuple[Graph, Result]:
-        """Return captured work and its result, which holds until another one is replayed."""
+    def single(self, work: Callable[[], Result]) -> tuple[Graph | None, Result]:
+        """Return captured work and its result, which holds until another one is replayed.
+
+        None stands for work that launches nothing.
+        """
         self._begin(self._pools[1])
         try:
             result = work()
         except BaseException:
             self._abandon()
             raise
-        graph = self._graph
-        assert graph is not None
-        self._graph = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an identity's backward pass may launch nothing
-            graph.capture_end()
-        return graph, result
+        return self._ended(), result
 
     def _begin(self, pool: Any) -> None:
         self._graph = self._make_graph()
@@ -99,14 +96,18 @@ class Chain(Generic[Mark]):
         self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
 
     def _end(self) -> None:
+        graph = self._ended()
+        if graph is not None:  # between two cuts there is often nothing to do
+            self.links.append(graph)
+
+    def _ended(self) -> Graph | None:
+        """Return the graph that is captured; None where torch says that it is empty."""
         graph, self._graph = self._graph, None
         assert graph is not None
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             graph.capture_end()
-        # Between two cuts there is often nothing to do, and torch says so.
-        if not any("empty" in str(warning.message) for warning in said):
-            self.links.append(graph)
+        return None if any("empty" in str(warning.message) for warning in said) else graph
 
     def _abandon(self) -> None:
         graph, self._graph = self._graph, None

@@ -32,14 +32,14 @@ class Turn(NamedTuple):
 
     Attributes:
         forward: writes its output.
-        backward: writes its gradients.
+        backward: gives its gradients; None: there is nothing to do.
         weights: the places of those that get one.
         passes: whether the edge's input gets one, as it does not from a `none`.
         notes: what it notes of a batch.
     """
 
     forward: Graph
-    backward: Graph
+    backward: Graph | None
     weights: list[int]
     passes: bool
     notes: list[Note]
@@ -75,27 +75,52 @@ class Upstream(NamedTuple):
         return found
 
 
+class Readers:
+    """The edges that read one tensor, and the gradient that they give it together.
+
+    Each adds its part to what those before it gave: autograd would need a kernel for each sum,
+    between two cuts, and so a graph of its own.
+
+    Args:
+        x: of the form of what they read.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        # Not while a graph is captured: its memory is others', earlier in a step.
+        self.gradient = torch.empty_like(x)
+        self.count = 0
+        self._arrived = 0
+
+    def arrive(self) -> tuple[bool, bool]:
+        """Tell whether a reader is the first in the backward pass, and whether the last."""
+        self._arrived += 1
+        return self._arrived == 1, self._arrived == self.count
+
+
 class Edge:
     """Where an edge reads and writes in every step, forward and backward.
 
     Args:
         number: in `Supernet.edges`.
         choice: on the edge.
-        x: of the form of what it reads.
+        readers: of what it reads, itself among them.
         output: of the form of its candidates' outputs.
 
     Attributes:
         upstream: of what it reads.
+        is_first: whether it is the first of the readers in the backward pass.
         is_off: whether what stands where the edge writes are zeros, of a path without it.
     """
 
-    def __init__(self, number: int, choice: Choice, x: Tensor, output: Tensor) -> None:
+    def __init__(self, number: int, choice: Choice, readers: Readers, output: Tensor) -> None:
         self.number = number
         self.choice = choice
-        # Not while a graph is captured: its memory is others', earlier in a step.
-        self.output, self.x_gradient = torch.empty_like(output), torch.empty_like(x)
-        self.turns: dict[int | None, Turn] = {}
+        self.readers = readers
+        readers.count += 1
+        self.output = torch.empty_like(output)  # before a graph is captured, as in `Readers`
+        self.turns: dict[tuple[int | None, bool], Turn] = {}
         self.is_off = False
+        self.is_first = True
         self.upstream: Upstream
         self._x: Tensor
         self._gradient: Tensor | None = None
@@ -140,18 +165,21 @@ class Edge:
         weights: Sequence[nn.Parameter],
         gradients: Sequence[Tensor],
     ) -> list[bool]:
-        """Write the gradients of the input and of the operation's weights; tell which there are."""
-        if operation is None:
-            self.x_gradient.zero_()
-            return [False]
-        with torch.enable_grad():
-            x = self._x.detach().requires_grad_()
-            output = operation(x)
-            leaves = [x, *weights]
-            found: Sequence[Tensor | None] = [None] * len(leaves)
-            if output.requires_grad:  # not that of a `none`
-                found = torch.autograd.grad(output, leaves, self._gradient, allow_unused=True)
-        for to, gradient in zip([self.x_gradient, *gradients], found, strict=True):
+        """Give the gradients of the input and of the operation's weights; tell which there are."""
+        found: Sequence[Tensor | None] = [None] * (1 + len(weights))
+        if operation is not None:
+            with torch.enable_grad():
+                x = self._x.detach().requires_grad_()
+                output = operation(x)
+                if output.requires_grad:  # not that of a `none`
+                    found = torch.autograd.grad(
+                        output, [x, *weights], self._gradient, allow_unused=True
+                    )
+        if self.is_first:
+            _write(self.readers.gradient, found[0])
+        elif found[0] is not None:
+            self.readers.gradient.add_(found[0])
+        for to, gradient in zip(gradients, found[1:], strict=True):
             _write(to, gradient)
         return [gradient is not None for gradient in found]
 
@@ -193,5 +221,6 @@ class _Taken(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         edge: Edge = ctx.edge
         edge.reached_by(gradient.contiguous(memory_format=layout_of(edge.output)))
+        edge.is_first, is_last = edge.readers.arrive()
         ctx.chain.cut(Cut(edge, is_forward=False))
-        return None, None, None, edge.x_gradient
+        return None, None, None, edge.readers.gradient if is_last else None

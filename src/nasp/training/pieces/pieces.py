@@ -27,7 +27,7 @@ from nasp.supernet.probe.products import inner_products
 from nasp.supernet.supernet import Supernet
 from nasp.training.captured import HeldBatch
 from nasp.training.pieces.chain import Chain, Graph
-from nasp.training.pieces.edge import Cut, Edge, Note, Turn, UnfitError, Upstream
+from nasp.training.pieces.edge import Cut, Edge, Note, Readers, Turn, UnfitError, Upstream
 from nasp.training.task import Batch
 
 Step = Callable[[Batch, Sequence[Tensor]], tuple[Any, ...]]
@@ -89,16 +89,7 @@ class Pieces:
 
     def weight_step(self, path: Path, batch: Batch) -> tuple[Any, ...]:
         """Return loss, metrics and the weights' gradients; they hold until the next step."""
-        turns = {edge: self._turn(edge, path) for edge in self._edges}
-        self._batch.fill(batch)
-        for link in self._chain.links:
-            if not isinstance(link, Cut):
-                link.replay()
-            elif not (link.edge.is_off and path[link.edge.number] is None):
-                turn = turns[link.edge]
-                (turn.forward if link.is_forward else turn.backward).replay()
-        for edge in self._edges:
-            edge.is_off = path[edge.number] is None
+        turns = self._step(path, batch, with_weights=True)
         gradients: list[Tensor | None] = [None] * len(self._gradients)
         for place in self._reached(turns):
             gradients[place] = self._gradients[place]
@@ -106,16 +97,36 @@ class Pieces:
 
     def probed_step(self, path: Path, batch: Batch) -> tuple[Any, ...]:
         """Return loss, metrics, no gradients, and the inner products of all candidates."""
-        loss, metrics, _ = self.weight_step(path, batch)
+        turns = self._step(path, batch, with_weights=False)
         if self._products is None:
             self._products = self._captured_products()
         graph, found = self._products
         # All candidates take note of the batch there; the chosen ones have done so before.
-        notes = [note for edge in self._edges for note in self._turn(edge, path).notes]
+        notes = [note for turn in turns.values() for note in turn.notes]
         _copy([(note.kept, note.noted) for note in notes])
         graph.replay()
         _copy([(note.noted, note.kept) for note in notes])
-        return loss, metrics, [None], found
+        return self._loss, self._metrics, [None], found
+
+    def _step(self, path: Path, batch: Batch, with_weights: bool) -> dict[Edge, Turn]:
+        """Replay a step; return who had a turn, with the gradients of candidates' weights or not.
+
+        Those of the weights between the edges come in any case.
+        """
+        turns = {edge: self._turn(edge, path, with_weights) for edge in self._edges}
+        self._batch.fill(batch)
+        for link in self._chain.links:
+            if not isinstance(link, Cut):
+                link.replay()
+                continue
+            turn = turns[link.edge]
+            stays_off = link.edge.is_off and path[link.edge.number] is None
+            graph = turn.backward if not link.is_forward else None if stays_off else turn.forward
+            if graph is not None:
+                graph.replay()
+        for edge in self._edges:
+            edge.is_off = path[edge.number] is None
+        return turns
 
     def _reached(self, turns: Mapping[Edge, Turn]) -> set[int]:
         """Return which weights a gradient reaches: none behind edges that let nothing pass."""
@@ -131,23 +142,24 @@ class Pieces:
                 waiting += edge.upstream.edges
         return reached
 
-    def _turn(self, edge: Edge, path: Path) -> Turn:
+    def _turn(self, edge: Edge, path: Path, with_weights: bool) -> Turn:
         k = path[edge.number]
-        if k not in edge.turns:
+        if (k, with_weights) not in edge.turns:
             with self._chain.beside():
-                edge.turns[k] = self._captured(edge, k)
-        return edge.turns[k]
+                edge.turns[k, with_weights] = self._captured(edge, k, with_weights)
+        return edge.turns[k, with_weights]
 
-    def _captured(self, edge: Edge, k: int | None) -> Turn:
+    def _captured(self, edge: Edge, k: int | None, with_weights: bool) -> Turn:
         """Capture a candidate where it has its turn; None: the edge gives nothing."""
         operation = None if k is None else edge.choice.operations[k]
         part = operation or nn.Module()
-        weights = [weight for weight in part.parameters() if weight in self._places]
+        weights = [w for w in part.parameters() if with_weights and w in self._places]
         gradients = [self._gradients[self._places[weight]] for weight in weights]
         with buffers_kept([*part.modules()]):  # libraries look for their fastest kernels
             edge.forward(operation)
             edge.backward(operation, weights, gradients)
         forward, _ = self._chain.single(lambda: edge.forward(operation))
+        assert forward is not None  # it writes the output, be it zeros
         with _without_notes([part]):
             backward, (passes, *have) = self._chain.single(
                 lambda: edge.backward(operation, weights, gradients)
@@ -163,12 +175,15 @@ class Pieces:
         with self._chain.beside():
             with buffers_kept([m for edge in self._edges for m in edge.choice.modules()]):
                 work()
-            return self._chain.single(work)
+            graph, found = self._chain.single(work)
+            assert graph is not None
+            return graph, found
 
 
 def _edges(supernet: Supernet, step: Callable[[], Any]) -> dict[Choice, Edge]:
     """Return all edges, in the order of their turns, by a step that leaves nothing behind."""
     edges: dict[Choice, Edge] = {}
+    readers: dict[Tensor, Readers] = {}
     numbers = {c: number for number, each in enumerate(supernet.choices()) for c in each}
 
     def take(choice: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -176,7 +191,10 @@ def _edges(supernet: Supernet, step: Callable[[], Any]) -> dict[Choice, Edge]:
         is_plain = len(args) == 1 and not kwargs and choice not in edges
         if not (is_plain and is_image_batch(args[0]) and is_image_batch(output)):
             raise UnfitError("not every edge reads one image batch, once a pass")
-        edges[choice] = Edge(numbers[choice], choice, args[0], output)
+        x = args[0]
+        if x not in readers:
+            readers[x] = Readers(x)
+        edges[choice] = Edge(numbers[choice], choice, readers[x], output)
         return output
 
     with buffers_kept([*supernet.modules()]), supernet.handed(take):
