@@ -105,10 +105,8 @@ class RunFolder:
         """Remove the folder of a run whose loop did not even begin."""
         if self.is_under_way:
             return
-        with contextlib.suppress(OSError):
-            for name in ("config.json", "costs.json", ".lock"):
-                (self.path / name).unlink(missing_ok=True)
-            self.path.rmdir()
+        # `create` found it empty, so all that is in it is this run's.
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def config_path(self) -> Path:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from nasp.domains.domain import DataConfig, SearchLoaders, TrainLoaders
 from nasp.domains.images.augment import augmentation, plain
 from nasp.domains.images.datasets import load_images
-from nasp.domains.images.image_set import SHAPES, ImageSet, LabelledImages
+from nasp.domains.images.image_set import SHAPES, ImageSet, LabelledImages, Shape
 from nasp.domains.images.loader import Loader
+from nasp.domains.images.preparation import PREPARATION, Preparation
 from nasp.domains.images.splits import halves, split
 from nasp.domains.images.task import ImageClassification
 from nasp.domains.images.train import ImageTrainConfig
@@ -127,7 +128,8 @@ class ImageData:
         )
 
     def keep(self, run: Path) -> None:
-        """Write nothing."""
+        """Write how images are prepared; see `Preparation.write`."""
+        Preparation.of(self.images).write(run)
 
 
 def read_images(config: ImageConfig, observe: Observer = nobody) -> ImageData:
@@ -146,7 +148,9 @@ def read_images(config: ImageConfig, observe: Observer = nobody) -> ImageData:
 
 
 def known_shape(config: ImageConfig, run: Path) -> Mapping[str, Any]:
-    """Return the shape of a set that is known by name; nothing for others."""
-    del run
+    """Return the shape that a run folder keeps, or that of a set known by name; else nothing."""
+    if (run / PREPARATION).is_file():
+        kept = Preparation.read(run)
+        return Shape(kept.in_channels, kept.image_size, len(kept.classes))._asdict()
     known = SHAPES.get(config.name)
     return {} if known is None else known._asdict()

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from nasp.domains.images.augment import fit
+from nasp.domains.images.decode import read_image
 from nasp.domains.images.image_set import ImageSet, LabelledImages, Statistics, channel_statistics
 from nasp.domains.images.splits import hold_out_fifth
 from nasp.errors import NaspError, UsageError
@@ -97,23 +96,6 @@ def load_folder(
         size = images.shape[-1]
         mean, std = channel_statistics(images[: len(paths)])
     return ImageSet(f"folder:{folder}", train, test_part, classes, 3, size, mean, std)
-
-
-def read_image(path: str) -> Tensor:
-    """Decode one image file to uint8 RGB `[3, h, w]`.
-
-    Raises:
-        NaspError: the file is damaged, is no image, or cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NaspError(
-            f"Cannot read the image {path}: {reason}. Replace the file or remove it."
-        ) from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _scan(folder: Path) -> tuple[tuple[str, ...], list[str], Tensor]:
