@@ -10,20 +10,26 @@ from torch.nn import functional as F
 
 from nasp.errors import UsageError
 
+LAST_BLOCK = 16
+"""Channels that oneDNN reads at once, on AVX-512; on AVX2 half as many."""
 
-def fast_layout(device: torch.device) -> torch.memory_format:
-    """Return the memory layout in which the networks of our spaces run fastest on a device.
+
+def fast_layout(device: torch.device, network: nn.Module) -> torch.memory_format:
+    """Return the memory layout in which a network of our spaces runs fastest on a device.
 
     Measured: on a CPU depthwise and small convolutions run about twice as fast channels-last; on
     an H200, in float32, a probe of DARTS's space takes 20 ms in torch's own layout and 29 ms
-    channels-last, a training step 10 and 12.
+    channels-last, a training step 10 and 12. A network with a convolution that oneDNN computes
+    wrongly channels-last keeps torch's own layout; see `check_layout`.
     """
-    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+    if device.type == "cpu" and not any(map(_is_written_past, network.modules())):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def laid_out(network: nn.Module, device: torch.device) -> nn.Module:
     """Return the network in `fast_layout`; without convolutions it stays as it is."""
-    ordered: nn.Module = network.to(memory_format=fast_layout(device))
+    ordered: nn.Module = network.to(memory_format=fast_layout(device, network))
     return ordered
 
 
@@ -31,20 +37,44 @@ def check_layout(network: nn.Module, device: torch.device) -> None:
     """Refuse what torch itself computes wrongly, and says nothing of.
 
     On CUDA devices the gradient of average pooling with padding is wrong channels-last, in torch
-    2.11 by our own measurement (pytorch/pytorch issue 188344); later ones are tried.
+    2.11 by our own measurement (pytorch/pytorch issue 188344); later ones are tried. On CPUs
+    oneDNN writes past its workspace in the backward pass of a 1x1 convolution with a stride and
+    few channels (uxlfoundation/oneDNN issue 6035): from about 50x50 pixels on, torch 2.14 crashes.
 
     Raises:
-        UsageError: the network pools so, and has weights that lie channels-last.
+        UsageError: the network has such a layer, and weights that lie channels-last.
     """
-    pools = any(
-        isinstance(m, nn.AvgPool2d) and m.padding not in (0, (0, 0)) for m in network.modules()
+    if not _is_channels_last(network):
+        return
+    if device.type == "cpu" and any(map(_is_written_past, network.modules())):
+        what = f"1x1 convolutions with a stride and fewer than {LAST_BLOCK} channels on CPUs"
+    elif (
+        device.type == "cuda"
+        and any(map(_pads_its_average, network.modules()))
+        and _pools_wrongly(device)
+    ):
+        what = "AvgPool2d with padding on this GPU"
+    else:
+        return
+    raise UsageError(
+        f"torch {torch.__version__} computes wrong gradients of {what} where the network lies"
+        " channels-last: give the search network.to(memory_format=torch.contiguous_format), or"
+        " take a newer torch."
     )
-    if device.type == "cuda" and pools and _is_channels_last(network) and _pools_wrongly(device):
-        raise UsageError(
-            f"torch {torch.__version__} computes wrong gradients of AvgPool2d with padding on this"
-            " GPU where the network lies channels-last: give the search"
-            " network.to(memory_format=torch.contiguous_format), or take a newer torch."
-        )
+
+
+def _is_written_past(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and set(module.kernel_size) == {1}
+        and max(module.stride) > 1
+        and module.groups == 1
+        and module.in_channels < LAST_BLOCK
+    )
+
+
+def _pads_its_average(module: nn.Module) -> bool:
+    return isinstance(module, nn.AvgPool2d) and module.padding not in (0, (0, 0))
 
 
 def _is_channels_last(network: nn.Module) -> bool:

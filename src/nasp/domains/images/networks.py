@@ -78,7 +78,7 @@ def target(space: Space, config: NetworkConfig, device: torch.device | str = "cp
     with torch.random.fork_rng():  # weights are drawn, and do not matter
         supernet = Supernet(placed(space.supernet(whole)), space.name)
         image = torch.randn(1, config.in_channels, config.image_size, config.image_size)
-    image = image.to(device, memory_format=fast_layout(torch.device(device)))
+    image = image.to(device, memory_format=fast_layout(torch.device(device), supernet.network))
     cells = f"{config.cells} cell{'s' * (config.cells > 1)}"
     stages = " a stage" if space.name.startswith("nasbench201") else ""
     name = f"{cells}{stages}, {config.channels} channels"
