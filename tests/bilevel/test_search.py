@@ -148,6 +148,10 @@ def test_the_run_folder(tmp_path: Path) -> None:
         assert torch.equal(alphas[name][-1], alpha)
         assert torch.equal(alphas[name][0], torch.full(alpha.shape, 0.5))
         assert not torch.equal(alphas[name][1], alphas[name][0])
+    assert json.loads(run.choices_path.read_text()) == {
+        "1": {"edges": ["1"], "candidates": ["deep", "skip"]},
+        "2": {"edges": ["2"], "candidates": ["wide", "tanh", "none"]},
+    }
     assert run.config()["search"]["epochs"] == 4
     assert json.loads(run.config_path.read_text())["kind"] == "python-search"
 

@@ -59,6 +59,20 @@ def test_a_job_comes_back_from_its_folder(tmp_path: Path, job: SearchJob | Train
 
 
 @pytest.mark.parametrize(
+    ("started", "command"),
+    [
+        (["/opt/bin/nasp", "search", "--data", "my photos"], "nasp search --data 'my photos'"),
+        (["/opt/bin/pytest", "-q"], None),
+    ],
+)
+def test_a_run_says_which_command_began_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[str], command: str | None
+) -> None:
+    monkeypatch.setattr("sys.argv", started)
+    assert begin(tmp_path / "run", search_job()).config()["command"] == command
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"kind": "python-search"}, r"was begun from Python, .*nasp\.search"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nasp.runs.files import write_text_atomic
+from nasp.runs.folder import RunFolder
 from nasp.strategies.average import Average
 from nasp.supernet.supernet import Supernet
 
@@ -14,6 +17,15 @@ ALPHAS = "alphas.safetensors"
 """The file of a finished search that has them."""
 SHARES = "shares of "
 """What stands before a table's name where the strategy's average of it is kept."""
+
+
+def keep_choices(run: RunFolder, supernet: Supernet) -> None:
+    """Write which edges and candidates the rows and columns of each table stand for."""
+    tables = {
+        name: {"edges": table.edges, "candidates": table.candidates}
+        for name, table in supernet.tables.items()
+    }
+    write_text_atomic(run.choices_path, json.dumps(tables, indent=2) + "\n")
 
 
 class AlphaHistory:

@@ -15,7 +15,7 @@ from nasp.bilevel.first_batch import (
 )
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
-from nasp.bilevel.history import ALPHAS, AlphaHistory
+from nasp.bilevel.history import ALPHAS, AlphaHistory, keep_choices
 from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.search_costs import Bounded, make_complexity
 from nasp.bilevel.selection import Admitted, Likeliest, Selector, Visits, with_batch_statistics
@@ -182,6 +182,8 @@ def run_search(
         found = figures(running, batches, task, learner.fabric.device)
         return _prefixed("val_", {name: found[name] for name in task.metrics})
 
+    if run is not None:
+        keep_choices(run, supernet)
     lines = run_epochs(
         until,
         steps,

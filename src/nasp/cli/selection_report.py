@@ -1,68 +1,25 @@
-"""The table of a selection, as people read it."""
+"""The table of a selection, printed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import accumulate
-from typing import Any
-
 import typer
 
-from nasp.cli.tables import print_table
+from nasp.cli.tables import print_cells
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
+from nasp.report.selection import SHOWN, selection_table
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
-from nasp.supernet.architecture import Architecture
-from nasp.training.progress import compact
-
-SHOWN = 20
-"""Contenders that are printed; the file has all."""
 
 
 def show_selection(run: RunFolder) -> None:
     """Print a run's selection, the winner first; nothing where it has none."""
-    selection = run.selection()
-    if selection is None:
-        return
     job = None if is_from_python(run) else job_of(run)
     space = find_space(job.space) if isinstance(job, SearchJob) else None
-    rows = []
-    for place, contender in enumerate(selection["contenders"][:SHOWN], 1):
-        architecture = Architecture(contender["edges"], None if space is None else space.name)
-        rows.append(
-            {
-                **contender,
-                "place": place,
-                "found": compact(architecture) if space is None else space.notation(architecture),
-                "at": ",".join(map(str, contender["epochs"])),
-                "score": _figure(contender["shared"]),
-                **{f"rung{rung}": _figure(each) for rung, each in enumerate(contender["rungs"])},
-            }
-        )
-    columns = {"": "{place}", "architecture": "{found}"}
-    if any(contender["visits"] for contender in selection["contenders"]):
-        columns |= {"visits": "{visits}", "epochs": "{at}"}
-    columns["shared"] = "{score}"
-    ends = accumulate(rung["epochs"] for rung in selection["schedule"])
-    columns |= {f"epoch {end}": f"{{rung{rung}}}" for rung, end in enumerate(ends)}
-    print_table(rows, columns, _title(selection), words=2)
-    left = len(selection["contenders"]) - SHOWN
+    table = selection_table(run, space)
+    if table is None:
+        return
+    print_cells(table)
+    left = len((run.selection() or {})["contenders"]) - SHOWN
     if left > 0:
         typer.echo(f"{left} more in {run.selection_path}")
-
-
-def _title(selection: Mapping[str, Any]) -> str:
-    how = "by the shared weights"
-    if selection["schedule"]:
-        rungs = ", ".join(f"{r['networks']} for {r['epochs']}" for r in selection["schedule"])
-        how = f"by stand-alone training ({rungs} epochs)"
-    return f"Selection {how}, validation accuracy or loss"
-
-
-def _figure(metrics: Mapping[str, float | None] | None) -> str:
-    if metrics is None:
-        return ""
-    if metrics["score"] is None:
-        return "diverged"
-    return f"{metrics['accuracy']:.2%}" if "accuracy" in metrics else f"{metrics['loss']:.4f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -57,13 +57,9 @@ def show(
     )
     from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
-    from nasp.complexity.among_random import COUNTED, TIMED, among_random
-    from nasp.domains import default_domain, refuse_foreign
     from nasp.errors import UsageError
-    from nasp.jobs.job import Size
-    from nasp.jobs.rebuild import run_size
     from nasp.jobs.targets import is_from_python, target_of
-    from nasp.spaces import find_space, space_names
+    from nasp.report.standing import standing
     from nasp.supernet.architecture import Architecture
 
     found = target_of(target)
@@ -79,23 +75,15 @@ def show(
     if not isinstance(found, Architecture) and found.architecture_path.is_file():
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
-        size = given["size"]
-        named = architecture.space
-        space = find_space(named) if named in space_names() else None
-        domain = default_domain(None if space is None else space.name)
-        refuse_foreign(domain, "network", size, named or "this architecture")
-        own: dict[str, Any] = {}
-        if not isinstance(found, Architecture) and not is_from_python(found):
-            own = run_size(found, size, observe=None)
-        said = {n: own[n] for n in (*Size.model_fields, *domain.shape) if n in own}
-        config = domain.network(**{**said, **size})
-        summary["architecture"] = architecture_summary(architecture, config)
-        if space is not None:
-            target_network = domain.target(space, config, "cpu")
-            names = (*COUNTED, *TIMED) if latency else COUNTED
-            rows = among_random(target_network, architecture, names)
-            summary["costs"] = [row._asdict() for row in rows]
-            example = target_network.example
+        run = None if isinstance(found, Architecture) else found
+        measured = standing(architecture, run, given["size"], latency)
+        summary["architecture"] = architecture_summary(architecture, measured.config)
+        if measured.rows:
+            summary["costs"] = [
+                {name: value for name, value in row._asdict().items() if name != "others"}
+                for row in measured.rows
+            ]
+            example = measured.example
     if as_json:
         o.print_json(summary)
         return

@@ -30,6 +30,7 @@ class AmongRandom(NamedTuple):
         random: how many random architectures.
         mean: of these.
         cheaper: share of these that cost less.
+        others: what each of these costs.
     """
 
     cost: str
@@ -39,6 +40,7 @@ class AmongRandom(NamedTuple):
     random: int
     mean: float
     cheaper: float
+    others: tuple[float, ...] = ()
 
 
 def among_random(
@@ -69,7 +71,14 @@ def among_random(
         cheaper = sum(cost < estimate for cost in each) / count
         found.append(
             AmongRandom(
-                name, measured.value, measured.spread, estimate, count, fmean(each), cheaper
+                name,
+                measured.value,
+                measured.spread,
+                estimate,
+                count,
+                fmean(each),
+                cheaper,
+                tuple(each),
             )
         )
     return found

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from nasp.domains import Domain, domain_of
 from nasp.domains.domain import DataConfig
 from nasp.errors import NaspError, validated
 from nasp.runs.folder import RunFolder
+from nasp.runs.origin import origin
 
 
 class Size(BaseModel):
@@ -78,16 +75,7 @@ _WORDS = {"data": "data", "supernet": "supernet", "train": "training"}
 
 def begin(path: str | Path, job: Job) -> RunFolder:
     """Make a run folder for a job; see `RunFolder.create`."""
-    content = {
-        "kind": job.kind,
-        "job": job.model_dump(mode="json"),
-        "versions": {
-            "nasp": version("nasp"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "git": _git_hash(),
-    }
+    content = {"kind": job.kind, "job": job.model_dump(mode="json"), **origin()}
     return RunFolder.create(path, content)
 
 
@@ -115,13 +103,3 @@ def inner_run(outer: RunFolder, name: str, job: Job) -> RunFolder:
     run = begin(path, job) if is_new else RunFolder.open(path)
     run.go_on = outer.go_on
     return run
-
-
-def _git_hash() -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()

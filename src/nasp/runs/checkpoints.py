@@ -9,7 +9,7 @@ import time
 import zipfile
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,10 +110,7 @@ class Checkpointer:
         checkpoints = _checkpoints(self.run.path / "checkpoints")
         for path in (self.run.path / "checkpoints").glob(".step-*.tmp"):
             path.unlink(missing_ok=True)  # half of a checkpoint, from a process that was killed
-        for _, path in reversed(checkpoints):
-            state = _load_checkpoint(path)
-            if state is None:
-                continue
+        for path, state in _readable(checkpoints):
             self._take_up(state["parts"], path)
             restore_random_states(state["random"])
             _cut(self.run.metrics_path, state["metrics_bytes"])
@@ -153,6 +150,20 @@ class Checkpointer:
                 f"{path} does not fit this network or strategy: resume a run with what it was"
                 f" begun with ({str(error).splitlines()[0]})."
             ) from error
+
+
+def last_state(run: RunFolder) -> Mapping[str, Any]:
+    """Return part -> its state in the latest checkpoint that can be read; nothing without one."""
+    states = (state["parts"] for _, state in _readable(_checkpoints(run.path / "checkpoints")))
+    return next(states, {})
+
+
+def _readable(checkpoints: Sequence[tuple[int, Path]]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the checkpoints that can be read, the latest first."""
+    for _, path in reversed(checkpoints):
+        state = _load_checkpoint(path)
+        if state is not None:
+            yield path, state
 
 
 def _foreign(state: Any) -> Iterator[Any]:

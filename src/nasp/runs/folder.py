@@ -129,6 +129,11 @@ class RunFolder:
         return self.path / "costs.json"
 
     @property
+    def choices_path(self) -> Path:
+        """What a search chooses between: table -> its edges and their candidates."""
+        return self.path / "choices.json"
+
+    @property
     def selection_path(self) -> Path:
         """The table of the selection; there only once it is finished."""
         return self.path / "selection.json"

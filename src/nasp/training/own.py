@@ -12,6 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from nasp.errors import UsageError, validated
 from nasp.runs.folder import RunFolder
+from nasp.runs.origin import origin
 from nasp.training.callbacks import Callback, watching
 from nasp.training.evaluation import evaluation_mode, measured_loss
 from nasp.training.events import Observer, nobody
@@ -139,7 +140,7 @@ def in_folder(
         UsageError: it holds something else.
     """
     is_new = not (path / "config.json").is_file()
-    folder = RunFolder.create(path, wanted) if is_new else RunFolder.open(path)
+    folder = RunFolder.create(path, {**wanted, **origin()}) if is_new else RunFolder.open(path)
     held = folder.config()
     if {name: held.get(name) for name in wanted} != wanted:
         what = "training" if wanted["kind"] == "python-train" else "search"

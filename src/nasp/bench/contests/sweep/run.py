@@ -24,6 +24,7 @@ from nasp.jobs.job import inner_run
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.interruption import Interruption
+from nasp.runs.origin import origin
 from nasp.spaces import find_space
 from nasp.strategies.random_search import draw
 from nasp.training.events import Event, Measuring, Noted, Observer, nobody
@@ -33,7 +34,7 @@ REPORT, PICTURE = "sweep.json", "front.png"
 
 def begin_sweep(path: str | Path, job: SweepJob) -> RunFolder:
     """Make the folder of a new sweep; see `RunFolder.create`."""
-    return RunFolder.create(path, {"kind": "sweep", "job": job.model_dump(mode="json")})
+    return RunFolder.create(path, {"kind": "sweep", "job": job.model_dump(mode="json"), **origin()})
 
 
 def sweep_of(folder: RunFolder) -> SweepJob | None:
