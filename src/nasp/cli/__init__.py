@@ -15,6 +15,7 @@ from nasp.cli.bench_fidelity import fidelity
 from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
 from nasp.cli.export import export
+from nasp.cli.predict import predict
 from nasp.cli.resume import resume
 from nasp.cli.search import search
 from nasp.cli.show import show
@@ -30,7 +31,7 @@ app = typer.Typer(
     help="Search for a network's architecture, discrete at every step (NASP, AAAI 2020).",
     epilog="First: [bold]nasp search[/bold] searches on embedded images, in about a minute.",
 )
-for each in (search, resume, train, show, sweep, export):
+for each in (search, resume, train, predict, show, sweep, export):
     each.add_to(app)
 bench = typer.Typer(
     name="bench",

@@ -16,6 +16,7 @@ EXAMPLES = """
   nasp export runs/first                          RUN/network.py and its weights
   nasp export runs/first --to onnx --out digits.onnx
   nasp export runs/first --to onnx --dynamic 2,3 --opset 18 --input-names image
+  nasp export runs/first --to torch --raw        takes the bytes of images as they are
   nasp export runs/first/train --to torch --weights last
   nasp export architecture.json --channels 36 --cells 20 --out net.py
 """
@@ -39,13 +40,7 @@ def export(
         Path | None,
         typer.Option(help="The file; default network.py, .onnx or .pt2 in the run folder."),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="best or last (of a training), inherit (a search's own), fresh;"
-            " default the first of them that there is."
-        ),
-    ] = None,
+    weights: o.Weights = None,
     tokens: Annotated[
         int, typer.Option(min=1, help="Tokens a call of a language model; fixed in onnx and torch.")
     ] = 35,
@@ -66,6 +61,12 @@ def export(
     output_names: Annotated[
         str | None, typer.Option(help="Of an ONNX model, comma-separated; default torch's.")
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="In torch, take the raw bytes of files, uint8 [B,H,W,C], of any size."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of fresh weights.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     as_json: o.AsJson = False,
@@ -95,6 +96,8 @@ def export(
             example=rebuilt.example,
             to=chosen,
             about=rebuilt.about,
+            service=rebuilt.service,
+            raw=raw,
             batch=batch,
             dynamic=_dimensions(dynamic),
             opset=opset,

@@ -17,6 +17,13 @@ KeptFile = Annotated[
         help="Keep all in this file; a call that was stopped goes on from it; default none.",
     ),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="best or last (of a training), inherit (a search's own), fresh;"
+        " default the first of them that there is."
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")
 ]

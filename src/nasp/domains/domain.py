@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nasp.complexity.target import Target
+from nasp.exporters.service import Service
 from nasp.spaces import Space
 from nasp.training.events import Observer
 from nasp.training.task import Batch, MeasuredTask, Task
@@ -154,6 +155,22 @@ class TrainDefaults:
 
 
 @dataclass(frozen=True)
+class InService:
+    """How networks of a kind are used on files.
+
+    Attributes:
+        endings: of the files that are taken from folders, in lower case.
+        of_run: a run folder -> what its network takes and says. Raises UsageError where the run
+            does not keep it.
+        of_said: the same of `Service.said`. Raises UsageError.
+    """
+
+    endings: tuple[str, ...]
+    of_run: Callable[[Path], Service]
+    of_said: Callable[[str], Service]
+
+
+@dataclass(frozen=True)
 class Domain:
     """A kind of data; register one in `nasp.domains.DOMAINS`.
 
@@ -182,6 +199,7 @@ class Domain:
             for what is about time alone.
         target: space, size, device -> the space's networks, as what costs are about.
         described: fields of a size -> what its networks read, in words.
+        in_service: how its networks are used on files, if they tell classes of files apart.
     """
 
     name: str
@@ -205,6 +223,7 @@ class Domain:
     stand_in: Callable[[Any, Any, int, int, int], tuple[Task, Batch]]
     target: Callable[[Space, Any, torch.device | str], Target]
     described: Callable[[Settings], str]
+    in_service: InService | None = None
 
     def knows(self, data: str) -> bool:
         """Tell whether data of this name are of this kind."""

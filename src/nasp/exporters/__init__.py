@@ -16,6 +16,7 @@ from nasp.errors import UsageError, unknown_name
 from nasp.exporters.examples import example_of
 from nasp.exporters.onnx import onnx_model
 from nasp.exporters.pt2 import torch_program
+from nasp.exporters.service import Service
 from nasp.exporters.source.python import python_source
 from nasp.runs.files import write_atomic
 
@@ -52,6 +53,8 @@ def export(
     example: Any,
     to: Format | None = None,
     about: str = "",
+    service: Service | None = None,
+    raw: bool = False,
     batch_dim: int | None = 0,
     batch: int | None = None,
     dynamic: Sequence[int] = (),
@@ -69,6 +72,9 @@ def export(
             keyword arguments, or its one argument, of any structure.
         to: ``"python"``, ``"onnx"`` or ``"torch"``; default by the ending of `path`.
         about: said in the file, such as the genotype.
+        service: how the network is used on files; the file carries it, and source has then a
+            function ``predict(path)``.
+        raw: a program of ``torch`` that takes the bytes of files, and prepares them itself.
         batch_dim: the dimension of the example's tensors that counts examples, whose size is free
             in ONNX and ``torch``; None: all sizes are fixed as the example's.
         batch: or fix them for so many examples.
@@ -93,6 +99,13 @@ def export(
     options = {name: value for name, value in asked.items() if value}
     if options and chosen != "onnx":
         raise UsageError(f"{next(iter(options))} is for ONNX alone: leave it out, or say onnx.")
+    if raw:
+        if service is None or chosen != "torch":
+            raise UsageError(
+                "Raw bytes are for --to torch, and for a network whose preparation of files is"
+                " known: leave out raw, or export the run of a training on files."
+            )
+        network, example, dynamic = service.behind(network)
     arguments = example_of(network, example, batch_dim, tuple(dynamic))
     if batch is not None:
         arguments = arguments.of(batch).fixed()
@@ -100,7 +113,7 @@ def export(
     state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            contents, difference = FORMATS[chosen][1](network, arguments, about, **options)
+            contents, difference = FORMATS[chosen][1](network, arguments, about, service, **options)
     finally:
         random.setstate(state)
     # The file itself comes last: what is there can be used.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nasp.errors import NaspError, UsageError
 from nasp.exporters.examples import Example, Tool, checked_program
+from nasp.exporters.service import SAID, Service
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """What the extra ``onnx`` installs."""
@@ -23,6 +24,7 @@ def onnx_model(
     network: nn.Module,
     example: Example,
     about: str = "",
+    service: Service | None = None,
     opset: int | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
@@ -33,6 +35,7 @@ def onnx_model(
         network: a plain module.
         example: arguments of its forward.
         about: kept in the model's ``doc_string``.
+        service: how it is used on files, kept in its metadata.
         opset: version of ONNX's operations; default torch's choice.
         input_names: of the model's inputs; default those of forward's parameters.
         output_names: of its outputs; default torch's.
@@ -40,9 +43,7 @@ def onnx_model(
     Raises:
         UsageError: the packages are missing.
     """
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"Exporting to ONNX needs {', '.join(missing)}: pip install 'nasp[onnx]'.")
+    _need(*PACKAGES)
 
     def export(some: Example) -> bytes:
         given = some.arguments
@@ -65,10 +66,18 @@ def onnx_model(
         if opset is not None and written != opset:
             raise NaspError(f"it is written in opset {written}, and not to be had in {opset}")
         program.model.doc_string = about
+        if service is not None:
+            program.model.metadata_props[SAID] = service.said()
         content: bytes = program.model_proto.SerializeToString()
         return content
 
     return checked_program(Tool("torch.onnx", export, _Session), network, example)
+
+
+def _need(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'nasp[onnx]'.")
 
 
 @contextmanager
@@ -84,17 +93,25 @@ def _quietly() -> Iterator[None]:
         logging.disable(before)
 
 
+def onnx_session(content: bytes) -> Any:
+    """Return an ONNX model, ready to run on the CPU.
+
+    Raises:
+        UsageError: onnxruntime is missing.
+    """
+    _need("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
 class _Session:
     """An ONNX model as a function of tensors."""
 
     def __init__(self, content: bytes) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors alone
-        self.session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnx_session(content)
 
     def __call__(self, example: Example) -> list[Tensor]:
         names = [given.name for given in self.session.get_inputs()]

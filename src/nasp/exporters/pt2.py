@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nasp.exporters.examples import Example, Tool, checked_program, parts_of
+from nasp.exporters.service import SAID, Service
 
 
 def torch_program(
-    network: nn.Module, example: Example, about: str = ""
+    network: nn.Module, example: Example, about: str = "", service: Service | None = None
 ) -> tuple[list[bytes], float]:
     """Return a network as a .pt2 program, and its largest difference; see `checked_program`.
 
@@ -20,7 +21,9 @@ def torch_program(
         network: a plain module.
         example: arguments of its forward.
         about: kept in the file's ``about.txt`` (``torch.export.load(..., extra_files=...)``).
+        service: how it is used on files, kept likewise.
     """
+    extra = {"about.txt": about} | ({SAID: service.said()} if service else {})
 
     def export(some: Example) -> bytes:
         # torch finds out how others hang together, such as multiples of two in a U-Net.
@@ -29,7 +32,7 @@ def torch_program(
             network, some.arguments, dict(some.named), dynamic_shapes=sizes
         )
         buffer = io.BytesIO()
-        torch.export.save(program, buffer, extra_files={"about.txt": about})
+        torch.export.save(program, buffer, extra_files=extra)
         return buffer.getvalue()
 
     def read(content: bytes) -> Callable[[Example], list[Tensor]]:

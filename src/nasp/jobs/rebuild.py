@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nasp.domains import find_domain
 from nasp.errors import NaspError, UsageError, unknown_name, validated
+from nasp.exporters.service import Service
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
 from nasp.jobs.train import TrainJob
@@ -38,6 +39,7 @@ class Rebuilt:
         weights: which weights it has.
         run: the run that they are from; None for fresh ones.
         about: the architecture in its space's notation.
+        service: how it is used on files, where its run keeps that.
     """
 
     network: nn.Module
@@ -45,6 +47,7 @@ class Rebuilt:
     weights: Weights
     run: Path | None
     about: str
+    service: Service | None = None
 
 
 def rebuild(
@@ -155,7 +158,8 @@ def _inherited(run: RunFolder, job: SearchJob, observe: Observer, tokens: int) -
     if needs_recalibration(network):
         _recalibrate(network, supernet.network, job, observe)
     example = job.domain.example(network, size, tokens)
-    return Rebuilt(network, example, "inherit", run.path, _about(architecture))
+    about, service = _about(architecture), _service(run, job)
+    return Rebuilt(network, example, "inherit", run.path, about, service)
 
 
 def _recalibrate(
@@ -190,7 +194,17 @@ def _trained(
     else:
         about = _about(Architecture(job.architecture, job.space))
     example = job.domain.example(network, size, tokens)
-    return Rebuilt(network, example, "best" if best else "last", run.path, about)
+    which: Weights = "best" if best else "last"
+    return Rebuilt(network, example, which, run.path, about, _service(run, job))
+
+
+def _service(run: RunFolder, job: SearchJob | TrainJob) -> Service | None:
+    if job.domain.in_service is None:
+        return None
+    try:
+        return job.domain.in_service.of_run(run.path)
+    except UsageError:  # of a version that did not keep it
+        return None
 
 
 def _refuse(given: Mapping[str, int]) -> None:

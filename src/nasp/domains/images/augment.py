@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from nasp.domains.images.image_set import ImageSet
+from nasp.domains.images.sizing import sized, with_margin
 from nasp.errors import UsageError
 
 _DRAWN = 2**31
@@ -162,10 +164,11 @@ def plain(image_set: ImageSet) -> ImageTransform:
 
 def fit(size: int) -> Callable[[Tensor], Tensor]:
     """Return the resize and centre crop to `[C, size, size]`, ImageNet's 224 of 256."""
-    transform: Callable[[Tensor], Tensor] = v2.Compose(
-        [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
-    )
-    return transform
+    return partial(_fitted, size=size)
+
+
+def _fitted(image: Tensor, size: int) -> Tensor:
+    return sized(image[None], with_margin(size), size)[0]
 
 
 def _statistics(image_set: ImageSet) -> tuple[Tensor, Tensor]:

@@ -1,19 +1,18 @@
-"""From an image as Pillow has it to pixels: uint8, upright, on white."""
+"""From an image as Pillow has it to pixels: uint8, upright, on white.
+
+Exported files have `pixels` and `eight_bits` as they stand here: with Pillow and torch alone.
+"""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from nasp.errors import NaspError
-
-_SIXTEEN_BITS = ("PNG", "PPM")
-"""Formats whose widest integers have 16 bits, though Pillow may hold them in 32."""
 
 
 def read_image(path: str | Path, channels: int = 3) -> Tensor:
@@ -25,7 +24,8 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
     """
     try:
         # Pillow warns of odd metadata, of which nothing is read but the orientation.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
             return pixels(image, channels)
     except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
         raise NaspError(
@@ -52,29 +52,31 @@ def pixels(image: Image.Image, channels: int = 3) -> Tensor:
     Raises:
         ValueError: integers of 32 bits, or floats outside 0..1.
     """
-    image = ImageOps.exif_transpose(_eight_bits(image))
+    image = ImageOps.exif_transpose(eight_bits(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    array = np.array(image.convert("L" if channels == 1 else "RGB"))
-    return torch.from_numpy(array.reshape(*array.shape[:2], channels)).permute(2, 0, 1)
+    content = bytearray(image.convert("L" if channels == 1 else "RGB").tobytes())
+    flat = torch.frombuffer(content, dtype=torch.uint8)
+    return flat.view(image.height, image.width, channels).permute(2, 0, 1)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """Return an image whose numbers have 8 bits, its metadata kept."""
-    mode = image.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format in _SIXTEEN_BITS):
-        scaled = np.asarray(image).astype(np.float64) / 257
+    # Pillow may hold the 16 bits of these formats in 32.
+    mode, has_16_bits = image.mode, image.format in ("PNG", "PPM")
+    if mode.startswith("I;16") or (mode == "I" and has_16_bits):
+        wide, scale = image.convert("I"), 1 / 257
     elif mode == "F":
-        values = np.asarray(image)
+        values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.float32)
         if not (values.min() >= 0 and values.max() <= 1):
             raise ValueError("its floats lie outside 0..1, so white is not known")
-        scaled = values.astype(np.float64) * 255
+        wide, scale = image, 255
     elif mode == "I":
         raise ValueError("its integers have 32 bits, so white is not known")
     else:
         return image
-    grey = Image.fromarray(np.rint(scaled).astype(np.uint8))
+    grey = wide.point(lambda x: x * scale + 0.5).convert("L")
     grey.info, exif = dict(image.info), image.getexif()
     if exif:
         grey.info["exif"] = exif.tobytes()

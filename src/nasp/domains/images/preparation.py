@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
-from torchvision.transforms import v2
 
 from nasp.domains.images import decode
-from nasp.domains.images.augment import ImageTransform, fit
+from nasp.domains.images.augment import ImageTransform
 from nasp.domains.images.image_set import ImageSet
+from nasp.domains.images.sizing import sized, with_margin
 from nasp.errors import NaspError, UsageError, validated
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import json_object
@@ -121,8 +121,8 @@ class Preparation(BaseModel):
             raise UsageError(
                 f"The image has {len(image)} channels, and the network reads {self.in_channels}."
             )
-        sized: Tensor = self._to_size(image.expand(self.in_channels, -1, -1))
-        return sized
+        image = image.expand(self.in_channels, -1, -1)
+        return sized(image[None], self.short, self.image_size)[0]
 
     def tensor(self, image: Image.Image | Tensor | str | Path) -> Tensor:
         """Return what the network reads, float32 `[C, S, S]`, the very bits of its evaluation.
@@ -138,8 +138,7 @@ class Preparation(BaseModel):
         mean, std = torch.tensor([self.mean, self.std])[:, :, None, None]
         return ImageTransform(None, mean, std)
 
-    @cached_property
-    def _to_size(self) -> v2.Transform:
-        if self.fit == "margin":
-            return fit(self.image_size)
-        return v2.Compose([v2.Resize(self.image_size), v2.CenterCrop(self.image_size)])
+    @property
+    def short(self) -> int:
+        """The length to which an image's shorter side is brought, before the middle is cut out."""
+        return with_margin(self.image_size) if self.fit == "margin" else self.image_size

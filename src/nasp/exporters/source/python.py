@@ -14,6 +14,7 @@ from torchvision.ops import StochasticDepth
 
 from nasp.errors import NaspError, UsageError
 from nasp.exporters.examples import Example, same
+from nasp.exporters.service import OWN_NAMES, Service, predict_all, service_bodies
 from nasp.exporters.source.classes import classes_of
 from nasp.exporters.source.copied import Copied
 from nasp.exporters.source.imports import Imports
@@ -30,7 +31,7 @@ _RESTORED = '''def restored(kind: Any, /, **attributes: Any) -> Any:
 
 
 def python_source(
-    network: nn.Module, example: Example, about: str = ""
+    network: nn.Module, example: Example, about: str = "", service: Service | None = None
 ) -> tuple[list[bytes], float]:
     """Return a network as source that computes the same, bit by bit, and its weights.
 
@@ -41,12 +42,14 @@ def python_source(
         network: a plain module.
         example: arguments of its forward, to see shapes and to compare the results.
         about: said in the module's docstring, such as the genotype.
+        service: how it is used on files: the file then has a function ``predict``.
 
     Raises:
         UsageError: a module cannot be written to a file.
         NaspError: the source does not compute the same.
     """
     imports = Imports()
+    imports.taken |= OWN_NAMES if service else set()
     root = part_of(network, imports)
     kept = [type(part.module) for _, part in root.walk() if part.kind == "copied"]
     copied = Copied(kept, imports)
@@ -56,18 +59,21 @@ def python_source(
     known = shapes, imports, copied.methods
     bodies = [*copied.helpers, *(list(class_lines(part, *known)) for part in parts)]
     bodies.append(list(class_lines(whole, *known, _ties(root, tensors))))
-    tail = list(_tail(network, example, imports))
+    tails = [list(_load(network))]
+    if service is not None:
+        tails += service_bodies(service, imports)
+    tails.append([*_main(network, example, imports), *(predict_all() if service else ())])
     if imports.restores:
         bodies.insert(0, _RESTORED.splitlines())
     if any("Tensor" in line for body in bodies for line in body if '"""' not in line):
         imports.bare("torch", "Tensor")
     lines = [
-        *_head(tensors, shapes.sentence(whole) or "", about),
+        *_head(tensors, shapes.sentence(whole) or "", about, service is not None),
         "",
         *(["from __future__ import annotations", ""] if kept else []),
         *imports.lines(),
         'WEIGHTS = Path(__file__).with_suffix(".safetensors")',
-        *(line for body in [*bodies, tail] for line in ("", "", *body)),
+        *(line for body in [*bodies, *tails] for line in ("", "", *body)),
     ]
     text = "\n".join(lines) + "\n"
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -75,7 +81,7 @@ def python_source(
     return [text.encode(), safetensors.torch.save(weights)], 0.0
 
 
-def _head(tensors: dict[str, Tensor], sentence: str, about: str) -> Iterator[str]:
+def _head(tensors: dict[str, Tensor], sentence: str, about: str, in_service: bool) -> Iterator[str]:
     parameters = {id(t): t.numel() for t in tensors.values() if isinstance(t, nn.Parameter)}
     paragraphs = [
         "A network that nasp found, in plain PyTorch.",
@@ -83,10 +89,12 @@ def _head(tensors: dict[str, Tensor], sentence: str, about: str) -> Iterator[str
         f"{sentence} {sum(parameters.values()):,} parameters.".strip(),
         f"{INDENT}network = load()  # its weights, from the file beside this one",
     ]
+    if in_service:
+        paragraphs[-1] += f"\n{INDENT}predict(path)  # class: probability, of a file"
     yield from docstring(list(filter(None, paragraphs)), 0)
 
 
-def _tail(network: nn.Module, example: Example, imports: Imports) -> Iterator[str]:
+def _load(network: nn.Module) -> Iterator[str]:
     dtype = _float_type(network)
     made = "Network()" if dtype is None else f"Network().to({dtype})"
     yield "def load(path: str | Path = WEIGHTS) -> Network:"
@@ -94,8 +102,9 @@ def _tail(network: nn.Module, example: Example, imports: Imports) -> Iterator[st
     yield f"{INDENT}network = {made}"
     yield f"{INDENT}network.load_state_dict(load_file(path))"
     yield f"{INDENT}return network.eval()"
-    yield ""
-    yield ""
+
+
+def _main(network: nn.Module, example: Example, imports: Imports) -> Iterator[str]:
     yield 'if __name__ == "__main__":'
     yield f"{INDENT}network = load()"
     arguments = _inputs(example, imports)
