@@ -69,7 +69,7 @@ class Found:
             lines.append(f"  the best of {count} architectures by selection '{mode}'")
         lines += [] if self.run is None else [f"  run folder: {self.run}"]
         lines.append("  next: .build(), nasp.train(found, ...), nasp.export(found.build(), ...)")
-        cut = (line if len(line) <= _WIDTH else f"{line[: _WIDTH - 2]} …" for line in lines)
+        cut = (line if len(line) <= _WIDTH else f"{line[: _WIDTH - 4]} ..." for line in lines)
         return "\n".join(cut)
 
     def build(

@@ -14,7 +14,9 @@ from nasp.cli.bench_epoch import epoch
 from nasp.cli.bench_fidelity import fidelity
 from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
+from nasp.cli.encoding import write_any_text
 from nasp.cli.export import export
+from nasp.cli.fields import ASKED, columns, help_style
 from nasp.cli.predict import predict
 from nasp.cli.resume import resume
 from nasp.cli.search import search
@@ -25,18 +27,18 @@ from nasp.cli.train import train
 app = typer.Typer(
     name="nasp",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=help_style(),
+    context_settings={**ASKED, "terminal_width": columns()},
     help="Search for a network's architecture, discrete at every step (NASP, AAAI 2020).",
-    epilog="First: [bold]nasp search[/bold] searches on embedded images, in about a minute.",
+    epilog="First: nasp search searches on embedded images, in about a minute.",
 )
 for each in (search, resume, train, predict, show, sweep, export):
     each.add_to(app)
 bench = typer.Typer(
     name="bench",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=help_style(),
     help="Measure what a search costs, beside its rivals, on this machine.",
 )
 for each in (cost, scale, epoch, quality, fidelity, table):
@@ -57,7 +59,7 @@ def options_before_a_command(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:
@@ -69,6 +71,7 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
     from nasp.errors import NaspError, UsageError
 
+    write_any_text()
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     if not sys.warnoptions:

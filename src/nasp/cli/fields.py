@@ -8,13 +8,15 @@ Settings wait for torch, so a command's options are made when the command is fir
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic import BaseModel, BeforeValidator
@@ -43,6 +45,26 @@ FLAGS = {
 
 BY_DATA = "by the data"
 """What is said of a default that depends on them."""
+
+COMPLETING = "_NASP_COMPLETE"
+"""The variable with which a shell asks how a line can go on."""
+
+NARROW = 96
+"""Columns of a terminal below which boxes around the help would cut its words."""
+
+
+ASKED = {"help_option_names": ["-h", "--help"]}
+"""How a command is asked for its help."""
+
+
+def columns() -> int:
+    """Return how wide the terminal is."""
+    return shutil.get_terminal_size().columns
+
+
+def help_style() -> Literal["rich"] | None:
+    """Return how typer is to set the help: in boxes, or plainly where the terminal is narrow."""
+    return "rich" if columns() >= NARROW else None
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,7 @@ class Section:
             defaults[0] if is_own else None,
             "/".join(f"--{part}" for part in flag.split("/")),
             help=_help(name, having, choices),
+            autocompletion=_beginning(choices) if choices else None,
             min=_bound(info, "ge"),
             max=_bound(info, "le"),
             metavar="NAME=VALUE" if type_ == list[str] != info.annotation else None,
@@ -139,15 +162,28 @@ class Command:
 
         @cache
         def whole() -> Any:
-            alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-            alone.command(name, help=about)(_with_options(self.function, self.sections))
+            alone = typer.Typer(add_completion=False, rich_markup_mode=help_style())
+            alone.command(name, help=about, context_settings=ASKED)(
+                _with_options(self.function, self.sections)
+            )
             return typer.main.get_command(alone)
 
         class Outline(TyperCommand):
-            """What the list of commands shows; the command itself takes over when it is run."""
+            """What the list of commands shows; the command itself takes over when it is run.
 
-            def make_context(self, *args: Any, **extra: Any) -> Any:
-                return whole().make_context(*args, **extra)
+            Also where a shell asks for options, or for what can follow one.
+            """
+
+            def make_context(
+                self, info_name: str | None, args: list[str], *more: Any, **extra: Any
+            ) -> Any:
+                if COMPLETING in os.environ and not (args and args[-1].startswith("-")):
+                    return super().make_context(info_name, [], *more, **extra)
+                return whole().make_context(info_name, args, *more, **extra)
+
+            def shell_complete(self, context: Any, incomplete: str) -> Any:
+                is_option = incomplete.startswith("-")
+                return whole().shell_complete(context, incomplete) if is_option else []
 
         def nothing() -> None: ...
 
@@ -207,6 +243,13 @@ def _type(info: FieldInfo) -> Any:
     return kind if kind in (bool, int, float, Path, list[str]) else str
 
 
+def _beginning(choices: Iterable[str]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
+
+
 def _bound(info: FieldInfo, name: str) -> float | None:
     return next((getattr(each, name) for each in info.metadata if hasattr(each, name)), None)
 
@@ -217,7 +260,8 @@ def _help(name: str, having: Classes, choices: Iterable[str]) -> str:
     if names := ", ".join(choices):
         first = f"{first.removesuffix('.')}: {names}."
     parts = [f"For {kind}: {text}" for kind, text in others if text != first]
-    return escape(" ".join([first, *parts]))
+    text = " ".join([first, *parts])
+    return text if help_style() is None else escape(text)
 
 
 def _description(settings: type[BaseModel], name: str) -> str:

@@ -34,7 +34,7 @@ class Job(BaseModel):
     that each kind has for itself.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: ClassVar[str]
     """Says in the file which class of jobs it is."""

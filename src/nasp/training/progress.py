@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -34,6 +36,9 @@ SHOWN = (
 )
 """What is printed of an epoch's metrics first; others of the validation follow."""
 
+WIDE, NARROW = 100, 60
+"""Columns of a terminal from which the bar has its steps in figures, and below which it is none."""
+
 
 class Watch:
     """An observer that shows progress on standard error; a context manager.
@@ -46,10 +51,13 @@ class Watch:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
         self.live = (self.console.is_terminal or self.console.is_jupyter) and not quiet
+        width = self.console.width
+        bar: list[ProgressColumn] = [BarColumn(bar_width=24 if width >= WIDE else 14)]
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            *(bar if width >= NARROW else []),
+            *([MofNCompleteColumn()] if width >= WIDE else []),
+            *([TextColumn("ETA")] if width >= NARROW else []),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[figures]}"),
             console=self.console,
@@ -75,7 +83,7 @@ class Watch:
         """Show one event."""
         match event:
             case Loading(done, total):
-                self._advance("reading images", done, total, "")
+                self._advance("reading images", done, total, [])
             case Started():
                 self._start(event)
             case Stepped():
@@ -107,22 +115,48 @@ class Watch:
     def _show_measuring(self, event: Measuring) -> None:
         left = "" if event.seconds_left is None else f"ETA {_duration(event.seconds_left)}"
         if self.live:
-            self._advance(event.what, event.done, event.total, left)
+            self._advance(event.what, event.done, event.total, [left])
         else:
             self.say(f"{event.done + 1}/{event.total}  {event.what}  {left}".rstrip())
 
-    def _advance(self, description: str, done: int, total: int, figures: str) -> None:
+    def _advance(self, description: str, done: int, total: int, parts: Iterable[str]) -> None:
         if self.bar is None:
-            self.bar = self.progress.add_task(description, total=total, figures=figures)
+            self.bar = self.progress.add_task(description, total=total, figures="")
+        figures = self._fitting(parts, len(description), len(str(total)))
         self.progress.update(
             self.bar, description=description, completed=done, total=total, figures=figures
         )
 
+    def _fitting(self, parts: Iterable[str], described: int, digits: int) -> str:
+        """Return what fits of the parts beside the bar and the time, the first ones first."""
+        width, time_left = self.console.width, len("0:00:00 ")
+        beside = 0 if width < NARROW else 14 + len(" ETA ")
+        if width >= WIDE:
+            beside += 10 + 2 * digits + 2
+        room, chosen = width - described - 1 - beside - time_left, list[str]()
+        for part in parts:
+            if len("  ".join([*chosen, part])) <= room:
+                chosen.append(part)
+        return "  ".join(chosen)
+
     def _print_epoch(self, event: EpochEnded) -> None:
         left = f"ETA {_duration(self._seconds_left(event))}"
-        self.console.print(f"{self._epoch(event.epoch)}  {figures_of(event)}  {left}")
+        parts = [self._epoch(event.epoch), *figures_of(event), left]
+        self.console.print(self._packed(parts))
         if event.architecture is not None:
-            self.console.print(f"  [dim]{escape(compact(event.architecture))}[/dim]")
+            edges = ["", *compact(event.architecture).split("  ")]
+            self.console.print(f"[dim]{escape(self._packed(edges))}[/dim]")
+
+    def _packed(self, parts: Iterable[str]) -> str:
+        """Return parts in one line or, on a terminal, in as many indented ones as it takes."""
+        lines: list[str] = []
+        for part in parts:
+            longer = f"{lines[-1]}  {part}" if lines else part
+            if lines and len(longer) > self.console.width and self.live:
+                lines.append(f"  {part}")
+            else:
+                lines[-1:] = [longer]
+        return "\n".join(lines)
 
     def _epoch(self, epoch: int) -> str:
         # Where the time is limited, the number of epochs seldom is what ends a training.
@@ -146,10 +180,10 @@ class Watch:
 
 def line_of(event: EpochEnded) -> str:
     """Return what is told of an epoch, in one line."""
-    return f"epoch {event.epoch}  {figures_of(event)}"
+    return "  ".join([f"epoch {event.epoch}", *figures_of(event)])
 
 
-def figures_of(event: EpochEnded) -> str:
+def figures_of(event: EpochEnded) -> list[str]:
     """Return an epoch's losses and metrics, how the architecture moved, and its seconds."""
     metrics = event.metrics
     parts = [_figure(name, metrics[name]) for name in SHOWN if name in metrics]
@@ -158,18 +192,18 @@ def figures_of(event: EpochEnded) -> str:
     if "changed_edges" in metrics:
         parts.append(f"edges changed {metrics['changed_edges']}/{metrics['edges']}")
         parts.append(f"margin {metrics['margin_mean']:.3f}")
-    return "  ".join([*parts, f"{event.seconds:.1f} s"])
+    return [*parts, f"{event.seconds:.1f} s"]
 
 
-def _figures(event: Stepped) -> str:
+def _figures(event: Stepped) -> list[str]:
     parts = [
         _figure(name, event.means[name])
-        for name in ("train_loss", "train_accuracy", "val_accuracy")
+        for name in ("val_accuracy", "train_accuracy", "train_loss")
         if name in event.means
     ]
     if event.changed_edges is not None:
         parts.append(f"{event.changed_edges} edges changed")
-    return "  ".join(parts)
+    return parts
 
 
 def _figure(name: str, value: float) -> str:

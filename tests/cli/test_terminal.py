@@ -1,0 +1,142 @@
+"""Terminals narrow and poor: the progress line, the help, completion, and encodings."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from nasp.cli import app
+from nasp.cli.encoding import write_any_text
+from nasp.cli.tables import print_table
+from nasp.supernet.architecture import Architecture
+from nasp.training.events import EpochEnded, Measuring, Started, Stepped
+from nasp.training.progress import Watch
+
+MEANS = {"train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.6, "val_accuracy": 0.625}
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr(Console, "is_terminal", property(lambda console: True))
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def bar(width: int, epochs: int = 50) -> str:
+    """Return the line of a search half way."""
+    watch = Watch()
+    watch(Started(0, epochs, 390))
+    watch(Stepped(epochs // 2, 100, MEANS, 12))
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    with console.capture() as captured:
+        console.print(watch.progress.get_renderable())
+    return captured.get()
+
+
+@pytest.mark.parametrize(("width", "epochs"), [(80, 50), (80, 6000), (100, 600), (160, 50)])
+def test_the_progress_line_says_what_matters(
+    width: int, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_terminal(monkeypatch, width)
+    line = bar(width, epochs)
+    assert line.count("\n") == 1
+    assert "…" not in line
+    assert f"epoch {epochs // 2}/{epochs} " in line
+    assert "━━" in line
+    assert re.search(r"ETA (--:--|[\d:]+) ", line)
+    assert "val accuracy 62.5%" in line
+    assert ("12 edges changed" in line) == (width == 160)
+
+
+def test_a_narrow_line_leaves_out_the_bar_and_not_the_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_terminal(monkeypatch, 40)
+    line = bar(40)
+    assert "…" not in line
+    assert line.split()[:2] == ["epoch", "25/50"]
+    assert "val accuracy 62.5%" in line
+
+
+def test_an_epochs_figures_are_wrapped_between_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edges = {f"edge{i}": "nor_conv_3x3" for i in range(6)}
+    epoch = EpochEnded(1, MEANS, 2.0, Architecture(edges))
+    for width in (40, 80):
+        on_terminal(monkeypatch, width)
+        watch = Watch()
+        watch(Started(0, 5, 10))
+        watch(epoch)
+        text = re.sub("\x1b.*?m", "", capsys.readouterr().err)
+        assert max(map(len, text.splitlines())) <= width
+        assert "train accuracy 75.0%" in text
+        assert all(f"{edge}=nor_conv_3x3" in text for edge in edges)
+    monkeypatch.setattr(Console, "is_terminal", property(lambda console: False))
+    watch = Watch()
+    watch(Started(0, 5, 10))
+    watch(epoch)
+    assert len(capsys.readouterr().err.splitlines()) == 2  # for grep
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_no_character_ends_a_run(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    on_terminal(monkeypatch, 80)
+    write_any_text()
+    print_table([{"name": "Tomáš ×²", "value": 1.5}], {"τ": "{name}", "±": "{value:.2f}"})
+    with Watch() as watch:
+        watch(Started(0, 2, 3))
+        watch(Measuring("η = ½ 猫", 1, 3, 5.0))
+    text = {}
+    for name, stream in streams.items():
+        stream.flush()
+        text[name] = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    assert "Tomas x2" in text["stdout"] or "Tomás ×²" in text["stdout"]
+    assert "tau" in text["stdout"]
+    assert "eta = " in text["stderr"]
+
+
+def test_python_m_and_short_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    call = [sys.executable, "-m", "nasp", "-h"]
+    shown = subprocess.run(call, capture_output=True, check=True).stdout.decode("ascii")
+    assert "python -m nasp [OPTIONS]" in shown
+    short, long = (CliRunner().invoke(app, [option]).output for option in ("-V", "--version"))
+    assert short == long
+    assert re.fullmatch(r"nasp \d+\.\d+\.\d+\n", short)
+    assert "Usage" in CliRunner().invoke(app, ["bench", "cost", "-h"]).output
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_help_is_cut_nowhere(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = CliRunner().invoke(app, ["search", "-h"], terminal_width=width).output
+    assert "--checkpoint-minutes" in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= max(width, 46)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("nasp re", {"resume"}),
+        ("nasp search --strat", {"--strategy"}),
+        ("nasp train runs/first --besi", {"--beside"}),
+        ("nasp search --space nasbench", {"nasbench201", "nasbench201-3"}),
+        ("nasp show ru", set()),  # the shell completes files
+    ],
+)
+def test_a_shell_completes_commands_options_and_names(typed: str, offered: set[str]) -> None:
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    environment = {"_NASP_COMPLETE": "complete_bash", **asked}
+    result = CliRunner().invoke(app, [], prog_name="nasp", env=environment)
+    assert set(result.output.split()) == offered
