@@ -15,7 +15,7 @@ from nasp.domains.images.task import ImageClassification
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.probe.features import channel_products
 from nasp.supernet.supernet import Supernet
-from nasp.training.captured import MOST, PATIENCE, Captured
+from nasp.training.captured import MOST, PATIENCE, PATIENCE_WITH_CHANGES, Captured
 from nasp.training.device import computing, make_fabric
 from nasp.training.learner import Learner
 from nasp.training.task import Batch, Task
@@ -78,7 +78,7 @@ def test_a_replay_ends_with_the_bits_of_the_work_itself() -> None:
 @pytest.mark.usefixtures("repeating")
 @pytest.mark.parametrize("space", ["darts", "nasbench201"])
 def test_steps_in_pieces_are_those_of_the_paths_themselves(space: str) -> None:
-    changing = [*range(8), 2, 2, *[3] * (PATIENCE + 2), 1, 0]
+    changing = [*range(8), 2, 2, *[3] * (PATIENCE_WITH_CHANGES + 2), 1, 0]
     seen, state, in_pieces = searched(True, changing, "64-true", space)
     plain_seen, plain, none = searched(False, changing, "64-true", space)
     assert (in_pieces, none) == (True, False)
@@ -89,7 +89,7 @@ def test_steps_in_pieces_are_those_of_the_paths_themselves(space: str) -> None:
 
 @pytest.mark.usefixtures("repeating")
 def test_steps_in_pieces_repeat_themselves() -> None:
-    changing = [*range(8), 2, *[3] * (PATIENCE + 2), 1, 0]
+    changing = [*range(8), 2, *[3] * (PATIENCE_WITH_CHANGES + 2), 1, 0]
     seen, state, _ = searched(True, changing)
     again_seen, again, _ = searched(True, changing)
     torch.testing.assert_close(seen, again_seen, rtol=0, atol=0)
@@ -121,7 +121,7 @@ def test_the_graph_that_was_used_longest_ago_gives_way() -> None:
 
     x = torch.zeros(2, device="cuda")
     for key in range(MOST + 1):
-        for _ in range(PATIENCE + 1):
+        for _ in range(PATIENCE_WITH_CHANGES + 1):
             captured.run("kind", key, work, x)
     calls.clear()
     captured.run("kind", MOST, work, x)

@@ -120,6 +120,8 @@ def test_networks_of_another_make_are_refused_with_the_reason() -> None:
         made_of(nn.Sequential(choice, choice, *end()))
     with pytest.raises(UnfitError, match="draw random numbers"):
         made_of(nn.Sequential(Choice(convolutions() | {"c": nn.Dropout()}), *end()))
+    with pytest.raises(UnfitError, match="draw random numbers"):
+        made_of(nn.Sequential(Choice(convolutions()), nn.Dropout(), *end()))
     shared = nn.Conv2d(3, 3, 1)
     with pytest.raises(UnfitError, match="share weights"):
         made_of(nn.Sequential(Choice({"a": shared}), Choice({"a": shared}), *end()))

@@ -19,6 +19,8 @@ from nasp.training.task import Batch
 
 PATIENCE = 3
 """Times in a row that work runs as it is before it is captured, which takes as long as ten."""
+PATIENCE_WITH_CHANGES = 30
+"""The same where its key has changed more than `PATIENCE` times, and is likely to change again."""
 MOST = 8
 """Graphs that are kept; the one that was used longest ago gives way."""
 
@@ -67,12 +69,13 @@ class Captured:
         times, changes = (1, changes + 1) if is_new else (times + 1, changes)
         # What decides is kept with a run, for one that goes on is to do it the same way.
         self._seen[kind] = repr(whole), times, changes
-        if times > PATIENCE:
+        is_restless = changes > PATIENCE
+        if times > (PATIENCE_WITH_CHANGES if is_restless else PATIENCE):
             graph = self._graphs.get(whole) or self._capture(whole, work, batch)
             if graph is not None:
                 self._graphs.move_to_end(whole)
                 return graph.replay(batch)
-        elif changes > PATIENCE and in_pieces is not None:
+        elif is_restless and in_pieces is not None:
             random = torch.cuda.get_rng_state(self._device)
             try:
                 return in_pieces(form, batch)

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from nasp.supernet.probe.passes import first_order
 
 _NEVER_DRAWS = (
-    *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten),
+    *(nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict),
+    *(nn.Identity, nn.Flatten, nn.Unflatten),
     *(nn.Linear, nn.Bilinear, nn.Embedding, nn.Upsample, nn.ChannelShuffle, nn.PixelShuffle),
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
@@ -25,6 +26,14 @@ _NEVER_DRAWS = (
 )
 STATELESS = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d)
 KNOWN_LAYERS = (*STATELESS, nn.Identity, nn.Conv2d, nn.BatchNorm2d)
+
+
+def may_draw(network: nn.Module) -> bool:
+    """Return whether one of the modules is not known never to draw random numbers."""
+    return not all(
+        type(module) in _NEVER_DRAWS or type(module).__module__.startswith("nasp.")
+        for module in network.modules()
+    )
 
 
 @dataclass(frozen=True)
@@ -58,12 +67,8 @@ class Candidates:
 
     @cached_property
     def draws(self) -> bool:
-        """Whether a candidate may draw random numbers: one that is not known never to."""
-        return not all(
-            type(module) in _NEVER_DRAWS or type(module).__module__.startswith("nasp.")
-            for operation in self.operations
-            for module in operation.modules()
-        )
+        """Whether a candidate may draw random numbers."""
+        return any(may_draw(operation) for operation in self.operations)
 
 
 @dataclass(frozen=True)

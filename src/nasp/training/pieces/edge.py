@@ -118,7 +118,7 @@ class Edge:
         self.readers = readers
         readers.count += 1
         self.output = torch.empty_like(output)  # before a graph is captured, as in `Readers`
-        self.turns: dict[tuple[int | None, bool], Turn] = {}
+        self.turns: dict[int | None, Turn] = {}
         self.is_off = False
         self.is_first = True
         self.upstream: Upstream

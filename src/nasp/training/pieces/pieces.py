@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from nasp.supernet.choice import Choice
 from nasp.supernet.path import Path
 from nasp.supernet.probe.buffers import buffers_kept
+from nasp.supernet.probe.candidate import may_draw
 from nasp.supernet.probe.features import is_image_batch
 from nasp.supernet.probe.norms import Found
 from nasp.supernet.probe.products import inner_products
 from nasp.supernet.supernet import Supernet
 from nasp.training.captured import HeldBatch
 from nasp.training.pieces.chain import Chain, Graph
+from nasp.training.pieces.direct import DirectGraph
 from nasp.training.pieces.edge import Cut, Edge, Note, Readers, Turn, UnfitError, Upstream
 from nasp.training.task import Batch
 
@@ -54,11 +56,9 @@ class Pieces:
         weights: Sequence[nn.Parameter],
         step: Step,
         batch: Batch,
-        make_graph: Callable[[], Graph] = torch.cuda.CUDAGraph,
+        make_graph: Callable[[], Graph] = DirectGraph,
     ) -> None:
         choices = [choice for each in supernet.choices() for choice in each]
-        if any(choice.probeable.draws for choice in choices):
-            raise UnfitError("a candidate may draw random numbers")
         operations = [operation for choice in choices for operation in choice.operations]
         owned = [weight for operation in operations for weight in operation.parameters()]
         if len(set(owned)) < len(owned):
@@ -83,13 +83,15 @@ class Pieces:
         self._edges = list(edges.values())
         for edge in self._edges:
             edge.check()
+        if may_draw(supernet):  # `DirectGraph` is for work that draws none
+            raise UnfitError("a module may draw random numbers")
         self._loss, self._end = loss.detach(), Upstream.of(loss, self._places)
         for weight, gradient in zip(between, found, strict=False):
             self._gradients[self._places[weight]] = gradient
 
     def weight_step(self, path: Path, batch: Batch) -> tuple[Any, ...]:
         """Return loss, metrics and the weights' gradients; they hold until the next step."""
-        turns = self._step(path, batch, with_weights=True)
+        turns = self._step(path, batch)
         gradients: list[Tensor | None] = [None] * len(self._gradients)
         for place in self._reached(turns):
             gradients[place] = self._gradients[place]
@@ -97,7 +99,7 @@ class Pieces:
 
     def probed_step(self, path: Path, batch: Batch) -> tuple[Any, ...]:
         """Return loss, metrics, no gradients, and the inner products of all candidates."""
-        turns = self._step(path, batch, with_weights=False)
+        turns = self._step(path, batch)
         if self._products is None:
             self._products = self._captured_products()
         graph, found = self._products
@@ -108,12 +110,9 @@ class Pieces:
         _copy([(note.noted, note.kept) for note in notes])
         return self._loss, self._metrics, [None], found
 
-    def _step(self, path: Path, batch: Batch, with_weights: bool) -> dict[Edge, Turn]:
-        """Replay a step; return who had a turn, with the gradients of candidates' weights or not.
-
-        Those of the weights between the edges come in any case.
-        """
-        turns = {edge: self._turn(edge, path, with_weights) for edge in self._edges}
+    def _step(self, path: Path, batch: Batch) -> dict[Edge, Turn]:
+        """Replay a step; return who had a turn."""
+        turns = {edge: self._turn(edge, path) for edge in self._edges}
         self._batch.fill(batch)
         for link in self._chain.links:
             if not isinstance(link, Cut):
@@ -142,18 +141,18 @@ class Pieces:
                 waiting += edge.upstream.edges
         return reached
 
-    def _turn(self, edge: Edge, path: Path, with_weights: bool) -> Turn:
+    def _turn(self, edge: Edge, path: Path) -> Turn:
         k = path[edge.number]
-        if (k, with_weights) not in edge.turns:
+        if k not in edge.turns:
             with self._chain.beside():
-                edge.turns[k, with_weights] = self._captured(edge, k, with_weights)
-        return edge.turns[k, with_weights]
+                edge.turns[k] = self._captured(edge, k)
+        return edge.turns[k]
 
-    def _captured(self, edge: Edge, k: int | None, with_weights: bool) -> Turn:
+    def _captured(self, edge: Edge, k: int | None) -> Turn:
         """Capture a candidate where it has its turn; None: the edge gives nothing."""
         operation = None if k is None else edge.choice.operations[k]
         part = operation or nn.Module()
-        weights = [w for w in part.parameters() if with_weights and w in self._places]
+        weights = [weight for weight in part.parameters() if weight in self._places]
         gradients = [self._gradients[self._places[weight]] for weight in weights]
         with buffers_kept([*part.modules()]):  # libraries look for their fastest kernels
             edge.forward(operation)
