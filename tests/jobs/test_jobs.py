@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nasp.bilevel.settings import SearchConfig
 from nasp.complexity import parameter_count
@@ -20,10 +21,11 @@ from nasp.jobs.job import begin
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.jobs.targets import job_of
 from nasp.jobs.train import TrainJob, run_train_job
-from nasp.runs.folder import RunFolder
+from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import NetworkConfig, find_space
 from nasp.spaces.sampling import random_architecture
-from nasp.training.events import Event, Stepped
+from nasp.training.events import Event, Stepped, Warned
+from nasp.training.start import INIT
 
 SPACE = find_space("nasbench201")
 CELL = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|none~2|")
@@ -62,6 +64,7 @@ def test_a_job_comes_back_from_its_folder(tmp_path: Path, job: SearchJob | Train
     ("started", "command"),
     [
         (["/opt/bin/nasp", "search", "--data", "my photos"], "nasp search --data 'my photos'"),
+        (["/opt/lib/nasp/__main__.py", "show", "x"], "nasp show x"),
         (["/opt/bin/pytest", "-q"], None),
     ],
 )
@@ -173,3 +176,25 @@ def test_a_run_in_use(tmp_path: Path) -> None:
         run = begin(tmp_path / str(number), job)
         with run.lock(), pytest.raises(UsageError, match="Another process is at work"):
             run_search_job(job, run) if isinstance(job, SearchJob) else run_train_job(job, run)
+
+
+def test_a_training_starts_from_what_a_search_left_its_candidates(tmp_path: Path) -> None:
+    searched = begin(tmp_path / "search", job := search_job())
+    run_search_job(job, searched)
+    supernet = load_tensors(searched.path / "weights.safetensors")
+    recipe = ImageTrainConfig(epochs=1, auxiliary=0.0, drop_path=0.0, init=searched.path)
+    events: list[Event] = []
+    training = train_job(train=recipe, beside=("random-1", "resnet"))
+    run = begin(tmp_path / "train", training)
+    run_train_job(training, run, events.append)
+    start = load_tensors(run.path / INIT)
+    chosen = "cells.0.edges.0.candidates.nor_conv_3x3."
+    taken = {name: weight for name, weight in supernet.items() if name.startswith(chosen)}
+    assert taken
+    for name, weight in taken.items():
+        short = name.replace("candidates.nor_conv_3x3.", "")
+        assert torch.equal(start[short], weight)
+    assert (run.path / "beside/random-1" / INIT).is_file()
+    assert not (run.path / "beside/resnet" / INIT).exists()
+    messages = [event.message for event in events if isinstance(event, Warned)]
+    assert any("start as they were drawn (cells.0.edges" in message for message in messages)

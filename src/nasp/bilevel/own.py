@@ -64,8 +64,8 @@ def search(
             is returned; see `nasp.callbacks`.
         progress: whether to show it on standard error; default in a terminal or a notebook.
         settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
-            ``complexity=0.0``, ...; any other name is a setting of the strategy. ``cost`` may
-            be a function, called as ``cost(operation, *inputs)``.
+            ``complexity=0.0``, ``init=None`` (weights to start from), ...; any other name is a
+            setting of the strategy. ``cost`` may be a function: ``cost(operation, *inputs)``.
 
     Returns:
         What was found.

@@ -43,6 +43,7 @@ from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, SamePass, epoch_length, pass_length
 from nasp.training.recalibration import Recalibration
 from nasp.training.recipe import computing_as_set
+from nasp.training.start import start_from
 from nasp.training.supervised import Supervised
 from nasp.training.task import Batch, Metrics, Task, detached
 
@@ -77,6 +78,7 @@ def run_search(
     mode = selecting(config)
     supernet.train()
     initialise_lazy_modules(supernet, task, val_loader, config.seed)
+    start_from(supernet.network, config.init, run, observe)
     is_iterative = find_strategy(config.strategy).iterative
     weight_batches = EndlessPasses(train_loader, "The training loader")
     arch_batches = EndlessPasses(val_loader, "The validation loader")

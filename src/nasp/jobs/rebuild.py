@@ -16,11 +16,11 @@ from nasp.exporters.service import Service
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
 from nasp.jobs.train import TrainJob
-from nasp.runs.folder import RunFolder, load_tensors
+from nasp.jobs.weights import load_weights, searched_supernet
+from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
-from nasp.supernet.supernet import Supernet
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.recalibration import STALE, Recalibration, needs_recalibration
@@ -150,13 +150,12 @@ def _fresh(
 
 
 def _inherited(run: RunFolder, job: SearchJob, observe: Observer, tokens: int) -> Rebuilt:
-    architecture, space = found_architecture(run), find_space(job.space)
-    size = job.domain.sized(run_size(run, {}, observe))
-    supernet = Supernet(space.supernet(size), space.name)
-    _load(supernet.network, run.path / "weights.safetensors")
+    architecture = found_architecture(run)
+    supernet = searched_supernet(run, job, observe)
     network = derive(supernet, architecture)
     if needs_recalibration(network):
         _recalibrate(network, supernet.network, job, observe)
+    size = job.domain.sized(run_size(run, {}, observe))
     example = job.domain.example(network, size, tokens)
     about, service = _about(architecture), _service(run, job)
     return Rebuilt(network, example, "inherit", run.path, about, service)
@@ -188,7 +187,7 @@ def _trained(
         )
     size = job.domain.sized(run_size(run, {}, observe))
     network = job.network(size)
-    _load(network, file)
+    load_weights(network, file)
     if job.architecture is None:
         about = f"A hand-made network beside the space {job.space}."
     else:
@@ -213,16 +212,6 @@ def _refuse(given: Mapping[str, int]) -> None:
         raise UsageError(
             f"The weights of a run have its size: leave out {option}, or say --weights fresh."
         )
-
-
-def _load(network: nn.Module, file: Path) -> None:
-    try:
-        network.load_state_dict(load_tensors(file))
-    except RuntimeError as error:
-        raise NaspError(
-            f"The weights in {file} do not fit the network that its run describes: they are of"
-            " another version of nasp, or of another run."
-        ) from error
 
 
 def _about(architecture: Architecture) -> str:

@@ -15,6 +15,7 @@ from nasp.complexity import parameter_count
 from nasp.domains.domain import Batches, Data
 from nasp.errors import UsageError
 from nasp.jobs.job import Job, Size, inner_run
+from nasp.jobs.weights import keep_derived_start
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object, load_tensors
 from nasp.runs.random_state import seed_all
@@ -120,6 +121,9 @@ def _train_one(job: TrainJob, name: str, run: RunFolder, data: Data, observe: Ob
         auxiliary = find_space(job.space).auxiliary_head(size)
     loaders = data.train_loaders(network, device, config.seed)
     data.keep(run.path)
+    if config.init is not None and job.architecture is not None:
+        architecture = Architecture(job.architecture, job.space)
+        keep_derived_start(config.init, architecture, run, observe)
     trained = train(
         network,
         loaders.train,
@@ -165,7 +169,7 @@ def _rival(job: TrainJob, name: str, parameters: int) -> TrainJob:
     if kind == "random" and number.isdigit():
         own = {"architecture": dict(random_architecture(find_space(job.space), int(number)).edges)}
     elif name == job.domain.by_hand:
-        recipe = job.train.for_hand_made()
+        recipe = job.train.for_hand_made().model_copy(update={"init": None})
         own = {"architecture": None, "parameters": parameters, "train": recipe}
     else:
         raise UsageError(f"Unknown rival '{name}': give random-N or {job.domain.by_hand}.")

@@ -16,8 +16,9 @@ import torch
 def origin() -> dict[str, Any]:
     """Return the command (None where it was not nasp's own), the versions and the git commit."""
     name, *arguments = sys.argv or [""]
+    is_own = "nasp" in (Path(name).stem, Path(name).parent.name)  # or python -m nasp
     return {
-        "command": shlex.join(["nasp", *arguments]) if Path(name).stem == "nasp" else None,
+        "command": shlex.join(["nasp", *arguments]) if is_own else None,
         "versions": {
             "nasp": version("nasp"),
             "torch": torch.__version__,

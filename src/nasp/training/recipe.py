@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
+from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
 import torch
@@ -57,6 +58,9 @@ class BaseRecipe(BaseModel):
     """32-true, bf16-mixed, 16-mixed or 64-true, as Lightning Fabric calls them."""
     checkpoint_minutes: float = Field(5.0, gt=0)
     """A checkpoint is written after each epoch and this often within one."""
+    init: Path | None = None
+    """Start from the weights in this .safetensors file or run folder, where name and shape fit;
+    default from drawn ones."""
 
     def learner_with(
         self,

@@ -25,6 +25,7 @@ from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recipe import BaseRecipe, computing_as_set
+from nasp.training.start import start_from
 from nasp.training.task import (
     ACCURACY,
     Batch,
@@ -159,6 +160,7 @@ def train(
         Interrupted: Ctrl-C; with `run` the same call goes on.
     """
     steps = epoch_steps or epoch_length(train_loader)
+    start_from(network, config.init, run, observe)
     trained, objective = config.objective(network, task, auxiliary)
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
