@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import torch
-
-try:  # comes with torch where torch comes with CUDA
-    from cuda.bindings import driver
-except ImportError:
-    driver = None
 
 
 class DirectGraph:
@@ -30,6 +27,7 @@ class DirectGraph:
     def capture_end(self) -> None:
         """Note no more."""
         self._graph.capture_end()
+        driver = _driver()
         if driver is not None and hasattr(self._graph, "raw_cuda_graph_exec"):
             self._executable = driver.CUgraphExec(self._graph.raw_cuda_graph_exec())
 
@@ -39,10 +37,22 @@ class DirectGraph:
         Raises:
             RuntimeError: the driver could not.
         """
-        if self._executable is None:
+        driver = _driver()
+        if self._executable is None or driver is None:
             self._graph.replay()
             return
         stream = driver.CUstream(torch.cuda.current_stream().cuda_stream)
         (error,) = driver.cuGraphLaunch(self._executable, stream)
         if error != driver.CUresult.CUDA_SUCCESS:
             raise RuntimeError(f"the graph could not be launched ({error.name})")
+
+
+@cache
+def _driver() -> Any | None:
+    """Return the bindings of CUDA's driver, which torch with CUDA brings; None without them."""
+    with suppress(ImportError, RuntimeError):  # the latter: there is no driver
+        from cuda.bindings import driver
+
+        driver.cuDriverGetVersion()
+        return driver
+    return None
