@@ -58,3 +58,9 @@ def test_docstrings() -> None:
     assert long[0] == '    """Compute the output.'
     assert all(len(line) <= WIDTH for line in long)
     assert " ".join(" ".join(long[2:-1]).split()) == "word " * 30 + "end."
+
+
+def test_a_comprehension_that_fits_in_no_line_becomes_its_items() -> None:
+    code = "*[Residual(MBConv(16, 96, 16, 5)) for _ in range(3)],"
+    assert list(laid_out(code, 2)) == [f"        {code}"]
+    assert list(laid_out(code, 10)) == [f"{'    ' * 10}Residual(MBConv(16, 96, 16, 5)),"] * 3

@@ -15,7 +15,7 @@ from torch import Tensor
 from nasp.bench.steps.networks import make_supernet
 from nasp.bench.steps.settings import BenchSettings
 from nasp.bench.steps.workloads import workload
-from nasp.spaces import space_names
+from nasp.spaces import find_space, space_names
 from nasp.supernet.supernet import Supernet
 
 SMALL = BenchSettings(
@@ -34,7 +34,8 @@ def _autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def on_meta(space: str, partial_channels: int = 1) -> tuple[Supernet, Loss]:
     """Return a supernet whose network is on `meta`, and its loss on a batch there."""
-    settings = SMALL.model_copy(update={"space": space})
+    cells = min(SMALL.cells, find_space(space).small.cells)
+    settings = SMALL.model_copy(update={"space": space, "cells": cells})
     supernet = make_supernet(settings, partial_channels)
     work = workload(settings, supernet.network)
     batch = tuple(part.to("meta") for part in work.batches[0])
@@ -52,6 +53,11 @@ def assert_all_on_meta(gradients: tuple[Tensor | None, ...]) -> None:
     assert all(gradient.is_meta for gradient in gradients if gradient is not None)
 
 
+def more(space: str, fused: bool, seed: int) -> bool:
+    """Tell whether a case says more of a space than its others."""
+    return (space not in ("mobile", "vit") or seed == 0) and (space != "mobile" or fused)
+
+
 @every_space
 def test_a_weight_step_of_one_path(space: str) -> None:
     supernet, loss = on_meta(space)
@@ -59,8 +65,11 @@ def test_a_weight_step_of_one_path(space: str) -> None:
     assert_all_on_meta(torch.autograd.grad(loss(), supernet.weights(), allow_unused=True))
 
 
-@every_space
-@pytest.mark.parametrize("partial_channels", [1, 4])
+@pytest.mark.parametrize(
+    ("space", "partial_channels"),
+    # Where a part is seen, some layers of mobile see all channels.
+    [(s, k) for s in space_names() for k in (1, 4) if (s, k) != ("mobile", 1)],
+)
 def test_both_steps_of_a_mixture(space: str, partial_channels: int) -> None:
     supernet, loss = on_meta(space, partial_channels)
     weights = {
@@ -81,9 +90,11 @@ def test_a_mixture_along_a_path(space: str) -> None:
     assert_all_on_meta(torch.autograd.grad(loss(), list(weights.values())))
 
 
-@every_space
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("space", "fused", "seed"),
+    # Candidates that are all alike say as much by one path as by three.
+    [(s, f, n) for s in space_names() for f in (True, False) for n in range(3) if more(s, f, n)],
+)
 def test_an_architecture_step_by_the_probe(space: str, fused: bool, seed: int) -> None:
     supernet, loss = on_meta(space)
     probe = supernet.probe(path_of(supernet, seed), fused)

@@ -19,6 +19,7 @@ from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 from nasp.supernet.zero import Zero
+from nasp.testing.sizes import fitting
 
 
 def conv(kernel: int, stride: int = 1) -> nn.Module:
@@ -153,7 +154,7 @@ def test_computes_what_the_path_computes(name: str) -> None:
 @pytest.mark.parametrize("name", spaces_of("images"))
 def test_spaces_supernets(name: str) -> None:
     x = images(0, channels=3, size=16)
-    supernet = trained(SPACES[name].supernet(CONFIG), x)
+    supernet = trained(SPACES[name].supernet(fitting(SPACES[name], CONFIG)), x)
     for path in paths(supernet, 2):
         supernet.single(path)
         with torch.no_grad():

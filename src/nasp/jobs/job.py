@@ -24,7 +24,7 @@ class Size(BaseModel):
     channels: int = Field(ge=1)
     """Channels of the first cell; of a recurrent one its units."""
     cells: int = Field(ge=1)
-    """Cells in all; in nasbench201 cells a stage, of three."""
+    """Cells in all; in nasbench201, mobile and vit cells a stage."""
 
 
 class Job(BaseModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nasp.runs.registry import Registry, lacking
 from nasp.spaces.darts import DARTS
+from nasp.spaces.mobile import MOBILE
 from nasp.spaces.nasbench201 import NASBENCH201, NASBENCH201_3
 from nasp.spaces.nasp12 import NASP12
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
@@ -17,6 +18,7 @@ from nasp.spaces.space import (
     Wire,
     checked_edges,
 )
+from nasp.spaces.vit import VIT
 
 __all__ = [
     "SPACES",
@@ -32,7 +34,8 @@ __all__ = [
 ]
 
 SPACES: dict[str, Space] = {
-    known.name: known for known in (DARTS, NASP12, NASBENCH201, NASBENCH201_3, RECURRENT)
+    known.name: known
+    for known in (DARTS, NASP12, NASBENCH201, NASBENCH201_3, MOBILE, VIT, RECURRENT)
 }
 """The search spaces of the package by name."""
 

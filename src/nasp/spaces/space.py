@@ -30,9 +30,10 @@ class NetworkConfig(BaseModel):
     channels: int = Field(16, ge=1)
     """Channels of the first cell (C)."""
     cells: int = Field(8, ge=1)
-    """Cells in all; in nasbench201 cells a stage (N), of three."""
+    """Cells in all; in nasbench201, mobile and vit cells a stage."""
     stem: Literal["cifar", "imagenet"] = "cifar"
-    """cifar keeps the resolution, imagenet reduces it eightfold."""
+    """cifar keeps the resolution, imagenet reduces it eightfold, in mobile twofold; vit's stem goes
+    by the image."""
     partial_channels: int = Field(1, ge=1)
     """K, where the candidates of a supernet see 1/K of an edge's channels
     (`nasp.PartialChannels`); derived networks always have all."""

@@ -24,22 +24,10 @@ from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.partial_channels import PartialChannels
 from nasp.supernet.supernet import Supernet
+from nasp.testing.sizes import DIGITS, SIZES, fitting, images
 
 NONSENSE = ("", "|", "Genotype()", "Genotype(", "\0", "(" * 300, "nonsense")
-DIGITS = NetworkConfig(in_channels=1, image_size=8, channels=2, cells=2)
-SIZES = {
-    "colour": NetworkConfig(channels=2, cells=3),
-    "digits": DIGITS,
-    "smallest": NetworkConfig(in_channels=1, image_size=4, channels=1, classes=2, cells=2),
-    "imagenet": NetworkConfig(image_size=64, classes=20, channels=4, cells=3, stem="imagenet"),
-    "odd": NetworkConfig(image_size=27, channels=2, cells=3, drop_path=True),
-}
 every_size = pytest.mark.parametrize("config", SIZES.values(), ids=SIZES)
-
-
-def images(config: NetworkConfig) -> Tensor:
-    """Return two random images of a network's size."""
-    return torch.randn(2, config.in_channels, config.image_size, config.image_size)
 
 
 class OwnClassesTracer(fx.Tracer):
@@ -148,6 +136,7 @@ class ImageSpaceTests(SpaceTests):
     ) -> None:
         """At every size of image and network, with either stem."""
         space = find_space(name)
+        config = fitting(space, config)
         supernet = Supernet(space.supernet(config), name)
         path = supernet.random_path(torch.Generator().manual_seed(1))
         supernet.single(path)
@@ -159,7 +148,8 @@ class ImageSpaceTests(SpaceTests):
 
     def test_a_derived_network_computes_what_its_path_did(self, name: str) -> None:
         """With the supernet's weights."""
-        supernet = Supernet(find_space(name).supernet(DIGITS), name)
+        space = find_space(name)
+        supernet = Supernet(space.supernet(fitting(space, DIGITS)), name)
         path = supernet.random_path(torch.Generator().manual_seed(1))
         supernet.single(path)
         supernet(images(DIGITS))  # moves the running statistics
@@ -171,17 +161,28 @@ class ImageSpaceTests(SpaceTests):
     def test_candidates_of_a_part_of_the_channels(self, name: str, size: int) -> None:
         """`partial_channels` is heeded by the supernet, and by no derived network."""
         space = find_space(name)
-        config = NetworkConfig(channels=4, cells=3, image_size=size, partial_channels=4)
+        config = fitting(
+            space, NetworkConfig(channels=4, cells=3, image_size=size, partial_channels=4)
+        )
         network = space.supernet(config)
         supernet = Supernet(network, name)
         whole = space.supernet(config.model_copy(update={"partial_channels": 1}))
         assert supernet.tables == Supernet(whole).tables
-        for module in network.modules():
-            if isinstance(module, Choice):
-                assert all(isinstance(o, PartialChannels) for o in module.operations)
+        choices = [module for module in network.modules() if isinstance(module, Choice)]
+        keeps: dict[nn.Module, bool] = {}
+
+        def note(choice: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+            keeps[choice] = given[0].shape[1] == output.shape[1]
+
+        hooks = [choice.register_forward_hook(note) for choice in choices]
         x = images(config)
         supernet.mixture({n: a.softmax(dim=1) for n, a in supernet.alphas.items()})
         assert supernet(x).shape == (2, 10)
+        for choice, hook in zip(choices, hooks, strict=True):
+            hook.remove()
+            # What changes the number of channels needs all of them.
+            assert {isinstance(o, PartialChannels) for o in choice.operations} == {keeps[choice]}
+        assert any(keeps.values())
         path = supernet.random_path(torch.Generator().manual_seed(1))
         supernet.single(path)
         child = derive(supernet, supernet.architecture(path))
@@ -206,7 +207,8 @@ class ImageSpaceTests(SpaceTests):
             return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
 
         space = find_space(name)
-        for choice in (m for m in space.supernet(DIGITS).modules() if isinstance(m, Choice)):
+        supernet = space.supernet(fitting(space, DIGITS))
+        for choice in (m for m in supernet.modules() if isinstance(m, Choice)):
             assert all(not norm.affine and norm.track_running_stats for norm in norms(choice))
         network = space.network(random_architecture(space, 0), DIGITS)
         assert all(norm.affine for norm in norms(network))
@@ -214,7 +216,8 @@ class ImageSpaceTests(SpaceTests):
     @pytest.mark.parametrize("drop_path", [False, True])
     def test_derived_networks_can_be_traced(self, name: str, drop_path: bool) -> None:
         """Down to torch's modules, and to its operators."""
-        space, config = find_space(name), NetworkConfig(channels=2, cells=3, drop_path=drop_path)
+        space = find_space(name)
+        config = fitting(space, NetworkConfig(channels=2, cells=3, drop_path=drop_path))
         network = space.network(random_architecture(space, 0), config)
         x = images(config)
         assert_same(OwnClassesTracer(space).trace(network), network, x)
@@ -223,7 +226,7 @@ class ImageSpaceTests(SpaceTests):
     def test_supernets_can_be_traced(self, name: str) -> None:
         """Down to their choices, so that a network can be derived."""
         space = find_space(name)
-        supernet = Supernet(space.supernet(DIGITS))
+        supernet = Supernet(space.supernet(fitting(space, DIGITS)))
         supernet.single(supernet.random_path(torch.Generator().manual_seed(0)))
         graph = OwnClassesTracer(space).trace(supernet.network)
         assert_same(graph, supernet.network, images(DIGITS))
@@ -269,7 +272,8 @@ class ImageSpaceTests(SpaceTests):
 
     def test_the_costs_of_derived_networks_are_exact(self, name: str) -> None:
         """A supernet with `as_derived` has the parameters and FLOPs of derived networks."""
-        space, config = find_space(name), NetworkConfig(channels=4, cells=3, image_size=8)
+        space = find_space(name)
+        config = fitting(space, NetworkConfig(channels=4, cells=3, image_size=8))
         state = torch.get_rng_state()
         target = find_domain(space.data).target(space, config, "cpu")
         kinds = ("params", "flops")

@@ -13,6 +13,7 @@ from nasp.supernet.path import Path
 from nasp.supernet.probe import products
 from nasp.supernet.probe.features import channel_products
 from nasp.supernet.supernet import Supernet
+from nasp.testing.sizes import fitting
 
 SIZE = NetworkConfig(channels=4, cells=3, image_size=16)
 
@@ -30,7 +31,10 @@ def found(supernet: Supernet, path: Path, x: Tensor, fused: bool = True) -> dict
 def test_side_by_side_as_alone(
     name: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    supernet = Supernet(find_space(name).supernet(SIZE), name).double().to(memory_format=layout)
+    space = find_space(name)
+    supernet = (
+        Supernet(space.supernet(fitting(space, SIZE)), name).double().to(memory_format=layout)
+    )
     path = supernet.random_path(torch.Generator().manual_seed(1))
     x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
     alone = found(supernet, path, x)

@@ -52,7 +52,7 @@ class ContestSettings(BaseModel):
     channels: int = Field(16, ge=1)
     """Channels of the first cell."""
     cells: int = Field(1, ge=1)
-    """Cells in all; in nasbench201 cells a stage, of three."""
+    """Cells in all; in nasbench201, mobile and vit cells a stage."""
     budget: Budget
     """How long each may search."""
     threads: int | None = Field(None, ge=1)

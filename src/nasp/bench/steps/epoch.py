@@ -50,7 +50,7 @@ class EpochSettings(BaseModel):
     channels: int = Field(16, ge=1)
     """Channels of the first cell."""
     cells: int = Field(8, ge=1)
-    """Cells in all; in nasbench201 cells a stage, of three."""
+    """Cells in all; in nasbench201, mobile and vit cells a stage."""
     batch_size: int = Field(64, ge=1)
     """Images a step."""
     steps: int = Field(390, ge=1)

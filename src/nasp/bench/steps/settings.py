@@ -22,7 +22,7 @@ class BenchSettings(BaseModel):
     channels: int = Field(16, ge=1)
     """Channels of the first cell; of recurrent, its units."""
     cells: int = Field(8, ge=1)
-    """Cells in all; in nasbench201 cells a stage, of three."""
+    """Cells in all; in nasbench201, mobile and vit cells a stage."""
     batch: int = Field(16, ge=1)
     """Images a step; of a text, columns."""
     image_size: int = Field(32, ge=4)

@@ -80,6 +80,6 @@ def target(space: Space, config: NetworkConfig, device: torch.device | str = "cp
         image = torch.randn(1, config.in_channels, config.image_size, config.image_size)
     image = image.to(device, memory_format=fast_layout(torch.device(device), supernet.network))
     cells = f"{config.cells} cell{'s' * (config.cells > 1)}"
-    stages = " a stage" if space.name.startswith("nasbench201") else ""
+    stages = " a stage" if space.name.startswith(("nasbench201", "mobile", "vit")) else ""
     name = f"{cells}{stages}, {config.channels} channels"
     return Target(name, supernet, lambda: supernet(image), build, "image")

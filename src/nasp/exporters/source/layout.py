@@ -17,6 +17,7 @@ WIDTH = 88
 INDENT = "    "
 
 _STRINGS_AND_MARKS = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[()\[\]{},]""")
+_REPEATED = re.compile(r"\*\[(.*) for _ in range\((\d+)\)\],")
 
 
 def call(function: str, items: Iterable[str]) -> str:
@@ -36,6 +37,11 @@ def laid_out(code: str, depth: int) -> Iterator[str]:
     items, start, end = _widest_bracket(code)
     if len(margin + code) <= WIDTH or not items:
         yield margin + code
+        return
+    if repeated := _REPEATED.fullmatch(code):
+        # Broken, it would have no comma behind its last item: so each item has its own lines.
+        for _ in range(int(repeated[2])):
+            yield from laid_out(f"{repeated[1]},", depth)
         return
     yield margin + code[:start]
     for item in items:

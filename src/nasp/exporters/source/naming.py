@@ -28,6 +28,13 @@ _FIELD = {
     "ReLU DepthwiseConv Conv BN ReLU DepthwiseConv Conv BN": "SepConv",
     "ReLU DilatedDepthwiseConv Conv BN": "DilConv",
     "ReLU RowConv ColumnConv BN": "FactorizedConv",
+    "Conv BN ReLU DepthwiseConv BN ReLU Conv BN": "MBConvReLU",
+    "Conv BN ReLU DepthwiseConv BN ReLU SqueezeExcitation Conv BN": "MBConvReLUSE",
+    "Conv BN Hardswish DepthwiseConv BN Hardswish Conv BN": "MBConvHardswish",
+    "Conv BN Hardswish DepthwiseConv BN Hardswish SqueezeExcitation Conv BN": "MBConvHardswishSE",
+    "Conv BN Hardswish Conv BN": "MLP",
+    "DepthwiseConv BN Hardswish Conv BN": "ConvolutionalMixer",
+    "Attention Hardswish Conv BN": "AttentionMixer",
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nasp.supernet.excitation import SqueezeExcitation
 from nasp.supernet.probe.passes import first_order
 
 _NEVER_DRAWS = (
@@ -22,10 +23,10 @@ _NEVER_DRAWS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish),
-    *(nn.Hardtanh, nn.ELU, nn.Softmax),
+    *(nn.Hardtanh, nn.ELU, nn.Softmax, nn.Hardsigmoid),
 )
-STATELESS = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d)
-KNOWN_LAYERS = (*STATELESS, nn.Identity, nn.Conv2d, nn.BatchNorm2d)
+STATELESS = (nn.ReLU, nn.Hardswish, nn.MaxPool2d, nn.AvgPool2d)
+KNOWN_LAYERS = (*STATELESS, nn.Identity, nn.Conv2d, nn.BatchNorm2d, SqueezeExcitation)
 
 
 def may_draw(network: nn.Module) -> bool:
@@ -100,7 +101,8 @@ class Chain:
     def _hooks(self) -> tuple[Mapping[int, Any], ...]:
         # Looked at before every pass, so they are gathered once.
         names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-        return tuple(getattr(layer, name) for layer in self.layers for name in names)
+        parts = [part for layer in self.layers for part in layer.modules()]
+        return tuple(getattr(part, name) for part in parts for name in names)
 
     @cached_property
     def _norms(self) -> tuple[nn.Module, ...]:
@@ -114,11 +116,15 @@ class Chain:
 
     @cached_property
     def stop(self) -> int:
-        """How many layers come before the end: a BatchNorm, and a 1×1 convolution before it."""
+        """How many layers come before the end: a BatchNorm, and a 1×1 convolution before it.
+
+        One that narrows is run: the products of its many input channels would cost more.
+        """
         if not self.ends_in_norm:
             return len(self.layers)
-        is_behind_pointwise = len(self.layers) > 1 and is_pointwise(self.layers[-2])
-        return len(self.layers) - (2 if is_behind_pointwise else 1)
+        before = self.layers[-2] if len(self.layers) > 1 else self.layers[-1]
+        narrows = isinstance(before, nn.Conv2d) and before.in_channels > before.out_channels
+        return len(self.layers) - (2 if is_pointwise(before) and not narrows else 1)
 
     @property
     def ends_in_norm(self) -> bool:

@@ -85,7 +85,9 @@ def run_shared(layer: nn.Module, x: Tensor) -> Tensor:
     """Run a layer out of place, whatever it says: others may read the same input."""
     if isinstance(layer, nn.MaxPool2d):
         return max_pooled(x, layer)
-    output: Tensor = torch.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+    if isinstance(layer, nn.ReLU | nn.Hardswish):
+        return torch.relu(x) if isinstance(layer, nn.ReLU) else nn.functional.hardswish(x)
+    output: Tensor = layer(x)
     return output
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasp.errors import UsageError
+from nasp.supernet.excitation import SqueezeExcitation
 from nasp.supernet.probe.buffers import buffers_kept
 from nasp.supernet.probe.candidate import Candidates, Chain, is_pointwise
 from nasp.supernet.probe.edge import (
@@ -169,7 +170,7 @@ def _run(together: Sequence[_Member], ends: Ends) -> Tensor | None:
         for position in range(len(first.shared), first.stop):
             x = Features(_layer([layers[position] for layers in chains], x), count)
     if first.ends_in_norm:
-        ends.add(_end([member.place for member in together], chains, x, gradient))
+        ends.add(_end([member.place for member in together], chains, x, gradient, first.stop))
         return None
     _check_shape(x.tensor, x.tensor.shape[1], gradient.tensor)
     if x.is_matrix and gradient.is_matrix:
@@ -178,11 +179,15 @@ def _run(together: Sequence[_Member], ends: Ends) -> Tensor | None:
 
 
 def _end(
-    places: list[Place], chains: Sequence[Sequence[nn.Module]], x: Features, gradient: Features
+    places: list[Place],
+    chains: Sequence[Sequence[nn.Module]],
+    x: Features,
+    gradient: Features,
+    stop: int,
 ) -> End:
     """Return BatchNorms on `x`, or on what 1×1 convolutions make of it: ends of alike chains."""
     norms = [layers[-1] for layers in chains if isinstance(layers[-1], nn.BatchNorm2d)]
-    if len(chains[0]) > 1 and is_pointwise(chains[0][-2]):
+    if stop < len(chains[0]) - 1:
         weight = torch.stack([layers[-2].get_parameter("weight").flatten(1) for layers in chains])
         _check_shape(x.tensor, len(chains) * weight.shape[1], gradient.tensor)
         squares, overlap = x.products, gradient.products_with(x)
@@ -200,6 +205,8 @@ def _layer(layers: Sequence[nn.Module], x: Features) -> Tensor:
     first, count = layers[0], len(layers)
     if isinstance(first, nn.ReLU):
         return x.tensor.relu_()
+    if isinstance(first, nn.Hardswish):
+        return F.hardswish(x.tensor, inplace=True)
     if is_pointwise(first):
         # As a matrix product it costs less than half of a call of the convolution.
         weights = [layer.get_parameter("weight").flatten(1) for layer in layers]
@@ -219,6 +226,9 @@ def _layer(layers: Sequence[nn.Module], x: Features) -> Tensor:
         return F.conv2d(x.tensor, weight, bias, first.stride, first.padding, first.dilation, groups)
     if isinstance(first, nn.BatchNorm2d):
         return normalised([la for la in layers if isinstance(la, nn.BatchNorm2d)], x.tensor)
+    if isinstance(first, SqueezeExcitation):
+        parts = x.tensor.chunk(count, dim=1)
+        return torch.cat([la(part) for la, part in zip(layers, parts, strict=True)], dim=1)
     return run_shared(first, x.tensor)
 
 

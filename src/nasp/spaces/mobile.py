@@ -1,0 +1,242 @@
+"""Networks of inverted residuals, in the habit of MobileNetV3.
+
+Source: Howard et al., "Searching for MobileNetV3", ICCV 2019; what each layer may choose is that
+of ProxylessNAS (Cai et al., ICLR 2019), and squeeze-and-excitation. The widths and strides of the
+five stages are those of MobileNetV3-small, which is nearly one of these networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+from torch import nn
+
+from nasp.spaces.cell import classifier
+from nasp.spaces.layers import (
+    SKIP,
+    MakeLayer,
+    Row,
+    Rows,
+    derived_layer,
+    searched_layer,
+    skip,
+)
+from nasp.spaces.operations import Candidate
+from nasp.spaces.space import NetworkConfig, Wire
+from nasp.supernet.architecture import Architecture
+from nasp.supernet.excitation import SqueezeExcitation
+
+LATER = 2
+"""Layers of a cell; a stage is one layer that may change the shape, and its cells."""
+HEAD = 6
+"""Channels of the head's convolution, in multiples of the last stage's."""
+HIDDEN = 64
+"""Units of ImageNet's head before its last layer, in multiples of the channels."""
+
+SMALL_BY_HAND = (
+    "e3_k3_se,skip,skip|e3_k3,e3_k3,skip|e3_k5_se,e6_k5_se,e6_k5_se|e3_k5_se,e3_k5_se,skip"
+    "|e6_k5_se,e6_k5_se,e6_k5_se"
+)
+"""MobileNetV3-small, but for its expansions, which are neither 3 nor 6 everywhere."""
+
+
+class _Stage(NamedTuple):
+    """One stage: width in multiples of the channels, its stride with either stem."""
+
+    width: float
+    imagenet: int
+    cifar: int
+    activation: type[nn.Module]
+
+
+_STAGES = (
+    _Stage(1, 2, 1, nn.ReLU),
+    _Stage(1.5, 2, 2, nn.ReLU),
+    _Stage(2.5, 2, 2, nn.Hardswish),
+    _Stage(3, 1, 1, nn.Hardswish),
+    _Stage(6, 2, 2, nn.Hardswish),
+)
+
+_BLOCKS = {
+    f"e{expansion}_k{kernel}{'_se' * excites}": (expansion, kernel, excites)
+    for expansion, kernel, excites in product((3, 6), (3, 5, 7), (False, True))
+}
+"""Name -> expansion, kernel, whether there is squeeze-and-excitation."""
+
+
+def inverted_residual(
+    inputs: int | None,
+    activation: type[nn.Module],
+    expansion: int,
+    kernel: int,
+    excites: bool,
+    channels: int,
+    stride: int,
+    affine: bool,
+) -> nn.Sequential:
+    """Return expansion, depthwise convolution and projection, each with BatchNorm.
+
+    Args:
+        inputs: channels of the input; None for those of the output.
+        activation: behind the first two; none behind the projection.
+        expansion: channels of the depthwise convolution, in multiples of the input's.
+        kernel: its height and width, odd.
+        excites: whether squeeze-and-excitation, to a quarter, comes before the projection.
+        channels: of the output.
+        stride: 1 or 2.
+        affine: whether BatchNorm learns a scale and a shift.
+    """
+    inputs = channels if inputs is None else inputs
+    wide = inputs * expansion
+    gate = [SqueezeExcitation(wide, max(1, wide // 4))] if excites else []
+    return nn.Sequential(
+        nn.Conv2d(inputs, wide, 1, bias=False),
+        nn.BatchNorm2d(wide, affine=affine),
+        activation(),
+        nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False),
+        nn.BatchNorm2d(wide, affine=affine),
+        activation(),
+        *gate,
+        nn.Conv2d(wide, channels, 1, bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Mobile:
+    """Five stages of one layer and ``config.cells`` cells of two layers, which share their rows.
+
+    Attributes:
+        name: the name on the command line.
+    """
+
+    name: str = "mobile"
+    data: str = field(default="images", init=False)
+    small: NetworkConfig = field(
+        default=NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1), init=False
+    )
+
+    def supernet(self, config: NetworkConfig) -> nn.Module:
+        """Return a network with a `Choice` for every layer; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: the channels cannot be split.
+        """
+        return _network(config, searched_layer(config))
+
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: the architecture does not belong to this space.
+        """
+        return _network(config, derived_layer(config, self.rows.names(architecture)))
+
+    def auxiliary_head(self, config: NetworkConfig) -> None:
+        """Return None: MobileNets are trained without one."""
+        del config
+
+    @property
+    def rows(self) -> Rows:
+        """The rows: a stage's first layer is never left out, the two of its cells can be."""
+        blocks = tuple(_BLOCKS)
+        stages = []
+        for stage in range(len(_STAGES)):
+            later = [_later(stage, layer) for layer in range(LATER)]
+            stages.append(
+                (
+                    Row(_first(stage), "first", blocks),
+                    Row(later[0], "second", (*blocks, SKIP)),
+                    Row(later[1], "third", (*blocks, SKIP)),
+                )
+            )
+        return Rows(self.name, stages)
+
+    def notation(self, architecture: Architecture) -> str:
+        """Return the layers of each stage: ``e3_k3,e6_k5_se,skip|...``; see `Rows.text`."""
+        return self.rows.text(architecture)
+
+    def parse(self, text: str) -> Architecture:
+        """Read that; see `Rows.read`."""
+        return self.rows.read(text)
+
+    def wiring(self, architecture: Architecture) -> list[Wire]:
+        """Return the layers that are there; see `Space.wiring`."""
+        return self.rows.wires(architecture)
+
+
+def widths(channels: int) -> list[int]:
+    """Return the channels of the stages: multiples of 8, or of `channels` where that is less."""
+    unit = min(8, channels)
+    rounded = [max(1, int(stage.width * channels / unit + 0.5)) * unit for stage in _STAGES]
+    return [channels, *rounded[1:]]
+
+
+def _first(stage: int) -> str:
+    return f"first/{stage}"
+
+
+def _later(stage: int, layer: int) -> str:
+    return f"later/{LATER * stage + layer}"
+
+
+def _network(config: NetworkConfig, make: MakeLayer) -> nn.Sequential:
+    """Return stem, stages and head, the layers made by `make`."""
+    is_large = config.stem == "imagenet"
+    inputs = config.channels
+    stem = nn.Sequential(
+        nn.Conv2d(config.in_channels, inputs, 3, 2 if is_large else 1, 1, bias=False),
+        nn.BatchNorm2d(inputs),
+        nn.Hardswish(),
+    )
+    stages: list[nn.Module] = []
+    for index, (stage, width) in enumerate(zip(_STAGES, widths(config.channels), strict=True)):
+        stride = stage.imagenet if is_large else stage.cifar
+        changed = None if inputs == width else inputs
+        first = make(_first(index), _candidates(changed, stage), inputs, width, stride)
+        later = {**_candidates(None, stage), SKIP: skip}
+        cells = [
+            make(_later(index, layer), later, width, width, 1)
+            for _ in range(config.cells)
+            for layer in range(LATER)
+        ]
+        stages.append(nn.Sequential(first, *cells))
+        inputs = width
+    network = nn.Sequential()
+    network.add_module("stem", stem)
+    network.add_module("stages", nn.Sequential(*stages))
+    network.add_module("head", _convolution(inputs, HEAD * inputs))
+    network.add_module("classifier", _classifier(HEAD * inputs, config))
+    return network
+
+
+def _candidates(inputs: int | None, stage: _Stage) -> Mapping[str, Candidate]:
+    """Return the candidates of a layer that reads so many channels; None: as many as it makes."""
+    return {
+        name: partial(inverted_residual, inputs, stage.activation, *block)
+        for name, block in _BLOCKS.items()
+    }
+
+
+def _convolution(inputs: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.Hardswish()
+    )
+
+
+def _classifier(inputs: int, config: NetworkConfig) -> nn.Sequential:
+    """Return pooling and a linear layer; with ImageNet's stem one of hidden units between."""
+    if config.stem == "cifar":
+        return classifier(inputs, config.classes)
+    hidden = HIDDEN * config.channels
+    return nn.Sequential(
+        *classifier(inputs, hidden), nn.Hardswish(), nn.Linear(hidden, config.classes)
+    )
+
+
+MOBILE = Mobile()
+"""The space of inverted residuals."""
