@@ -88,7 +88,7 @@ def section(title: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("kind", "name"), EACH)
 def test_it_has_a_test_a_page_and_a_word_of_help(kind: Kind, name: str) -> None:
-    stem = name.removesuffix(":DIR")
+    stem = name.removesuffix(":DIR").removesuffix(":FILE")
     paths = sorted((ROOT / "tests" / kind.tests).rglob("test_*.py"))
     assert stem in words(path for path in paths if path.name not in SHARED), "no test of its own"
     assert kind.entry.replace("NAME", name) in page(kind.page)

@@ -333,7 +333,7 @@ def test_search_then_train(run: Run, tmp_path: Path) -> None:
     assert summary["run"] == str(path / "train")
     assert [row["name"] for row in summary["results"]] == ["found", "resnet"]
     for row in summary["results"]:
-        assert row.keys() >= {"parameters", "test_accuracy", "best_test_accuracy", "seconds"}
+        assert row.keys() >= {"parameters", "test_accuracy", "best_val_accuracy", "seconds"}
     again = run("train", path, *SMALL)
     assert again.code == 2
     assert f"nasp resume {path / 'train'}" in again.err

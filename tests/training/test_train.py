@@ -97,8 +97,8 @@ def test_the_head_is_trained_only_if_wanted(weight: float, given: bool, trains: 
     assert trained.network is net
     # The last line was measured on the network alone.
     measured = TASK.evaluate(net, loader())
-    assert trained.last["test_accuracy"] == measured["accuracy"]
-    assert trained.last["test_loss"] == pytest.approx(measured["loss"])
+    assert trained.last["val_accuracy"] == measured["accuracy"]
+    assert trained.last["val_loss"] == pytest.approx(measured["loss"])
 
 
 def schedule(net: nn.Module, last: float) -> RatesWithDropPath:
@@ -192,7 +192,7 @@ def test_best_and_last_weights(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, {})
     settings = config(epochs=8, lr=0.5)
     trained = train(net, loader(), test, TASK, settings, run=run, observe=observe)
-    accuracies = [line["test_accuracy"] for line in trained.metrics]
+    accuracies = [line["val_accuracy"] for line in trained.metrics]
     first_best = accuracies.index(max(accuracies)) + 1
     assert first_best < 8  # else the two files are one
     assert trained.best["epoch"] == first_best

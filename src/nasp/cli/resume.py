@@ -14,6 +14,7 @@ EXAMPLES = """
   nasp resume runs/first              a search
   nasp resume runs/first --epochs 80  a finished search, which is to have 80 epochs in all
   nasp resume runs/first/train        a training
+  nasp resume runs/photos --data folder:/new/place    the same images, which were moved
   nasp resume runs/sweep              all searches of a sweep that are not done
 """
 
@@ -26,6 +27,9 @@ def resume(
         typer.Option(
             min=1, help="Of a finished search: how many it is to have in all; default no more."
         ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the run's data are now; default where they were.")
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -48,6 +52,10 @@ def resume(
         if not isinstance(job, SearchJob):
             raise UsageError(f"Only a search goes on for more epochs; {run} holds another thing.")
         folder.extend(epochs, job.search.epochs)
+    if data is not None:
+        if job is None or not job.domain.knows(data):
+            raise UsageError(f"--data {data} is not where the data of {run} can be.")
+        job = job.model_copy(update={"data": job.data.moved(data)})
     if plan is not None:
         run_and_show(plan, folder, as_json)
         return

@@ -9,7 +9,7 @@ from nasp.cli.fields import FLAGS, Section
 DOMAINS = "nasp.domains:every_domain"
 RECIPE = ("epochs", "lr", "weight_decay")
 
-DATA = Section("data", DOMAINS, "data", by_data=["batch_size"])
+DATA = Section("data", DOMAINS, "data", but=["may_shrink"], by_data=["batch_size"])
 SIZE = Section(
     "size",
     "nasp.jobs.search:SearchJob",
@@ -102,7 +102,12 @@ STEPS = (
 
 EPOCH = Section("settings", "nasp.bench.steps.epoch:EpochSettings")
 
-IMAGES = Section("data", "nasp.domains.images.data:ImageConfig", by_data=["batch_size"])
+IMAGES = Section(
+    "data",
+    "nasp.domains.images.data:ImageConfig",
+    but=["may_shrink"],
+    by_data=["batch_size"],
+)
 TABLE = (
     replace(IMAGES, by_data=["batch_size", "subset"], defaults={"name": "digits"}),
     Section(

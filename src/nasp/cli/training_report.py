@@ -54,14 +54,14 @@ def show_training(results: list[Result], folder: Path) -> None:
     for row in rows:
         row["network"] = titles.get(row["name"], row["name"].replace("random-", "random cell "))
     on, figure = first.trained.measured_on, first.trained.figure.name
-    name, form = first.trained.name, ".2%" if figure == "accuracy" else ".2f"
+    name, form = first.trained.name, ".2%" if figure.endswith("accuracy") else ".2f"
     best = f"{{best_{name}:{form}}} ({{best_epoch}})"
     if first.test is None:
         title = f"{on} {figure} after {first.trained.last['epoch']} epochs".capitalize()
         columns = {"last": f"{{{name}:{form}}}", "best (epoch)": best}
         remark = f"best is picked on the {on} part itself: compare by last."
     else:
-        title, equal = figure.capitalize(), rows[0]["at_equal_time"]["seconds"]
+        title, equal = figure.replace("_", " ").capitalize(), rows[0]["at_equal_time"]["seconds"]
         columns = {
             "test": f"{{test_{figure}:{form}}}",
             f"{on}, best (epoch)": best,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,9 @@ from nasp.spaces import Space
 from nasp.training.events import Observer
 from nasp.training.task import Batch, MeasuredTask, Task
 from nasp.training.train import TrainConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Settings = Mapping[str, Any]
 """Fields of a settings class, by name."""
@@ -38,6 +41,23 @@ class DataConfig(BaseModel):
     """Examples a step."""
     workers: int = Field(2, ge=0)
     """Processes that read what does not fit in memory."""
+    may_shrink: bool = False
+    """Take smaller batches where there are too few examples for one of that size."""
+
+    def absolute(self) -> Self:
+        """Return the same with whole paths, as a run folder keeps them."""
+        kind, colon, path = self.name.partition(":")
+        name = f"{kind}:{Path(path).expanduser().absolute()}" if colon else self.name
+        return self.model_copy(update={"name": name, "root": self.root and self.root.absolute()})
+
+    def in_run(self, run: Path) -> Self:
+        """Return the same as a run that was begun reads them: all that its folder keeps holds."""
+        del run
+        return self
+
+    def moved(self, name: str) -> Self:
+        """Return the same under another name, at another place."""
+        return self.model_copy(update={"name": name})
 
 
 class SupernetConfig(BaseModel):

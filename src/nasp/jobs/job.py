@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from nasp.domains import Domain, domain_of
-from nasp.domains.domain import DataConfig
+from nasp.domains.domain import Data, DataConfig
 from nasp.errors import NaspError, validated
 from nasp.runs.folder import RunFolder
 from nasp.runs.origin import origin
@@ -75,8 +75,24 @@ _WORDS = {"data": "data", "supernet": "supernet", "train": "training"}
 
 def begin(path: str | Path, job: Job) -> RunFolder:
     """Make a run folder for a job; see `RunFolder.create`."""
-    content = {"kind": job.kind, "job": job.model_dump(mode="json"), **origin()}
+    content = {"kind": job.kind, "job": _written(job), **origin()}
     return RunFolder.create(path, content)
+
+
+def keep_data(data: Data, job: Job, run: RunFolder) -> None:
+    """Write into a run folder what its network needs of the data, and where they lie now.
+
+    Raises:
+        NaspError: the folder holds another, since the data have changed.
+    """
+    data.keep(run.path)
+    content, written = run.config(), _written(job)
+    if content["job"]["data"] != written["data"]:
+        run.write_config({**content, "job": {**content["job"], "data": written["data"]}})
+
+
+def _written(job: Job) -> dict[str, Any]:
+    return job.model_copy(update={"data": job.data.absolute()}).model_dump(mode="json")
 
 
 @contextmanager

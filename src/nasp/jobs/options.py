@@ -77,7 +77,7 @@ def search_job(
     return validated(
         SearchJob,
         {
-            "data": merged(defaults.data, {**data, "name": name}),
+            "data": merged(_fed(defaults.data, data), {**data, "name": name}),
             "space": chosen,
             "supernet": merged({**_supernet(strategy, domain), **defaults.supernet}, own),
             "bound_at": _bound_at(bound_at, is_bounded, defaults.bound_at, domain),
@@ -113,7 +113,9 @@ def train_job(
     if isinstance(target, RunFolder):
         job = job_of(target)
         seed = job.search.seed if isinstance(job, SearchJob) else job.train.seed
-        data = {**job.data.model_dump(include=set(job.data.handed_on)), **data}
+        own = job.data.in_run(target.path)
+        own = own.moved(data["name"]) if "name" in data else own
+        data = {**own.model_dump(include=set(own.handed_on)), **data}
         training = {"seed": seed, **training}
     if "name" not in data:
         raise UsageError("Say what to train on: --data NAME.")
@@ -126,7 +128,7 @@ def train_job(
     return validated(
         TrainJob,
         {
-            "data": merged(defaults.data, data),
+            "data": merged(_fed(defaults.data, data), data),
             "space": space,
             "architecture": dict(architecture.edges),
             "train": merged(defaults.train, training),
@@ -142,6 +144,11 @@ def merged(defaults: Options, given: Options) -> dict[str, Any]:
     """Return defaults with the given on top, also within settings that have settings."""
     both = {n: {**defaults[n], **given[n]} for n in given if isinstance(defaults.get(n), Mapping)}
     return {**defaults, **given, **both}
+
+
+def _fed(defaults: Options, given: Options) -> dict[str, Any]:
+    """Return the defaults of the data; a batch size that nobody asked for gives way to few data."""
+    return {**defaults, "may_shrink": "batch_size" not in given}
 
 
 def preset_settings(preset: str, strategy: str) -> dict[str, Any]:

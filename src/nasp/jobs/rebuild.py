@@ -121,7 +121,7 @@ def run_size(
     size = {"channels": job.channels, "cells": job.cells, **own}
     shape = job.domain.known_shape(job.data, run.path)
     if not shape and observe is not None and not given.keys() >= set(job.domain.shape):
-        shape = job.domain.read(job.data, observe).shape
+        shape = job.domain.read(job.data.in_run(run.path), observe).shape
     return {**size, **shape}
 
 
@@ -154,7 +154,7 @@ def _inherited(run: RunFolder, job: SearchJob, observe: Observer, tokens: int) -
     supernet = searched_supernet(run, job, observe)
     network = derive(supernet, architecture)
     if needs_recalibration(network):
-        _recalibrate(network, supernet.network, job, observe)
+        _recalibrate(network, supernet.network, run, job, observe)
     size = job.domain.sized(run_size(run, {}, observe))
     example = job.domain.example(network, size, tokens)
     about, service = _about(architecture), _service(run, job)
@@ -162,12 +162,12 @@ def _inherited(run: RunFolder, job: SearchJob, observe: Observer, tokens: int) -
 
 
 def _recalibrate(
-    network: nn.Module, searched: nn.Module, job: SearchJob, observe: Observer
+    network: nn.Module, searched: nn.Module, run: RunFolder, job: SearchJob, observe: Observer
 ) -> None:
     """Measure BatchNorm's statistics on the run's data, or tell that they are not there."""
     config = job.search
     try:
-        data = job.domain.read(job.data, observe)
+        data = job.domain.read(job.data.in_run(run.path), observe)
         device = make_fabric(config.device, config.precision).device
         loaders = data.search_loaders(searched, device, config.seed)
         Recalibration(loaders.weights, data.task(), config)(network)

@@ -10,7 +10,7 @@ from nasp.bilevel.found import Found
 from nasp.bilevel.search import run_search
 from nasp.bilevel.settings import SearchConfig
 from nasp.domains.domain import Data, SupernetConfig
-from nasp.jobs.job import Job, Size
+from nasp.jobs.job import Job, Size, keep_data
 from nasp.runs.folder import RunFolder
 from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
@@ -40,7 +40,7 @@ class SearchJob(Size, Job):
 def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -> Found:
     """Search, or go on with a search that was stopped."""
     with run.lock():
-        return search_in(job.domain.read(job.data, observe), job, run, observe)
+        return search_in(job.domain.read(job.data.in_run(run.path), observe), job, run, observe)
 
 
 def search_in(
@@ -55,7 +55,7 @@ def search_in(
     loaders = data.search_loaders(network, device, config.seed)
     # Not before the data are known to be enough: what cannot begin leaves no folder.
     if run is not None:
-        data.keep(run.path)
+        keep_data(data, job, run)
     bounded = None
     if job.bound_at is not None:
         final = domain.sized({**size, **dict(job.bound_at)})

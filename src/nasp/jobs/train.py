@@ -14,7 +14,7 @@ from torch import nn
 from nasp.complexity import parameter_count
 from nasp.domains.domain import Batches, Data
 from nasp.errors import UsageError
-from nasp.jobs.job import Job, Size, inner_run
+from nasp.jobs.job import Job, Size, inner_run, keep_data
 from nasp.jobs.weights import keep_derived_start
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object, load_tensors
@@ -103,7 +103,7 @@ def at_equal_time(results: Sequence[Result]) -> tuple[float, list[float | None]]
 def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> list[Result]:
     """Train the architecture and all beside it; finished ones are not trained again."""
     with run.lock():
-        data = job.domain.read(job.data, observe)
+        data = job.domain.read(job.data.in_run(run.path), observe)
         results = [_train_one(job, "found", run, data, observe)]
         for name in job.beside:
             rival = _rival(job, name, results[0].parameters)
@@ -120,7 +120,7 @@ def _train_one(job: TrainJob, name: str, run: RunFolder, data: Data, observe: Ob
     if job.architecture is not None:
         auxiliary = find_space(job.space).auxiliary_head(size)
     loaders = data.train_loaders(network, device, config.seed)
-    data.keep(run.path)
+    keep_data(data, job, run)
     if config.init is not None and job.architecture is not None:
         architecture = Architecture(job.architecture, job.space)
         keep_derived_start(config.init, architecture, run, observe)

@@ -39,7 +39,8 @@ def searched_supernet(run: RunFolder, job: SearchJob, observe: Observer) -> Supe
         NaspError: they are missing, or do not fit.
     """
     space, domain = find_space(job.space), job.domain
-    shape = domain.known_shape(job.data, run.path) or domain.read(job.data, observe).shape
+    data = job.data.in_run(run.path)
+    shape = domain.known_shape(data, run.path) or domain.read(data, observe).shape
     size = {"channels": job.channels, "cells": job.cells, **dict(job.supernet), **shape}
     supernet = Supernet(space.supernet(domain.sized(size)), space.name)
     load_weights(supernet.network, run.path / "weights.safetensors")

@@ -11,10 +11,11 @@ from nasp.supernet.architecture import Architecture
 
 @dataclass(frozen=True)
 class Loading:
-    """Images are being read."""
+    """Images are being read, or what is said of them."""
 
     done: int
     total: int
+    what: str = "reading images"
 
 
 @dataclass(frozen=True)

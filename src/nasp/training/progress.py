@@ -31,7 +31,8 @@ from nasp.training.events import (
 )
 
 SHOWN = (
-    *("train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    *("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_top5"),
+    "val_balanced_accuracy",
     *("test_loss", "test_accuracy", "test_top5", "valid_loss", "valid_perplexity"),
 )
 """What is printed of an epoch's metrics first; others of the validation follow."""
@@ -82,8 +83,8 @@ class Watch:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case Loading(done, total):
-                self._advance("reading images", done, total, [])
+            case Loading(done, total, what):
+                self._advance(what, done, total, [])
             case Started():
                 self._start(event)
             case Stepped():

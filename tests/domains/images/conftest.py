@@ -14,7 +14,10 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Make:
-    """Return a function that writes `images` JPEGs a class; size may be a list to cycle through."""
+    """Return a function that writes `images` JPEGs a class; sizes are cycled through.
+
+    The part ``.`` is the folder itself.
+    """
 
     def make(
         *,

@@ -4,11 +4,12 @@ import pytest
 import torch
 from PIL import Image
 
-from nasp.domains.images import folder
+from nasp.domains.images import decoded
 from nasp.domains.images.augment import plain
 from nasp.domains.images.datasets import load_images
 from nasp.domains.images.loader import Loader
 from nasp.errors import NaspError, UsageError
+from nasp.training.events import Loading
 
 
 def load(path, **options):
@@ -17,21 +18,21 @@ def load(path, **options):
 
 def test_images_of_one_size_come_into_memory(make_folder):
     seen = []
-    images = load(make_folder(), progress=lambda done, total: seen.append((done, total)))
+    images = load(make_folder(), observe=seen.append)
     assert not images.lazy
     assert images.train.images.shape == (20, 3, 16, 16)
     assert images.train.labels.tolist() == [0] * 10 + [1] * 10
     assert images.classes == ("cat", "dog")
     assert (images.in_channels, images.image_size) == (3, 16)
-    assert seen[-1] == (40, 40)
+    assert seen == [Loading(40, 40, "opening images"), Loading(40, 40)]
 
 
 def test_worker_processes_decode_the_same(make_folder, monkeypatch):
     data = make_folder()
     expected = load(data).train.images
     state = torch.get_rng_state()
-    monkeypatch.setattr(folder, "_WORTH_WORKERS", 1)
-    monkeypatch.setattr(folder, "_CHUNK", 3)
+    monkeypatch.setattr(decoded, "_WORTH_WORKERS", 1)
+    monkeypatch.setattr(decoded, "_CHUNK", 3)
     assert torch.equal(load(data).train.images, expected)
     assert torch.equal(torch.get_rng_state(), state)
     (data / "test/dog/009.jpg").write_bytes(b"damaged")
@@ -47,8 +48,10 @@ def test_without_a_test_folder_a_balanced_fifth_is_held_out(make_folder):
     assert torch.equal(images.test.images, again.test.images)
 
 
-def test_val_serves_as_test_part(make_folder):
-    assert len(load(make_folder(parts=("train", "val"), images=3)).test) == 6
+def test_val_is_to_choose_by_and_a_fifth_is_held_out_as_test_part(make_folder):
+    images = load(make_folder(parts=("train", "val")))
+    assert (len(images.train), len(images.val), len(images.test)) == (16, 20, 4)
+    assert images.held_out is None
 
 
 def test_differing_sizes_stay_on_disk(make_folder):
@@ -62,7 +65,7 @@ def test_differing_sizes_stay_on_disk(make_folder):
 
 def test_too_many_bytes_stay_on_disk(make_folder, monkeypatch):
     data = make_folder()
-    monkeypatch.setattr(folder, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 1000)
     assert load(data).lazy
 
 

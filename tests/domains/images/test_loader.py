@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nasp.domains.images import reader
 from nasp.domains.images.augment import augmentation, plain
 from nasp.domains.images.datasets import load_images
+from nasp.domains.images.image_set import ImageSet, LabelledImages
 from nasp.domains.images.loader import Loader
 from nasp.domains.images.reader import fits
 from nasp.domains.images.splits import halves
@@ -207,3 +208,22 @@ def test_impossible_loaders_are_refused():
 def test_a_state_beyond_the_pass_is_refused():
     with pytest.raises(NaspError, match=r"batch 40.*6 batches"):
         training(load_images("digits")).load_state_dict({"pass": 0, "position": 40})
+
+
+def test_a_balanced_pass_has_each_class_equally_often_and_all_of_its_images():
+    labels = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
+    part = LabelledImages(torch.arange(100, dtype=torch.uint8)[:, None, None, None], labels)
+    images = ImageSet("uneven", part, part, ("a", "b", "c"), 1, 1, (0.0,), (1 / 255,))
+    loader = Loader(part, plain(images), batch_size=100, balanced=True, seed=3)
+    again = Loader(part, plain(images), batch_size=100, balanced=True, seed=3)
+    passes = [next(iter(loader)) for _ in range(2)]
+    for x, y in passes:
+        counts = torch.bincount(y)
+        assert sorted(counts.tolist()) == [33, 33, 34]
+        often = torch.bincount(x.flatten().round().long(), minlength=100)
+        for label, most in ((0, 1), (1, 2), (2, 4)):
+            of_class = often[labels == label]
+            assert of_class.max() - of_class.min() <= 1
+            assert of_class.max() <= most
+    assert not torch.equal(passes[0][0], passes[1][0])
+    assert all(torch.equal(x, next(iter(again))[0]) for x, _ in passes)

@@ -37,7 +37,7 @@ def test_an_image_alone_has_the_bits_of_the_evaluation(make_folder, tmp_path, si
     )
     data.keep(tmp_path)
     kept = Preparation.read(tmp_path)
-    evaluated = torch.cat([x for x, _ in data.train_loaders(None, CPU, 0).measured])
+    evaluated = torch.cat([x for x, _ in data.train_loaders(None, CPU, 0).test])
     files = sorted((folder / "test").glob("*/*.jpg"))
     for of in (lambda file: file, str, Image.open):
         alone = torch.stack([kept.tensor(of(file)) for file in files])

@@ -93,12 +93,21 @@ def test_evaluate_counts_images_not_batches():
     answers = torch.randint(0, 8, (10,))
     batches = [(logits[:7], answers[:7]), (logits[7:], answers[7:])]
     figures = ImageClassification(8, label_smoothing=0.1).evaluate(nn.Identity(), batches)
-    assert set(figures) == {"loss", "accuracy", "top5"}
+    assert set(figures) == {"loss", "accuracy", "balanced_accuracy", "top5"}
     assert figures["loss"] == pytest.approx(F.cross_entropy(logits, answers).item())
     right = (logits.argmax(1) == answers).float().mean().item()
     assert figures["accuracy"] == pytest.approx(right)
     top5 = (logits.topk(5).indices == answers[:, None]).any(1).float().mean().item()
     assert figures["top5"] == pytest.approx(top5)
+
+
+def test_balanced_accuracy_is_the_mean_over_the_classes_that_are_there():
+    logits = F.one_hot(torch.tensor([0, 0, 0, 1, 2, 0]), 4).float()
+    answers = torch.tensor([0, 0, 0, 0, 2, 2])
+    figures = ImageClassification(4).evaluate(nn.Identity(), [(logits, answers)])
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert ImageClassification(4, balanced=True).figure.name == "balanced_accuracy"
 
 
 def test_evaluate_gives_each_module_its_mode_back():

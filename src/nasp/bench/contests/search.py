@@ -142,13 +142,14 @@ def run_search(request: SearchRequest) -> SearchSample:
     data = job.domain.read(job.data, nobody)
     assert isinstance(data, ImageData)
     half = data.config.subset or len(data.images.train) // 2
-    full_batches = half // job.data.batch_size
+    full_batches = half // data.batch_size(half)
     full_steps = job.search.epoch_steps or full_batches
     if request.share < 1:
         job = _reduced(job, request.share, half, full_steps)
         assert isinstance(job.data, ImageConfig)
         data = ImageData(job.data, data.images)
-    batches = (data.config.subset or half) // job.data.batch_size
+    images = data.config.subset or half
+    batches = images // data.batch_size(images)
     watch = Stopwatch(lambda: PeakMemory(device))
     found = search_in(data, job, observe=watch)
     if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:

@@ -44,6 +44,10 @@ _OTHERS: Mapping[str, Any] = MappingProxyType(
 )
 
 
+_ALWAYS_SAID = ("name", "batch_size", "subset", "cutout", "image_size")
+"""Of the data; what came later is said where it is not as ever, so that older files go on."""
+
+
 def table_defaults(data: str) -> dict[str, Any]:
     """Return channels, epochs, batch_size and subset of a table: such as tell cells apart."""
     return dict(_DIGITS if data == "digits" else _OTHERS)
@@ -99,10 +103,16 @@ def make_table(
     space = find_space(settings.space)
     cells = {space.notation(cell): cell for cell in all_architectures(space)}
     device = make_fabric(settings.device, "32-true").device
+    shared = settings.model_dump(mode="json", exclude={"data": {"root", "workers"}, "device": True})
+    shared["data"] = {
+        name: value
+        for name, value in shared["data"].items()
+        if name in _ALWAYS_SAID or value != ImageConfig.model_fields[name].default
+    }
     results = Results(
         path,
         BENCH,
-        settings.model_dump(mode="json", exclude={"data": {"root", "workers"}, "device": True}),
+        shared,
         lambda found: {"rows": rows(found), "machine": machine(device)},
     )
     order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0)).tolist()
@@ -132,7 +142,7 @@ def train_cell(
     size = sized({**images.shape, "channels": settings.channels, "cells": settings.cells})
     device = make_fabric(settings.device, "32-true").device
     network = laid_out(find_space(settings.space).network(architecture, size), device)
-    loaders, task = images.train_loaders(network, device, seed), images.task()
+    task = images.task()
     recipe = ImageTrainConfig(
         epochs=settings.epochs,
         lr=settings.lr,
@@ -142,8 +152,8 @@ def train_cell(
         seed=seed,
         device=settings.device,
     )
-    train(network, loaders.train, None, task, recipe)
-    tested = task.evaluate(network, loaders.measured, device)
+    train(network, images.learnt(device, seed), None, task, recipe)
+    tested = task.evaluate(network, images.tested(device), device)
     return {
         "test_accuracy": round(100 * tested["accuracy"], 4),
         "test_loss": round(tested["loss"], 6),

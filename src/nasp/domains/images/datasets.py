@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
-from nasp.domains.images.folder import Progress, load_folder
+from nasp.domains.images.folder import load_files
 from nasp.domains.images.image_set import ImageSet, LabelledImages, channel_statistics
 from nasp.domains.images.splits import hold_out_fifth
 from nasp.domains.root import default_root
@@ -28,26 +28,26 @@ def load_images(
     root: Path | None = None,
     *,
     image_size: int | None = None,
-    progress: Progress | None = None,
+    **of_files: Any,
 ) -> ImageSet:
     """Load an image set by name.
 
     Args:
         data: `digits` (in scikit-learn: 1,797 images of 8x8, a fixed fifth of each class for
-            the test), `cifar10`, `cifar100`, `fashion-mnist` (fetched on first use), or
-            `folder:DIR` (see `nasp.domains.images.folder.load_folder`).
+            the test), `cifar10`, `cifar100`, `fashion-mnist` (fetched on first use),
+            `folder:DIR` or `csv:FILE` (see `nasp.domains.images.folder.load_files`).
         root: where fetched files lie; default: the environment variable NASP_DATA, or else
             ~/.cache/nasp.
-        image_size: for `folder:DIR` only; side in pixels.
-        progress: for `folder:DIR` only; called with (images decoded, images in all).
+        image_size: of files only; side in pixels.
+        of_files: see `load_files`.
 
     Raises:
         UsageError: the name is unknown, or the folder is not laid out as it should be.
         NaspError: files are missing and cannot be fetched, or are damaged.
     """
-    kind, _, folder = data.partition(":")
-    if kind == "folder" and folder:
-        return load_folder(Path(folder).expanduser(), image_size, progress)
+    kind, _, path = data.partition(":")
+    if kind in ("folder", "csv") and path:
+        return load_files(data, image_size=image_size, **of_files)
     if data not in _READERS:
         raise unknown_name("data", data, IMAGE_SETS)
     if image_size is not None:
@@ -136,5 +136,5 @@ _READERS: dict[str, Callable[[Path], ImageSet]] = {
     "cifar100": _cifar100,
     "fashion-mnist": _fashion_mnist,
 }
-IMAGE_SETS = (*_READERS, "folder:DIR")
+IMAGE_SETS = (*_READERS, "folder:DIR", "csv:FILE")
 """What `load_images` knows by name."""

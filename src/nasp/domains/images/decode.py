@@ -6,6 +6,8 @@ Exported files have `pixels` and `eight_bits` as they stand here: with Pillow an
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,14 +25,22 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
             read.
     """
     try:
-        # Pillow warns of odd metadata, of which nothing is read but the orientation.
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with opened(path) as image:
             return pixels(image, channels)
     except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
         raise NaspError(
             f"Cannot read the image {path}: {reason(error)}. Replace the file or remove it."
         ) from error
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file; its pixels are not read yet."""
+    # Pillow warns of odd metadata, of which nothing is read but the orientation.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            yield image
 
 
 def reason(error: Exception) -> str:

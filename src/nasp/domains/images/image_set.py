@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from nasp.domains.images.splits_file import Splits
+
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -41,7 +43,7 @@ class LazyImages(Protocol):
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """One part (training or test) of an image set.
+    """One part (training, validation or test) of an image set.
 
     Attributes:
         images: uint8 `[N, C, H, W]` in memory, or `LazyImages` of length N.
@@ -62,13 +64,16 @@ class ImageSet:
     Attributes:
         name: the name that it was loaded by.
         train: the training part; the search splits it in halves.
-        test: the test part; the search never looks at it.
+        test: the test part, looked at once, at the end of a training.
         classes: class names, in the order of the labels.
         in_channels: 1 for grey, 3 for RGB.
         image_size: height and width, in pixels, that a network receives.
         mean: per channel mean of the training images, on the scale 0..1.
         std: per channel standard deviation of the training images, on the scale 0..1.
         mirrors: whether a mirrored image still belongs to its class (a digit does not).
+        val: the part to choose by, where the data have one.
+        held_out: else images of the training part to choose by, int64; None: a tenth of it.
+        splits: the names of the files, where the set was read from files.
     """
 
     name: str
@@ -80,6 +85,9 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mirrors: bool = True
+    val: LabelledImages | None = None
+    held_out: Tensor | None = None
+    splits: Splits | None = None
 
     @property
     def lazy(self) -> bool:

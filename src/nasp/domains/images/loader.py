@@ -38,6 +38,8 @@ class Loader:
         seed: of order and augmentation, default 0.
         indices: which images of the part, int64 `[n]`; default all.
         training: see above.
+        balanced: while training, have each class equally often in a pass of as many images as
+            there are; of a class with few images, each comes several times, differently augmented.
         workers: processes that decode images on disk, default 2; images in memory need none.
         device: where batches are made; default the CPU.
 
@@ -54,6 +56,7 @@ class Loader:
         seed: int = 0,
         indices: Tensor | None = None,
         training: bool = True,
+        balanced: bool = False,
         workers: int = 2,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -63,8 +66,8 @@ class Loader:
             raise UsageError(f"Batch size {batch_size} is not possible: give 1 or more.")
         if images < (batch_size if training else 1):
             raise UsageError(
-                f"There are {images} images, too few for a batch of {batch_size}:"
-                " give a smaller batch size or more images."
+                f"There {'is 1 image' if images == 1 else f'are {images} images'}, too few for a"
+                f" batch of {batch_size}: give a smaller batch size or more images."
             )
         self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         source = (part.labels, chosen, self._device)
@@ -78,6 +81,7 @@ class Loader:
         self._batch_size = batch_size
         self._seed = seed
         self._training = training
+        self._members = _members(part.labels[chosen]) if balanced and training else None
         self._pass = 0
         self._position = 0
 
@@ -127,11 +131,32 @@ class Loader:
         """Return the places of the images in a pass, int64 on the CPU."""
         if not self._training:
             return torch.arange(self._images)
-        return torch.randperm(self._images, generator=_generator(self._seed, "order", number))
+        generator = _generator(self._seed, "order", number)
+        if self._members is None:
+            return torch.randperm(self._images, generator=generator)
+        return _evenly(self._members, self._images, generator)
 
     def _draws(self, shape: torch.Size, number: int, position: int) -> Tensor | None:
         draws = self._transform.draw(shape, _generator(self._seed, "batch", number, position))
         return None if draws is None else move(draws, self._device)
+
+
+def _members(labels: Tensor) -> list[Tensor]:
+    """Return the places of each class that there is."""
+    return [(labels == label).nonzero().flatten() for label in torch.unique(labels)]
+
+
+def _evenly(members: list[Tensor], count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` places, shuffled, of each class as many but for one, and within it of each."""
+    more = torch.randperm(len(members), generator=generator) < count % len(members)
+    chosen = []
+    for places, one_more in zip(members, more.tolist(), strict=True):
+        wanted = count // len(members) + one_more
+        passes = -(-wanted // len(places))
+        orders = [torch.randperm(len(places), generator=generator) for _ in range(passes)]
+        chosen.append(places[torch.cat(orders or [places[:0]])[:wanted]])
+    together = torch.cat(chosen)
+    return together[torch.randperm(count, generator=generator)]
 
 
 def _generator(*parts: int | str) -> torch.Generator:

@@ -64,7 +64,7 @@ def halves(image_set: ImageSet, seed: int = 0, subset: int | None = None) -> tup
     return weights, alphas
 
 
-def hold_out_fifth(labels: Tensor) -> tuple[Tensor, Tensor]:
+def hold_out_fifth(labels: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Hold out a class-balanced fifth as test part, of a set that comes without one.
 
     It does not follow the seed of a run: what one run tests on, no other may train on.
@@ -72,8 +72,23 @@ def hold_out_fifth(labels: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Indices `(kept, test)`, each sorted int64.
     """
-    kept, test = split(labels, [0.8, 0.2], seed=0)
+    kept, test = split(labels, [0.8, 0.2], seed)
     return kept, test
+
+
+def hold_out_tenth(labels: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Hold out a tenth of the training part to choose by: an image a class, but no more than 1/4.
+
+    Returns:
+        Indices `(kept, held out)`, each sorted int64.
+
+    Raises:
+        UsageError: there is but one image.
+    """
+    count = len(labels)
+    held = min(max(round(count / 10), len(torch.unique(labels))), max(1, count // 4))
+    kept, held_out = split(labels, [count - held, held], seed)
+    return kept, held_out
 
 
 def _sizes(parts: Sequence[float] | Sequence[int], total: int) -> list[int]:

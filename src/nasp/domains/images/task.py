@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.aggregation import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from nasp.errors import NaspError
 from nasp.training.batches import inputs_and_target
@@ -18,6 +18,7 @@ from nasp.training.evaluation import evaluation_mode
 from nasp.training.task import Batch, Figure
 
 ACCURACY = Figure("accuracy", higher_is_better=True)
+BALANCED = Figure("balanced_accuracy", higher_is_better=True)
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class ImageClassification:
     Attributes:
         classes: how many there are.
         label_smoothing: of the training loss, default 0; `evaluate` never smooths.
+        balanced: whether networks are compared by balanced accuracy.
     """
 
     classes: int
     label_smoothing: float = 0.0
+    balanced: bool = False
 
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross entropy, and `accuracy` (with more than 5 classes also `top5`).
@@ -57,8 +60,8 @@ class ImageClassification:
 
     @property
     def figure(self) -> Figure:
-        """Accuracy: the higher, the better."""
-        return ACCURACY
+        """Accuracy, balanced where that is wanted: the higher, the better."""
+        return BALANCED if self.balanced else ACCURACY
 
     def evaluate(
         self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
@@ -71,8 +74,9 @@ class ImageClassification:
             device: the batches are moved there.
 
         Returns:
-            `loss` (mean cross entropy an image, unsmoothed), `accuracy`, and `top5` with more than
-            5 classes; accuracies are fractions of all images.
+            `loss` (mean cross entropy an image, unsmoothed), `accuracy`, `balanced_accuracy` (the
+            mean over the classes of the share of their images that are told right), and `top5` with
+            more than 5 classes; accuracies are fractions.
 
         Raises:
             UsageError: a batch is no sequence of inputs and target.
@@ -81,6 +85,7 @@ class ImageClassification:
         metrics: dict[str, Metric] = {"accuracy": _accuracy(self.classes, 1)}
         if self.has_top5:
             metrics["top5"] = _accuracy(self.classes, 5)
+        confusion = MulticlassConfusionMatrix(self.classes, validate_args=False).to(device)
         mean_loss = MeanMetric().to(device)
         for metric in metrics.values():
             metric.to(device)
@@ -94,14 +99,17 @@ class ImageClassification:
                 # float: the loss and the ranks of a test must not depend on autocast
                 logits = logits.float()
                 mean_loss.update(F.cross_entropy(logits, target), weight=len(target))
-                for metric in metrics.values():
+                for metric in (*metrics.values(), confusion):
                     metric.update(logits, target)
                 images += len(target)
         if images == 0:
             raise NaspError("There is nothing to evaluate: the loader yields no images.")
+        counts = confusion.compute().double()
+        there = counts.sum(1) > 0
         return {
             "loss": float(mean_loss.compute()),
             **{name: float(metric.compute()) for name, metric in metrics.items()},
+            "balanced_accuracy": float((counts.diag()[there] / counts.sum(1)[there]).mean()),
         }
 
     @property

@@ -6,10 +6,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
+
 from nasp.bench.contests.sweep.job import ErrorSource, SweepJob
 from nasp.bench.tables.accuracies import open_table
 from nasp.bilevel.selection import SelectConfig
 from nasp.bilevel.selection.rerank import rerank
+from nasp.domains.domain import Data
+from nasp.errors import UsageError
 from nasp.jobs.job import inner_run
 from nasp.jobs.options import train_job
 from nasp.jobs.search import run_search_job
@@ -46,6 +50,22 @@ def measurements_of(
             measure, job, notations, folder, observe
         )
     }
+
+
+def check_judged(job: SweepJob, data: Data) -> None:
+    """Try whether the errors could be measured, before the first search.
+
+    Raises:
+        UsageError: the data are too few for it.
+    """
+    seed, device = job.seeds[0], torch.device("cpu")
+    try:
+        if job.error == "train":
+            data.train_loaders(None, device, seed)
+        elif job.error == "shared" and not len(data.search_loaders(None, device, seed).selection):
+            raise UsageError("no batch is full.")
+    except UsageError as error:
+        raise UsageError(f"The sweep could not be judged by {described(job)}: {error}") from error
 
 
 def described(job: SweepJob) -> str:
@@ -110,8 +130,9 @@ def _trained(job: SweepJob, notation: str, folder: RunFolder, observe: Observer)
     )
     key = hashlib.blake2b(notation.encode(), digest_size=6).hexdigest()
     run = inner_run(folder, f"trained/{key}", plan)
-    lines = run_train_job(plan, run, observe)[0].trained.metrics
-    return {notation: 1 - lines[-1]["test_accuracy"]}
+    result = run_train_job(plan, run, observe)[0]
+    assert result.test is not None
+    return {notation: 1 - result.test["accuracy"]}
 
 
 def _in_the_table(

@@ -129,7 +129,7 @@ def sweep_job(
     return validated(
         SweepJob,
         {
-            "search": search,
+            "search": search.model_copy(update={"data": search.data.absolute()}),
             "settings": tuple(settings),
             "seeds": tuple(range(first, first + seeds)),
             "cost": names.pop(),

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from nasp.bench.contests.plots import draw_front
-from nasp.bench.contests.sweep.errors import described, measurements_of
+from nasp.bench.contests.sweep.errors import check_judged, described, measurements_of
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
 from nasp.bench.harness import measure_missing
@@ -19,6 +19,7 @@ from nasp.complexity.control import check_possible
 from nasp.complexity.quantity import find_quantity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge
+from nasp.domains.domain import Data
 from nasp.errors import validated
 from nasp.jobs.job import inner_run
 from nasp.jobs.search import SearchJob, run_search_job
@@ -63,7 +64,7 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         The report that ``sweep.json`` holds beside the measurements.
 
     Raises:
-        UsageError: a bound that nothing keeps, or no such table.
+        UsageError: a bound that nothing keeps, no such table, or too few data to judge by.
         NaspError: a run failed.
         Interrupted: Ctrl-C or SIGTERM; ``nasp resume`` goes on.
     """
@@ -75,7 +76,9 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
     with folder.lock():
         if job.error == "table":
             open_table(job.table, job.search.data.name, job.search.space)
-        gauge, space = _gauge(job, folder, observe), find_space(job.search.space)
+        data = job.search.domain.read(job.search.data, observe)
+        check_judged(job, data)
+        gauge, space = _gauge(job, folder, data), find_space(job.search.space)
         table, notation = gauge.table(job.cost), space.notation
         for setting in job.settings:
             for amount in setting.at_most.values():
@@ -148,9 +151,9 @@ def _run_name(setting: str, seed: int) -> str:
     return f"runs/{setting}/seed-{seed}"
 
 
-def _gauge(job: SweepJob, folder: RunFolder, observe: Observer) -> Gauge:
+def _gauge(job: SweepJob, folder: RunFolder, data: Data) -> Gauge:
     domain = job.search.domain
-    size = domain.sized({**domain.read(job.search.data, observe).shape, **dict(job.size)})
+    size = domain.sized({**data.shape, **dict(job.size)})
     target = domain.target(find_space(job.search.space), size, "cpu")
     return Gauge(find_quantity(job.cost), target, Store(folder.costs_path))
 
