@@ -16,6 +16,7 @@ from nasp.cli.bench_quality import quality
 from nasp.cli.bench_table import table
 from nasp.cli.compare import compare
 from nasp.cli.encoding import write_any_text
+from nasp.cli.evaluate import evaluate
 from nasp.cli.export import export
 from nasp.cli.fields import ASKED, columns, help_style
 from nasp.cli.predict import predict
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="Search for a network's architecture, discrete at every step (NASP, AAAI 2020).",
     epilog="First: nasp search searches on embedded images, in about a minute.",
 )
-for each in (search, resume, train, predict, show, compare, sweep, export):
+for each in (search, resume, train, evaluate, predict, show, compare, sweep, export):
     each.add_to(app)
 bench = typer.Typer(
     name="bench",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nasp.complexity.target import Target
+from nasp.domains.evaluation import Evaluation
 from nasp.exporters.service import Service
 from nasp.spaces import Space
 from nasp.training.events import Observer
@@ -219,6 +220,8 @@ class Domain:
             for what is about time alone.
         target: space, size, device -> the space's networks, as what costs are about.
         described: fields of a size -> what its networks read, in words.
+        evaluate: network on a device, settings, its run's folder, other data or None, the device,
+            observer -> what is found out about it; None: the figures of the task alone.
         in_service: how its networks are used on files, if they tell classes of files apart.
     """
 
@@ -243,6 +246,9 @@ class Domain:
     stand_in: Callable[[Any, Any, int, int, int], tuple[Task, Batch]]
     target: Callable[[Space, Any, torch.device | str], Target]
     described: Callable[[Settings], str]
+    evaluate: (
+        Callable[[nn.Module, Any, Path, str | None, torch.device, Observer], Evaluation] | None
+    ) = None
     in_service: InService | None = None
 
     def knows(self, data: str) -> bool:

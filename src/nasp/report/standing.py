@@ -57,7 +57,7 @@ def standing(
     if run is not None and not is_from_python(run):
         own = run_size(run, given, observe=None)
     said = {n: own[n] for n in (*Size.model_fields, *domain.shape) if n in own}
-    config = domain.network(**{**said, **given})
+    config = domain.sized({**said, **given})
     if space is None:
         return Standing(config, [])
     target = domain.target(space, config, "cpu")

@@ -8,6 +8,7 @@ from nasp.domains.images.baseline import residual_network
 from nasp.domains.images.data import ImageConfig, known_shape, read_images
 from nasp.domains.images.datasets import IMAGE_SETS
 from nasp.domains.images.defaults import DIGITS, default_space, search_defaults, train_defaults
+from nasp.domains.images.evaluate import evaluate
 from nasp.domains.images.service import IN_SERVICE
 from nasp.domains.images.train import ImageTrainConfig
 from nasp.spaces import NetworkConfig
@@ -34,6 +35,7 @@ IMAGES = Domain(
     stand_in=networks.stand_in,
     target=networks.target,
     described=networks.described,
+    evaluate=evaluate,
     in_service=IN_SERVICE,
 )
 """Images of any size, each of one class."""
