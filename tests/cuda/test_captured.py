@@ -75,6 +75,7 @@ def test_a_replay_ends_with_the_bits_of_the_work_itself() -> None:
     torch.testing.assert_close(state, plain, rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of a capture that failed
 @pytest.mark.usefixtures("repeating")
 @pytest.mark.parametrize("space", ["darts", "nasbench201"])
 def test_steps_in_pieces_are_those_of_the_paths_themselves(space: str) -> None:
@@ -87,6 +88,7 @@ def test_steps_in_pieces_are_those_of_the_paths_themselves(space: str) -> None:
     torch.testing.assert_close(state, plain, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of a capture that failed
 @pytest.mark.usefixtures("repeating")
 def test_steps_in_pieces_repeat_themselves() -> None:
     changing = [*range(8), 2, *[3] * (PATIENCE_WITH_CHANGES + 2), 1, 0]

@@ -61,7 +61,9 @@ def precisions() -> list[Any]:
 def test_steps(strategy: str, precision: str, space: str, make: Make) -> None:
     steps = make(space, strategy, precision, options=moving(strategy))
     before = steps.tensors()
-    seen = steps.iterate(0, 2, weights=STRATEGIES[strategy].iterative)
+    # The loss scale of 16 bits begins where gradients overflow, and those steps move nothing.
+    count = 12 if precision == "16-mixed" else 2
+    seen = steps.iterate(0, count, weights=STRATEGIES[strategy].iterative)
     assert isinstance(seen[-1], Architecture)
     figures = [figure for metrics in seen[:-1] if metrics for figure in metrics.values()]
     assert torch.tensor(figures, dtype=torch.float64).isfinite().all()
@@ -149,17 +151,30 @@ def test_the_probe_of_the_gpu_equals_that_of_the_cpu(space: str, make: Make) -> 
         torch.testing.assert_close(found[name], gradient, rtol=2e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-3), ("bf16-mixed", 0.2)])
 @pytest.mark.parametrize("space", SPACES)
-def test_the_probe_equals_the_plain_graph_of_the_same_precision(
-    space: str, precision: str, tolerance: float, make: Make, no_tf32: None
+def test_the_probe_equals_the_plain_graph_of_single_precision(
+    space: str, make: Make, no_tf32: None
 ) -> None:
     found, plain = (
-        gradients(make(space, "nasp", precision, options={**PAPER, "gradient": gradient}))
+        gradients(make(space, "nasp", "32-true", options={**PAPER, "gradient": gradient}))
         for gradient in ("probe", "plain")
     )
     for name, expected in plain.items():
-        assert (found[name] - expected).norm() <= tolerance * expected.norm(), name
+        assert (found[name] - expected).norm() <= 1e-3 * expected.norm(), name
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_probe_of_half_precision_is_as_near_to_the_truth_as_the_plain_graph(
+    space: str, make: Make, no_tf32: None
+) -> None:
+    cases = (("probe", "bf16-mixed"), ("plain", "bf16-mixed"), ("plain", "32-true"))
+    found, plain, true = (
+        gradients(make(space, "nasp", precision, options={**PAPER, "gradient": gradient}))
+        for gradient, precision in cases
+    )
+    for name, expected in true.items():
+        error = (plain[name] - expected).norm()
+        assert (found[name] - expected).norm() <= 2 * error + 0.05 * expected.norm(), name
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
