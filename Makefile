@@ -14,7 +14,7 @@ BENCH ?= runs/bench-cuda
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test test-cuda bench-cuda lint format clean
+.PHONY: help install demo test test-cuda bench-cuda lint format dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s%s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ lint: $(VENV)/.installed-dev  ## check style, format and types
 format: $(VENV)/.installed-dev  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+dist: $(VENV)/.installed-dev  ## build the wheel and the sdist of nasp-torch into dist/
+	$(BIN)/python -m hatchling build -c
 
 clean:  ## remove caches and builds (runs/ and .venv/ stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

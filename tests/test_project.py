@@ -146,7 +146,7 @@ def test_one_version() -> None:
     declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
     assert declared is not None
     assert nasp.__version__ == declared[1]
-    assert importlib.metadata.version("nasp") == declared[1], "run make install"
+    assert importlib.metadata.version("nasp-torch") == declared[1], "run make install"
 
 
 KNOWN = frozenset(

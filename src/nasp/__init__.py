@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nasp.training.supervised import Supervised
     from nasp.training.task import Figure, Task
 
-__version__ = version("nasp")
+__version__ = version("nasp-torch")
 
 __all__ = [
     "Architecture",

@@ -110,7 +110,7 @@ def test_onnx_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if "runtime" in name else find(name)
     )
-    with pytest.raises(UsageError, match=r"needs onnxruntime: pip install 'nasp\[onnx\]'"):
+    with pytest.raises(UsageError, match=r"needs onnxruntime: pip install 'nasp-torch\[onnx\]'"):
         export(NETWORK, tmp_path / "net.onnx", example=X)
     assert not list(tmp_path.iterdir())
 

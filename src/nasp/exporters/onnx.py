@@ -77,7 +77,7 @@ def onnx_model(
 def _need(*packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'nasp[onnx]'.")
+        raise UsageError(f"ONNX needs {', '.join(missing)}: pip install 'nasp-torch[onnx]'.")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def origin() -> dict[str, Any]:
     return {
         "command": shlex.join(["nasp", *arguments]) if is_own else None,
         "versions": {
-            "nasp": version("nasp"),
+            "nasp": version("nasp-torch"),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },

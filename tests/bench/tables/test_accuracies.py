@@ -146,7 +146,7 @@ def test_nats_bench_through_its_own_package(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nats_bench_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nats_bench", None)
-    with pytest.raises(NaspError, match=r"pip install 'nasp\[nats\]'"):
+    with pytest.raises(NaspError, match=r"pip install 'nasp-torch\[nats\]'"):
         open_table("nats:folder", None, None)
 
     def create(*_: object, **__: object) -> Api:

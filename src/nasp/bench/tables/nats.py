@@ -31,7 +31,7 @@ def read_nats(path: str) -> dict[str, float]:
         package: Any = importlib.import_module("nats_bench")
     except ImportError as error:
         raise NaspError(
-            "Reading NATS-Bench's own files needs its package: pip install 'nasp[nats]'."
+            "Reading NATS-Bench's own files needs its package: pip install 'nasp-torch[nats]'."
         ) from error
     try:
         # A folder has a small file a cell, read when it is asked for; a file must be read whole.
