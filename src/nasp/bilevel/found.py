@@ -67,7 +67,11 @@ class Found:
         if self.selection is not None:
             count, mode = len(self.selection.contenders), self.selection.mode
             lines.append(f"  the best of {count} architectures by selection '{mode}'")
-        lines += [] if self.run is None else [f"  run folder: {self.run}"]
+        lines += (
+            []
+            if self.run is None
+            else [f"  run folder: {self.run}; to look at it: nasp report {self.run}"]
+        )
         lines.append("  next: .build(), nasp.train(found, ...), nasp.export(found.build(), ...)")
         cut = (line if len(line) <= _WIDTH else f"{line[: _WIDTH - 4]} ..." for line in lines)
         return "\n".join(cut)

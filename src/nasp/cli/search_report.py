@@ -101,7 +101,8 @@ def show_search(summary: dict[str, Any]) -> None:
     )
     for bound in summary["bounds"]:
         typer.echo(Reached.from_dict(bound).sentence())
-    typer.echo(f"Run folder: {summary['run']}\nNext: {summary['next']}")
+    run = summary["run"]
+    typer.echo(f"Run folder: {run}\nNext: {summary['next']}\nTo look at it: nasp report {run}")
 
 
 def draw_run(target: RunFolder | Architecture, path: Path) -> None:

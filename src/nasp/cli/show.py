@@ -57,6 +57,7 @@ def show(
     )
     from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
+    from nasp.complexity.among_random import COUNTED, TIMED
     from nasp.errors import UsageError
     from nasp.jobs.targets import is_from_python, target_of
     from nasp.report.standing import standing
@@ -76,7 +77,8 @@ def show(
         architecture = Architecture.load(found.architecture_path)
     if isinstance(architecture, Architecture):
         run = None if isinstance(found, Architecture) else found
-        measured = standing(architecture, run, given["size"], latency)
+        costs = (*COUNTED, *TIMED) if latency else COUNTED
+        measured = standing(architecture, run, given["size"], costs)
         summary["architecture"] = architecture_summary(architecture, measured.config)
         if measured.rows:
             summary["costs"] = [

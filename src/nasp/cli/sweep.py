@@ -103,32 +103,17 @@ def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
     if as_json:
         o.print_json(report)
         return
-    from nasp.cli.tables import print_table
-    from nasp.complexity.quantity import find_quantity
+    from nasp.cli.tables import print_cells
+    from nasp.report.sweep import sweep_table
 
-    quantity = find_quantity(report["cost"])
-    rows = [
-        {**row, **{f"cost {name}": quantity.written(row["cost"][name]) for name in row["cost"]}}
-        for row in report["rows"]
-    ]
-    columns = {
-        "setting": "{name}",
-        quantity.label: "{cost mean}",
-        "from": "{cost min}",
-        "to": "{cost max}",
-        "error": "{error[mean]:.2%}",
-        "error from": "{error[min]:.2%}",
-        "error to": "{error[max]:.2%}",
-        "on front": "{on_front}",
-        "better than": "{better_than:.0%}",
-    }
-    print_table(rows, columns, f"{quantity.label} ({report['network']}); {report['error']}")
+    print_cells(sweep_table(report))
     if report["random"]:
         typer.echo(
             f"better than: of those of {len(report['random'])} random architectures that cost no"
             f" more. One on the front beats {report['random_beaten']:.0%} of all of them in both."
         )
     typer.echo(f"Folder: {folder} (sweep.json, front.png, runs/)")
+    typer.echo(f"To look at it: nasp report {folder}")
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -73,3 +73,4 @@ def show_training(results: list[Result], folder: Path) -> None:
     start = {"network": "{network}", "parameters": "{parameters:,}"}
     print_table(rows, {**start, **columns, "seconds": "{seconds:.1f}", **speeds}, title)
     typer.echo(f"{remark}\nTraining folder: {folder} (weights.safetensors, best.safetensors)")
+    typer.echo(f"To look at it: nasp report {folder}")

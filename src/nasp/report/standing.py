@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nasp.complexity.among_random import COUNTED, TIMED, AmongRandom, among_random
+from nasp.complexity.quantity import find_quantity
 from nasp.domains import default_domain, refuse_foreign
 from nasp.jobs.job import Size
 from nasp.jobs.rebuild import run_size
 from nasp.jobs.targets import is_from_python
+from nasp.report.charts import Spread
+from nasp.report.tables import Table, table_of
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space, space_names
 from nasp.supernet.architecture import Architecture
@@ -35,7 +38,7 @@ def standing(
     architecture: Architecture,
     run: RunFolder | None,
     given: Mapping[str, Any] | None = None,
-    latency: bool = True,
+    costs: Sequence[str] = (*COUNTED, *TIMED),
 ) -> Standing:
     """Return what an architecture's network costs.
 
@@ -43,7 +46,7 @@ def standing(
         architecture: of any network.
         run: whose size it is measured at; None: that of the defaults.
         given: fields of the size that are said instead.
-        latency: whether that is measured, too, on this machine.
+        costs: names of what is measured.
 
     Raises:
         UsageError: a field that its networks do not have.
@@ -61,5 +64,45 @@ def standing(
     if space is None:
         return Standing(config, [])
     target = domain.target(space, config, "cpu")
-    rows = among_random(target, architecture, (*COUNTED, *TIMED) if latency else COUNTED)
+    rows = among_random(target, architecture, costs)
     return Standing(config, rows, target.example, target.name)
+
+
+def spreads(costs: Sequence[AmongRandom]) -> list[Spread]:
+    """Return where a network's costs lie among those of random ones, in readable units."""
+    found = []
+    for row in costs:
+        quantity = find_quantity(row.cost)
+        unit, size = quantity.unit(max(row.others, default=row.estimate))
+        label = f"{quantity.label}, {unit}" if unit else quantity.label
+        others = [other / size for other in row.others]
+        found.append(
+            Spread(
+                quantity.label[0].upper() + quantity.label[1:], label, others, row.estimate / size
+            )
+        )
+    return found
+
+
+def costs_table(costs: Sequence[AmongRandom], example: str = "") -> Table:
+    """Return a network's costs beside the mean of random ones', written with their units."""
+    rows = []
+    for row in costs:
+        quantity = find_quantity(row.cost)
+        spread = f" ± {quantity.written(row.spread)}" if row.spread else ""
+        rows.append(
+            {
+                "label": quantity.label,
+                "value": quantity.written(row.value) + spread,
+                "mean": quantity.written(row.mean),
+                "cheaper": row.cheaper,
+            }
+        )
+    count = costs[0].random if costs else 0
+    columns = {
+        "cost": "{label}",
+        "this network": "{value}",
+        f"mean of {count} random": "{mean}",
+        "cheaper than it": "{cheaper:.0%}",
+    }
+    return table_of(rows, columns, example)

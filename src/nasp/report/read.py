@@ -1,0 +1,45 @@
+"""From the folders of runs to what a report shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from os.path import commonpath
+from pathlib import Path
+
+from nasp.bench.contests.sweep.run import sweep_of
+from nasp.report.contents import Contents, contents_of
+from nasp.report.sweep import Sweep, read_sweep
+from nasp.runs.folder import RunFolder
+
+
+def read_runs(paths: Sequence[Path], latency: bool = False) -> list[Contents | Sweep]:
+    """Read run folders; see `nasp.report.contents.contents_of`.
+
+    Args:
+        paths: at least one.
+        latency: whether the networks' latency is measured.
+
+    Raises:
+        UsageError: one is no run folder, or a sweep that is not finished.
+        NaspError: a file is damaged.
+    """
+    found: list[Contents | Sweep] = []
+    for path, name in zip(paths, _names(paths), strict=True):
+        run = RunFolder.open(path)
+        is_sweep = sweep_of(run) is not None
+        read = read_sweep(run) if is_sweep else contents_of(run, latency)
+        found.append(
+            read._replace(name=name) if isinstance(read, Sweep) else replace(read, name=name)
+        )
+    return found
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return what tells folders apart: their last parts, or all below what they have in common."""
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    whole = [path.resolve() for path in paths]
+    above = commonpath(path.parent for path in whole)
+    return [path.relative_to(above).as_posix() for path in whole]
