@@ -21,6 +21,7 @@ from nasp.complexity.target import Target
 from nasp.domains import DOMAINS, Domain, domain_of
 from nasp.domains.domain import (
     DataConfig,
+    HandMade,
     SearchDefaults,
     SearchLoaders,
     SupernetConfig,
@@ -168,8 +169,7 @@ TABULAR = Domain(
     train=TableTrainConfig,
     network=TableSize,
     shape=("columns",),
-    by_hand="perceptron",
-    by_hand_title="a perceptron",
+    by_hand={"perceptron": HandMade("a perceptron", by_hand)},
     default_space=lambda data: "tables",
     search_defaults=lambda data, space: SearchDefaults(
         {"channels": 4, "cells": 2}, {"batch_size": 16}, {"epochs": 2, "lr": 0.3}
@@ -180,7 +180,6 @@ TABULAR = Domain(
     read=read,
     known_shape=lambda config, run: {},
     sized=lambda fields: TableSize(**fields),
-    hand_made=by_hand,
     example=lambda network, size, tokens: (torch.randn(2, size.columns),),
     stand_in=lambda network, size, count, tokens, seed: (ImageClassification(2), None),
     target=target,

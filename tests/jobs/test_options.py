@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from nasp.bilevel.settings import SearchConfig
+from nasp.cli.search import asked_search
 from nasp.domains.images.data import ImageConfig
 from nasp.errors import NaspError, UsageError
-from nasp.jobs.job import begin
-from nasp.jobs.options import preset_settings, search_job, train_job
+from nasp.jobs.job import Size, begin
+from nasp.jobs.options import search_job, train_job
+from nasp.jobs.presets import of_size, preset_settings
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, target_of
 from nasp.runs.folder import RunFolder
@@ -217,3 +219,27 @@ def test_the_papers_preset() -> None:
         preset_settings("papr", "nasp")
     with pytest.raises(UsageError, match="no settings for strategy 'darts'"):
         preset_settings("paper", "darts")
+
+
+def test_what_is_found_is_trained_at_the_size_of_its_bounds(tmp_path: Path) -> None:
+    job = planned(search={"at_most": ["params=1M"]}, bound_at="channels=24")
+    run = begin(tmp_path / "run", job)
+    find_space("nasbench201").parse(CELL).save(run.architecture_path)
+    trained = train_job(run, {}, {}, {})
+    assert (trained.channels, trained.cells) == (24, 1)
+    assert train_job(run, {}, {"channels": 4}, {}).channels == 4
+
+
+@pytest.mark.parametrize("given", [{}, {"size": {"channels": 20}}, {"target": ["params=1M"]}])
+def test_a_preset_of_a_size(given: dict[str, Any]) -> None:
+    search = {key: value for key, value in given.items() if key == "target"}
+    sections = {"job": {}, "data": {"name": "fashion-mnist"}, "settings": {}, "selection": {}}
+    job = asked_search({**sections, "search": search, "size": given.get("size", {})}, "mobile-60m")
+    channels = 20 if given.get("size") else 16
+    assert (job.space, job.channels, job.cells) == ("mobile", channels, 1)
+    assert job.bound_at == Size(channels=channels, cells=1)
+    assert job.search.at_most == ({} if search else {"macs": 60e6})
+    with pytest.raises(UsageError, match=r"'mobile-60m' is of space 'mobile': leave it out"):
+        of_size("mobile-60m", "darts")
+    with pytest.raises(UsageError, match=r"Unknown preset 'mobile-6m'.*mobile-60m"):
+        preset_settings("mobile-6m", "nasp")

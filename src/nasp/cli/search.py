@@ -28,7 +28,10 @@ EXAMPLES = """
 
 Preset = Annotated[
     str | None,
-    typer.Option(help="paper: the settings of the NASP authors' code; default none."),
+    typer.Option(
+        help="paper: the settings of the NASP authors' code; mobile-20m, -60m, -125m or -200m:"
+        " networks of mobile of at most so many multiply-adds; default none."
+    ),
 ]
 
 
@@ -71,7 +74,8 @@ def search(
             found = run_search_job(job, run, watch)
         summary = tell_search(run, found.architecture, as_json)
         if then_train if then_train is not None else job.data.name == job.domain.embedded:
-            training = train_job(run, {}, {}, {}, beside=["random:1", job.domain.by_hand])
+            beside = ["random:1", next(iter(job.domain.by_hand))]
+            training = train_job(run, {}, {}, {}, beside=beside)
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
             with new_run(run.path / "train", training) as train_run:
                 results = run_train_job(training, train_run, watch)
@@ -84,16 +88,24 @@ def search(
 
 def asked_search(given: Given, preset: str | None, bound_at: str | None = None) -> SearchJob:
     """Return the search that these options ask for."""
-    from nasp.jobs.options import named_values, preset_settings, search_job
+    from nasp.jobs.options import named_values, search_job
+    from nasp.jobs.presets import SIZED, of_size, preset_settings
 
-    search, size = dict(given["search"]), dict(given["size"])
+    search, size, space = dict(given["search"]), dict(given["size"]), given["job"].get("space")
+    if preset in SIZED:
+        sized = of_size(preset, space)
+        space, size = sized.space, {**sized.size, **size}
+        if not search.keys() & {"at_most", "target"}:
+            search["at_most"] = [sized.at_most]
+        bound_at = bound_at or ",".join(f"{name}={size[name]}" for name in sized.size)
+        preset = None
     pairs, selection = search.pop("settings", ()), search.pop("selection", ())
     if "dropouts" in size:
         size["dropouts"] = named_values("--dropout", size["dropouts"])
     strategy = search.get("strategy", "nasp")
     return search_job(
         data=given["data"],
-        space=given["job"].get("space"),
+        space=space,
         size=size,
         search=search,
         settings={

@@ -31,7 +31,10 @@ SEARCH = (
         "job",
         "nasp.jobs.search:SearchJob",
         only=["space"],
-        defaults={"space": "darts; on digits nasbench201; on a text recurrent"},
+        defaults={
+            "space": "darts; on digits nasbench201; on files from 128 pixels on mobile; on a text"
+            " recurrent"
+        },
         choices={"space": "nasp.spaces:space_names"},
     ),
     SIZE,

@@ -52,9 +52,12 @@ def sweep(
     """Search with several weights, bounds or targets, and draw error against cost."""
     from nasp.bench.contests.sweep.job import sweep_job
     from nasp.bench.contests.sweep.run import begin_sweep
-    from nasp.errors import NaspError
+    from nasp.errors import NaspError, UsageError
     from nasp.jobs.options import named_size
+    from nasp.jobs.presets import SIZED
 
+    if preset in SIZED:
+        raise UsageError(f"Preset '{preset}' has a bound of its own: say --channels and --size.")
     job = asked_search(given, preset)
     plan = sweep_job(
         job,

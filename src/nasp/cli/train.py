@@ -32,8 +32,8 @@ def train(
     beside: Annotated[
         list[str] | None,
         typer.Option(
-            help="Train beside it, alike: random:N (N random cells), resnet or, on text, lstm;"
-            " repeatable."
+            help="Train beside it, alike: random:N (N random cells), resnet, mobilenet or, on text,"
+            " lstm; repeatable."
         ),
     ] = None,
     out: o.Out = None,

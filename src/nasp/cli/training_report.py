@@ -50,7 +50,7 @@ def tell_training(results: list[Result], folder: Path, as_json: bool) -> None:
 def show_training(results: list[Result], folder: Path) -> None:
     """Print what the trained networks reached."""
     rows, first = training_summary(results), results[0]
-    titles = {domain.by_hand: domain.by_hand_title for domain in every_domain()}
+    titles = {n: rival.title for d in every_domain() for n, rival in d.by_hand.items()}
     for row in rows:
         row["network"] = titles.get(row["name"], row["name"].replace("random-", "random cell "))
     on, figure = first.trained.measured_on, first.trained.figure.name

@@ -191,6 +191,18 @@ class InService:
     of_said: Callable[[str], Service]
 
 
+class HandMade(NamedTuple):
+    """A hand-made network to compare with.
+
+    Attributes:
+        title: what tables call it.
+        network: size, about how many parameters -> the network.
+    """
+
+    title: str
+    network: Callable[[Any, int], nn.Module]
+
+
 @dataclass(frozen=True)
 class Domain:
     """A kind of data; register one in `nasp.domains.DOMAINS`.
@@ -206,15 +218,13 @@ class Domain:
         train: settings of a training: its recipe.
         network: the class of its networks' sizes.
         shape: the fields of `network` that the data say.
-        by_hand: the name of the hand-made rival.
-        by_hand_title: what tables call it.
-        default_space: data's name -> the name of a search space.
+        by_hand: the hand-made rivals by name, the usual one first.
+        default_space: the given fields of `data`, ``name`` among them -> a search space's name.
         search_defaults: data's name, space's name -> defaults.
         train_defaults: data's name, space's name -> defaults.
         read: settings, observer -> the data. Raises UsageError and NaspError.
         known_shape: settings, run folder -> `Data.shape`, if known without reading; else empty.
         sized: fields of `network` -> the size. Raises UsageError.
-        hand_made: size, about how many parameters -> the hand-made rival.
         example: network, size, tokens -> the arguments of a call, two examples.
         stand_in: network, size, examples, tokens of each, seed -> a task and a random batch of it,
             for what is about time alone.
@@ -233,15 +243,13 @@ class Domain:
     train: type[TrainConfig]
     network: type[BaseModel]
     shape: tuple[str, ...]
-    by_hand: str
-    by_hand_title: str
-    default_space: Callable[[str], str]
+    by_hand: Mapping[str, HandMade]
+    default_space: Callable[[Settings], str]
     search_defaults: Callable[[str, str], SearchDefaults]
     train_defaults: Callable[[str, str], TrainDefaults]
     read: Callable[[Any, Observer], Data]
     known_shape: Callable[[Any, Path], Settings]
     sized: Callable[[Settings], Any]
-    hand_made: Callable[[Any, int], nn.Module]
     example: Callable[[Any, Any, int], tuple[Tensor, ...]]
     stand_in: Callable[[Any, Any, int, int, int], tuple[Task, Batch]]
     target: Callable[[Space, Any, torch.device | str], Target]

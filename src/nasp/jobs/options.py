@@ -9,19 +9,16 @@ from typing import Any
 from nasp.bilevel.selection import SelectConfig
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.domains import Domain, default_domain, domain_of, fitting_space, refuse_foreign
-from nasp.errors import UsageError, unknown_name, validated
+from nasp.errors import UsageError, validated
 from nasp.jobs.job import Size
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
 from nasp.jobs.train import TrainJob
 from nasp.runs.folder import RunFolder
 from nasp.strategies import find_strategy, strategy_config
-from nasp.strategies.nasp import PAPER
 from nasp.supernet.architecture import Architecture
 
 Options = Mapping[str, Any]
-
-_PRESETS: dict[str, dict[str, Options]] = {"paper": {"nasp": PAPER}}
 
 
 def search_job(
@@ -53,7 +50,7 @@ def search_job(
     """
     name = data.get("name") or default_domain(space).embedded
     domain = domain_of(name)
-    chosen = fitting_space(space or domain.default_space(name), name).name
+    chosen = fitting_space(space or domain.default_space({**data, "name": name}), name).name
     defaults = domain.search_defaults(name, chosen)
     strategy = search.get("strategy", "nasp")
     given = {**settings, **named_values("--set", pairs)}
@@ -101,7 +98,8 @@ def train_job(
     Args:
         target: a finished search, whose data are the default, or an architecture.
         data: fields of the domain's `DataConfig` that were given.
-        size: `channels` and `cells`, where given.
+        size: `channels` and `cells`, where given; of a search with bounds they are those at which
+            these hold.
         training: fields of the domain's `TrainConfig` that were given.
         beside: ``random:N`` (N random architectures), ``random-K`` (number K), and the name of
             the domain's hand-made network.
@@ -113,6 +111,8 @@ def train_job(
     if isinstance(target, RunFolder):
         job = job_of(target)
         seed = job.search.seed if isinstance(job, SearchJob) else job.train.seed
+        bounded = job.bound_at if isinstance(job, SearchJob) else None
+        size = {**(bounded.model_dump() if bounded is not None else {}), **size}
         own = job.data.in_run(target.path)
         own = own.moved(data["name"]) if "name" in data else own
         data = {**own.model_dump(include=set(own.handed_on)), **data}
@@ -149,22 +149,6 @@ def merged(defaults: Options, given: Options) -> dict[str, Any]:
 def _fed(defaults: Options, given: Options) -> dict[str, Any]:
     """Return the defaults of the data; a batch size that nobody asked for gives way to few data."""
     return {**defaults, "may_shrink": "batch_size" not in given}
-
-
-def preset_settings(preset: str, strategy: str) -> dict[str, Any]:
-    """Return a strategy's settings by a preset: ``"paper"`` for those of the NASP authors' code.
-
-    Raises:
-        UsageError: there is no such preset, or it has nothing for this strategy.
-    """
-    if preset not in _PRESETS:
-        raise unknown_name("preset", preset, list(_PRESETS))
-    if strategy not in _PRESETS[preset]:
-        raise UsageError(
-            f"Preset '{preset}' has no settings for strategy '{strategy}': leave it out, for a"
-            " rival's defaults are those of its own authors."
-        )
-    return dict(_PRESETS[preset][strategy])
 
 
 def named_size(option: str, text: str | None) -> dict[str, int]:
@@ -250,6 +234,7 @@ def _rivals(text: str, domain: Domain) -> list[str]:
     kind, _, count = text.partition(":")
     if kind == "random" and count.isdigit():
         return [f"random-{number}" for number in range(1, int(count) + 1)]
-    if text == domain.by_hand or (text.startswith("random-") and text[7:].isdigit()):
+    if text in domain.by_hand or (text.startswith("random-") and text[7:].isdigit()):
         return [text]
-    raise UsageError(f"Unknown --beside '{text}': give random:N, random-K or {domain.by_hand}.")
+    known = ", ".join(["random:N", "random-K", *domain.by_hand])
+    raise UsageError(f"Unknown --beside '{text}': give one of {known}.")

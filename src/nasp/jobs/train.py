@@ -33,7 +33,8 @@ class TrainJob(Size, Job):
 
     Attributes:
         architecture: edge -> candidate; None trains a hand-made network.
-        parameters: of the hand-made network, about; read where `architecture` is None.
+        by_hand: the hand-made network's name; None: the data's usual one.
+        parameters: of it, about; both are read where `architecture` is None.
         train: settings of the training.
         beside: names of what is trained beside: ``random-1`` (a random architecture of the
             space, its number is its seed), and the domain's hand-made network by its name.
@@ -43,6 +44,7 @@ class TrainJob(Size, Job):
     own: ClassVar[tuple[str, ...]] = ("data", "train")
 
     architecture: dict[str, str | None] | None
+    by_hand: str | None = None
     parameters: int | None = None
     train: SerializeAsAny[TrainConfig]
     beside: tuple[str, ...] = ()
@@ -55,7 +57,8 @@ class TrainJob(Size, Job):
     def network(self, size: Any) -> nn.Module:
         """Return what it trains, with fresh weights."""
         if self.architecture is None:
-            return self.domain.hand_made(size, self.parameters or 1)
+            rivals = self.domain.by_hand
+            return rivals[self.by_hand or next(iter(rivals))].network(size, self.parameters or 1)
         space = find_space(self.space)
         return space.network(Architecture(self.architecture, space.name), size)
 
@@ -168,9 +171,15 @@ def _rival(job: TrainJob, name: str, parameters: int) -> TrainJob:
     own: dict[str, Any]
     if kind == "random" and number.isdigit():
         own = {"architecture": dict(random_architecture(find_space(job.space), int(number)).edges)}
-    elif name == job.domain.by_hand:
+    elif name in job.domain.by_hand:
         recipe = job.train.for_hand_made().model_copy(update={"init": None})
-        own = {"architecture": None, "parameters": parameters, "train": recipe}
+        own = {
+            "architecture": None,
+            "by_hand": name,
+            "parameters": parameters,
+            "train": recipe,
+        }
     else:
-        raise UsageError(f"Unknown rival '{name}': give random-N or {job.domain.by_hand}.")
+        known = ", ".join(["random-N", *job.domain.by_hand])
+        raise UsageError(f"Unknown rival '{name}': give one of {known}.")
     return job.model_copy(update={"beside": (), **own})

@@ -7,7 +7,7 @@ five stages are those of MobileNetV3-small, which is nearly one of these network
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -44,7 +44,11 @@ SMALL_BY_HAND = (
 """MobileNetV3-small, but for its expansions, which are neither 3 nor 6 everywhere."""
 
 
-class _Stage(NamedTuple):
+PRESETS = {"20m": 8, "60m": 16, "125m": 24, "200m": 32}
+"""Multiply-adds of MobileNetV3-small at 224 pixels, rounded up -> its channels."""
+
+
+class Stage(NamedTuple):
     """One stage: width in multiples of the channels, its stride with either stem."""
 
     width: float
@@ -52,14 +56,19 @@ class _Stage(NamedTuple):
     cifar: int
     activation: type[nn.Module]
 
+    def stride(self, config: NetworkConfig) -> int:
+        """Return the stride of its first layer."""
+        return self.imagenet if config.stem == "imagenet" else self.cifar
 
-_STAGES = (
-    _Stage(1, 2, 1, nn.ReLU),
-    _Stage(1.5, 2, 2, nn.ReLU),
-    _Stage(2.5, 2, 2, nn.Hardswish),
-    _Stage(3, 1, 1, nn.Hardswish),
-    _Stage(6, 2, 2, nn.Hardswish),
+
+STAGES = (
+    Stage(1, 2, 1, nn.ReLU),
+    Stage(1.5, 2, 2, nn.ReLU),
+    Stage(2.5, 2, 2, nn.Hardswish),
+    Stage(3, 1, 1, nn.Hardswish),
+    Stage(6, 2, 2, nn.Hardswish),
 )
+"""Those of MobileNetV3-small."""
 
 _BLOCKS = {
     f"e{expansion}_k{kernel}{'_se' * excites}": (expansion, kernel, excites)
@@ -69,34 +78,35 @@ _BLOCKS = {
 
 
 def inverted_residual(
-    inputs: int | None,
-    activation: type[nn.Module],
-    expansion: int,
-    kernel: int,
-    excites: bool,
+    inputs: int,
+    wide: int,
     channels: int,
+    kernel: int,
     stride: int,
-    affine: bool,
+    activation: type[nn.Module],
+    excites: bool,
+    affine: bool = True,
 ) -> nn.Sequential:
     """Return expansion, depthwise convolution and projection, each with BatchNorm.
 
     Args:
-        inputs: channels of the input; None for those of the output.
-        activation: behind the first two; none behind the projection.
-        expansion: channels of the depthwise convolution, in multiples of the input's.
-        kernel: its height and width, odd.
-        excites: whether squeeze-and-excitation, to a quarter, comes before the projection.
+        inputs: channels of the input.
+        wide: of the depthwise convolution; where they are the input's, nothing is expanded.
         channels: of the output.
+        kernel: height and width of the depthwise convolution, odd.
         stride: 1 or 2.
+        activation: behind the first two; none behind the projection.
+        excites: whether squeeze-and-excitation, to a quarter, comes before the projection.
         affine: whether BatchNorm learns a scale and a shift.
     """
-    inputs = channels if inputs is None else inputs
-    wide = inputs * expansion
-    gate = [SqueezeExcitation(wide, max(1, wide // 4))] if excites else []
-    return nn.Sequential(
+    expansion = [
         nn.Conv2d(inputs, wide, 1, bias=False),
         nn.BatchNorm2d(wide, affine=affine),
         activation(),
+    ]
+    gate = [SqueezeExcitation(wide, rounded(wide / 4, min(8, wide)))] if excites else []
+    return nn.Sequential(
+        *(expansion if wide != inputs else []),
         nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False),
         nn.BatchNorm2d(wide, affine=affine),
         activation(),
@@ -145,7 +155,7 @@ class Mobile:
         """The rows: a stage's first layer is never left out, the two of its cells can be."""
         blocks = tuple(_BLOCKS)
         stages = []
-        for stage in range(len(_STAGES)):
+        for stage in range(len(STAGES)):
             later = [_later(stage, layer) for layer in range(LATER)]
             stages.append(
                 (
@@ -169,11 +179,32 @@ class Mobile:
         return self.rows.wires(architecture)
 
 
+def rounded(channels: float, unit: int) -> int:
+    """Return the multiple of a unit that is nearest, at least one."""
+    return max(1, int(channels / unit + 0.5)) * unit
+
+
 def widths(channels: int) -> list[int]:
     """Return the channels of the stages: multiples of 8, or of `channels` where that is less."""
-    unit = min(8, channels)
-    rounded = [max(1, int(stage.width * channels / unit + 0.5)) * unit for stage in _STAGES]
-    return [channels, *rounded[1:]]
+    first, *later = (stage.width * channels for stage in STAGES)
+    return [int(first), *(rounded(width, min(8, channels)) for width in later)]
+
+
+def framed(config: NetworkConfig, stages: Sequence[nn.Module], width: int) -> nn.Sequential:
+    """Return stem, stages and head in one network; [B,C,H,W] to [B,classes].
+
+    Args:
+        config: of the network.
+        stages: read ``config.channels`` channels.
+        width: channels of the last one's output.
+    """
+    channels, stride = config.channels, 2 if config.stem == "imagenet" else 1
+    network = nn.Sequential()
+    network.add_module("stem", _convolution(config.in_channels, channels, 3, stride))
+    network.add_module("stages", nn.Sequential(*stages))
+    network.add_module("head", _convolution(width, HEAD * width, 1, 1))
+    network.add_module("classifier", _classifier(HEAD * width, config))
+    return network
 
 
 def _first(stage: int) -> str:
@@ -185,19 +216,13 @@ def _later(stage: int, layer: int) -> str:
 
 
 def _network(config: NetworkConfig, make: MakeLayer) -> nn.Sequential:
-    """Return stem, stages and head, the layers made by `make`."""
-    is_large = config.stem == "imagenet"
-    inputs = config.channels
-    stem = nn.Sequential(
-        nn.Conv2d(config.in_channels, inputs, 3, 2 if is_large else 1, 1, bias=False),
-        nn.BatchNorm2d(inputs),
-        nn.Hardswish(),
-    )
+    """Return a network whose layers are made by `make`."""
     stages: list[nn.Module] = []
-    for index, (stage, width) in enumerate(zip(_STAGES, widths(config.channels), strict=True)):
-        stride = stage.imagenet if is_large else stage.cifar
+    inputs = config.channels
+    for index, (stage, width) in enumerate(zip(STAGES, widths(config.channels), strict=True)):
         changed = None if inputs == width else inputs
-        first = make(_first(index), _candidates(changed, stage), inputs, width, stride)
+        candidates, stride = _candidates(changed, stage), stage.stride(config)
+        first = make(_first(index), candidates, inputs, width, stride)
         later = {**_candidates(None, stage), SKIP: skip}
         cells = [
             make(_later(index, layer), later, width, width, 1)
@@ -206,25 +231,37 @@ def _network(config: NetworkConfig, make: MakeLayer) -> nn.Sequential:
         ]
         stages.append(nn.Sequential(first, *cells))
         inputs = width
-    network = nn.Sequential()
-    network.add_module("stem", stem)
-    network.add_module("stages", nn.Sequential(*stages))
-    network.add_module("head", _convolution(inputs, HEAD * inputs))
-    network.add_module("classifier", _classifier(HEAD * inputs, config))
-    return network
+    return framed(config, stages, inputs)
 
 
-def _candidates(inputs: int | None, stage: _Stage) -> Mapping[str, Candidate]:
+def _candidates(inputs: int | None, stage: Stage) -> dict[str, Candidate]:
     """Return the candidates of a layer that reads so many channels; None: as many as it makes."""
     return {
-        name: partial(inverted_residual, inputs, stage.activation, *block)
+        name: partial(_candidate, inputs, stage.activation, *block)
         for name, block in _BLOCKS.items()
     }
 
 
-def _convolution(inputs: int, channels: int) -> nn.Sequential:
+def _candidate(
+    inputs: int | None,
+    activation: type[nn.Module],
+    expansion: int,
+    kernel: int,
+    excites: bool,
+    channels: int,
+    stride: int,
+    affine: bool,
+) -> nn.Sequential:
+    inputs = channels if inputs is None else inputs
+    wide = expansion * inputs
+    return inverted_residual(inputs, wide, channels, kernel, stride, activation, excites, affine)
+
+
+def _convolution(inputs: int, channels: int, kernel: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.Hardswish()
+        nn.Conv2d(inputs, channels, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.Hardswish(),
     )
 
 

@@ -75,7 +75,7 @@ class DomainTests:
         """What can be given as data leads to it, and its default space reads it."""
         domain = find_domain(name)
         assert {domain_of(data).name for data in (domain.embedded, *domain.data_names)} == {name}
-        assert find_space(domain.default_space(domain.embedded)).data == name
+        assert find_space(domain.default_space({"name": domain.embedded})).data == name
 
     def test_its_settings_are_frozen_and_refuse_unknown_names(self, name: str) -> None:
         """As all settings do."""
@@ -96,8 +96,8 @@ class DomainTests:
         """Supernet, found network and hand-made rival take its batches; the task has a figure."""
         kind = Kind.read(name)
         task = kind.data.task()
-        hand_made = kind.domain.hand_made(kind.size, 5_000)
-        for network in (kind.space.supernet(kind.size), kind.network(), hand_made):
+        by_hand = [each.network(kind.size, 5_000) for each in kind.domain.by_hand.values()]
+        for network in (kind.space.supernet(kind.size), kind.network(), *by_hand):
             loss, metrics = task.loss(network, first(kind.searched().weights, 1)[0])
             assert math.isfinite(loss.item())
             assert not any(metric.requires_grad for metric in metrics.values())

@@ -7,6 +7,8 @@ from PIL import Image
 from nasp.domains.images import decoded
 from nasp.domains.images.augment import plain
 from nasp.domains.images.datasets import load_images
+from nasp.domains.images.defaults import default_space
+from nasp.domains.images.folder import likely_side
 from nasp.domains.images.loader import Loader
 from nasp.errors import NaspError, UsageError
 from nasp.training.events import Loading
@@ -141,3 +143,35 @@ def test_other_test_classes_are_refused(make_folder):
     (data / "test/dog").rename(data / "test/eel")
     with pytest.raises(UsageError, match="'dog', 'eel'"):
         load(data)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "given", "side"),
+    [
+        (((16, 16),), {}, 16),
+        (((128, 128),), {}, 128),
+        (((16, 16), (16, 20)), {}, 224),
+        (((16, 20),), {}, 224),
+        (((16, 16),), {"image_size": 160}, 160),
+    ],
+)
+def test_the_default_space_goes_by_the_side_that_a_network_will_read(
+    make_folder, sizes, given, side
+):
+    folder = make_folder(images=2, sizes=sizes)
+    name = f"folder:{folder}"
+    assert (given.get("image_size") or likely_side(name)) == side
+    assert load(folder, **given).image_size == side
+    assert default_space({"name": name, **given}) == ("mobile" if side >= 128 else "darts")
+
+
+def test_images_that_do_not_fit_in_memory_will_be_read_large(make_folder, monkeypatch):
+    folder = make_folder(images=2)
+    monkeypatch.setattr(decoded, "MEMORY_LIMIT", 8 * 3 * 16 * 16 - 1)
+    assert likely_side(f"folder:{folder}") == load(folder).image_size == 224
+
+
+def test_a_file_that_is_no_image_is_told_of_later(make_folder):
+    folder = make_folder(images=2)
+    (folder / "train/cat/000.jpg").write_bytes(b"no image")
+    assert likely_side(f"folder:{folder}") == 16

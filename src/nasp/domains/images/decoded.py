@@ -37,6 +37,11 @@ class FolderImages:
         return read_image(self.paths[index])
 
 
+def fits(count: int, size: int) -> bool:
+    """Tell whether so many images of a size fit in `MEMORY_LIMIT`."""
+    return count * 3 * size**2 <= MEMORY_LIMIT
+
+
 def labels_of(files: Iterable[ImageFile], numbers: Mapping[str, int]) -> Tensor:
     """Return the numbers of the files' classes, int64 `[N]`."""
     return torch.tensor([numbers[file.label] for file in files], dtype=torch.int64)
@@ -92,7 +97,7 @@ def statistics(train: LabelledImages, size: int) -> Statistics:
 
 def _decode_all(paths: list[str], size: int, observe: Observer) -> Tensor | None:
     """Return uint8 `[N, 3, size, size]`, or None if there are too many for the memory."""
-    if len(paths) * 3 * size**2 > MEMORY_LIMIT:
+    if not fits(len(paths), size):
         return None
     images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
     chunks = DataLoader(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasp.domains.domain import SearchDefaults, TrainDefaults
+from nasp.domains.domain import SearchDefaults, Settings, TrainDefaults
+from nasp.domains.images.folder import likely_side
+from nasp.domains.images.networks import IMAGENET_SIZE
 
 DIGITS = "digits"
 """The embedded images, of 8×8."""
@@ -43,9 +45,21 @@ _CELLS_OF_DARTS = TrainDefaults(
 )
 
 
-def default_space(data: str) -> str:
-    """Return the search space for an image set: the small one for the embedded digits."""
-    return "nasbench201" if data == DIGITS else "darts"
+def default_space(data: Settings) -> str:
+    """Return the search space for an image set: the small one for the embedded digits.
+
+    Of image files it is `mobile` where a network will read 128 pixels a side or more.
+
+    Raises:
+        UsageError: there is no such folder or file, or it is not laid out as it should be.
+    """
+    name = data["name"]
+    if name == DIGITS:
+        return "nasbench201"
+    if not name.startswith(("folder:", "csv:")):
+        return "darts"
+    side = data.get("image_size") or likely_side(name, data.get("csv_columns"))
+    return "mobile" if side >= IMAGENET_SIZE else "darts"
 
 
 def search_defaults(data: str, space: str) -> SearchDefaults:

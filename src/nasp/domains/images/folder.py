@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nasp.domains.images.csv_file import list_csv
-from nasp.domains.images.decoded import labels_of, read_parts, statistics
+from nasp.domains.images.decode import opened
+from nasp.domains.images.decoded import LAZY_SIZE, fits, labels_of, read_parts, statistics
 from nasp.domains.images.image_set import ImageSet
 from nasp.domains.images.inspection import inspect
 from nasp.domains.images.layouts import Listing, list_folder
@@ -17,6 +19,8 @@ from nasp.domains.images.splits import hold_out_fifth, hold_out_tenth
 from nasp.domains.images.splits_file import Splits
 from nasp.errors import UsageError
 from nasp.training.events import Noted, Observer, nobody
+
+_LOOKED_AT = 256
 
 
 def base_of(name: str) -> Path:
@@ -83,6 +87,29 @@ def load_files(
         held_out=_places(listing, followed.held_out),
         splits=followed,
     )
+
+
+def likely_side(name: str, csv_columns: str | None = None) -> int:
+    """Return the side that a network will receive, by the headers of a few hundred images.
+
+    Args:
+        name: ``folder:DIR`` or ``csv:FILE``; nothing of `load_files` but `csv_columns` is given.
+        csv_columns: see `list_csv`.
+
+    Raises:
+        UsageError: folders or lines are not as they should be.
+    """
+    listing, _ = _listed(name, csv_columns, None)
+    files = [file for part in listing.parts.values() for file in part]
+    sizes = set()
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        # What is no image is told of when all are read.
+        with suppress(Exception), opened(listing.base / file.name) as image:
+            sizes.add(image.size)
+        if len(sizes) > 1:
+            return LAZY_SIZE
+    width, height = next(iter(sizes), (LAZY_SIZE, LAZY_SIZE))
+    return width if width == height and fits(len(files), width) else LAZY_SIZE
 
 
 def _listed(name: str, columns: str | None, splits: Path | None) -> tuple[Listing, Splits | None]:

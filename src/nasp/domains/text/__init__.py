@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasp.domains.domain import Domain
+from nasp.domains.domain import Domain, HandMade
 from nasp.domains.text import networks
 from nasp.domains.text.corpora import EMBEDDED, TEXTS
 from nasp.domains.text.data import TextConfig, known_shape, read_corpus
@@ -19,15 +19,13 @@ TEXT = Domain(
     train=TextTrainConfig,
     network=LanguageConfig,
     shape=("vocabulary",),
-    by_hand="lstm",
-    by_hand_title="LSTM",
+    by_hand={"lstm": HandMade("LSTM", networks.hand_made)},
     default_space=default_space,
     search_defaults=search_defaults,
     train_defaults=train_defaults,
     read=read_corpus,
     known_shape=known_shape,
     sized=networks.sized,
-    hand_made=networks.hand_made,
     example=networks.example,
     stand_in=networks.stand_in,
     target=networks.target,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasp.domains.domain import SearchDefaults, TrainDefaults
+from nasp.domains.domain import SearchDefaults, Settings, TrainDefaults
 from nasp.domains.text.corpora import EMBEDDED
 from nasp.spaces.recurrent import RECURRENT
 
@@ -18,7 +18,7 @@ _SGD: dict[str, Any] = {
 }
 
 
-def default_space(_data: str) -> str:
+def default_space(_data: Settings) -> str:
     """Return the search space for a text."""
     return RECURRENT.name
 

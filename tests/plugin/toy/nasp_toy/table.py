@@ -18,6 +18,7 @@ from nasp.complexity.target import Target
 from nasp.domains import Domain
 from nasp.domains.domain import (
     DataConfig,
+    HandMade,
     SearchDefaults,
     SearchLoaders,
     SupernetConfig,
@@ -206,8 +207,7 @@ TABLE = Domain(
     train=TableTrainConfig,
     network=TableNetwork,
     shape=("features", "classes"),
-    by_hand="tanh",
-    by_hand_title="tanh alone",
+    by_hand={"tanh": HandMade("tanh alone", hand_made)},
     default_space=lambda data: SPACE.name,
     search_defaults=lambda data, space: SearchDefaults(
         {"channels": 8, "cells": 1}, {"batch_size": 16}, {"epochs": 4}
@@ -218,7 +218,6 @@ TABLE = Domain(
     read=read,
     known_shape=lambda config, run: {"features": 13, "classes": 3},
     sized=lambda fields: validated(TableNetwork, fields, "the network"),
-    hand_made=hand_made,
     example=example,
     stand_in=stand_in,
     target=target,
