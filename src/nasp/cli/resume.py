@@ -52,10 +52,10 @@ def resume(
         if not isinstance(job, SearchJob):
             raise UsageError(f"Only a search goes on for more epochs; {run} holds another thing.")
         folder.extend(epochs, job.search.epochs)
-    if data is not None:
-        if job is None or not job.domain.knows(data):
-            raise UsageError(f"--data {data} is not where the data of {run} can be.")
-        job = job.model_copy(update={"data": job.data.moved(data)})
+    if data is not None and plan is not None:
+        plan = plan.model_copy(update={"search": plan.search.moved(data)})
+    elif data is not None and job is not None:
+        job = job.moved(data)
     if plan is not None:
         run_and_show(plan, folder, as_json)
         return

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from nasp.domains import Domain, domain_of
 from nasp.domains.domain import Data, DataConfig
-from nasp.errors import NaspError, validated
+from nasp.errors import NaspError, UsageError, validated
 from nasp.runs.folder import RunFolder
 from nasp.runs.origin import origin
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Size(BaseModel):
@@ -49,6 +52,16 @@ class Job(BaseModel):
     def domain(self) -> Domain:
         """The kind of its data."""
         return domain_of(self.data.name)
+
+    def moved(self, data: str) -> Self:
+        """Return the same job, its data at another place.
+
+        Raises:
+            UsageError: they would be of another kind.
+        """
+        if not self.domain.knows(data):
+            raise UsageError(f"--data {data} is no {self.domain.name}, which the run is about.")
+        return self.model_copy(update={"data": self.data.moved(data).absolute()})
 
     @model_validator(mode="before")
     @classmethod

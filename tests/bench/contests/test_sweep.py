@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from nasp.bench.contests.sweep import run
 from nasp.bench.contests.sweep.job import SweepJob, sweep_job
@@ -212,3 +213,34 @@ def test_the_command(
     assert not Path(folder + "2").exists()
     assert command(monkeypatch, "sweep", "--complexities", "0,much") == 2
     assert "takes numbers such as 0,0.1,0.3, not '0,much'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", ["train", "shared"])
+def test_one_that_cannot_be_judged_says_so_before_it_begins(tmp_path: Path, error: str) -> None:
+    job = plan(error=error, random=0)
+    few = job.search.data.model_copy(update={"subset": 1})
+    job = job.model_copy(update={"search": job.search.model_copy(update={"data": few})})
+    folder = begin_sweep(tmp_path / "s", job)
+    with pytest.raises(UsageError, match=r"could not be judged by .* error .*: There is 1 image"):
+        run_sweep(job, folder)
+    assert not (folder.path / "runs").exists()
+    assert not folder.is_under_way
+
+
+def test_its_data_may_be_moved(tmp_path: Path) -> None:
+    for kind, grey in (("dark", 40), ("light", 200)):
+        for i in range(10):
+            path = tmp_path / "photos" / kind / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (grey + i, grey, grey)).save(path)
+    data = {"name": f"folder:{tmp_path / 'photos'}", "workers": 0}
+    search = search_job(data, SPACE, {"channels": 2, "cells": 1}, {"epochs": 1}, {})
+    size = {"channels": 4, "cells": 1}
+    job = sweep_job(search, [0.0], [], [], 1, size, "train", 1, None, 1)
+    folder = begin_sweep(tmp_path / "s", job)
+    report = run_sweep(job, folder)
+    (tmp_path / "photos").rename(tmp_path / "pictures")
+    plan_again = sweep_of(RunFolder.open(folder.path))
+    assert plan_again == job
+    moved = job.search.moved(f"folder:{tmp_path / 'pictures'}")
+    assert run_sweep(job.model_copy(update={"search": moved}), folder) == report

@@ -99,7 +99,8 @@ def list_folder(base: Path) -> Listing:
 
 
 def _named(base: Path, names: tuple[str, ...]) -> Path | None:
-    return next((base / name for name in names if (base / name).is_dir()), None)
+    folders = {each.name.lower(): each for each in _entries(base) if each.is_dir()}
+    return next((folders[name] for name in names if name in folders), None)
 
 
 def _entries(folder: Path) -> list[Path]:

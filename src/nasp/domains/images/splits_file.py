@@ -65,7 +65,8 @@ class Splits(BaseModel):
         """
         path = run / SPLITS
         if not path.is_file():
-            write_text_atomic(path, json.dumps(self.model_dump(mode="json"), indent=0) + "\n")
+            # Not mode="json", which changes names that are no UTF-8.
+            write_text_atomic(path, json.dumps(self.model_dump(), indent=0) + "\n")
         elif Splits.read(path) != self:
             raise NaspError(
                 f"The images are not those that {path} names: bring them back, or begin a new run."

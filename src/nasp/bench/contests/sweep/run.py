@@ -99,7 +99,7 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         results = Results(
             folder.path / REPORT,
             "sweep",
-            job.model_dump(mode="json"),
+            folder.config()["job"],  # as it was begun, wherever its data are now
             lambda found: _report(job, gauge.target.name, cost, random, found),
             go_on=folder.go_on,
         )
