@@ -6,12 +6,15 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 from typer.testing import CliRunner
 
-from nasp.cli import app
+from nasp.cli import app, search_report
 from nasp.cli.encoding import write_any_text
 from nasp.cli.tables import print_table
 from nasp.supernet.architecture import Architecture
@@ -85,6 +88,30 @@ def test_an_epochs_figures_are_wrapped_between_them(
     assert len(capsys.readouterr().err.splitlines()) == 2  # for grep
 
 
+def test_results_are_not_printed_over_a_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live: list[str] = []
+    tell = search_report.tell_search
+
+    def start(progress: Progress) -> None:
+        live.append("bar")
+
+    def told(*arguments: Any) -> Any:
+        assert not live
+        return tell(*arguments)
+
+    monkeypatch.setattr(Progress, "start", start)
+    monkeypatch.setattr(Progress, "stop", lambda progress: live.clear())
+    monkeypatch.setattr(search_report, "tell_search", told)
+    run = str(tmp_path / "run")
+    small = ["--epochs", "1", "--subset", "64", "--channels", "4", "--no-train"]
+    for call in (["search", *small, "--out", run], ["resume", run]):
+        result = CliRunner().invoke(app, call, catch_exceptions=False)
+        assert result.exit_code == 0
+        assert "Next: nasp train" in result.output
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_no_character_ends_a_run(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
@@ -128,7 +155,7 @@ def test_the_help_is_cut_nowhere(width: int, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("nasp re", {"resume"}),
+        ("nasp resu", {"resume"}),
         ("nasp search --strat", {"--strategy"}),
         ("nasp train runs/first --besi", {"--beside"}),
         ("nasp search --space nasbench", {"nasbench201", "nasbench201-3"}),

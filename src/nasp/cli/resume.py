@@ -60,12 +60,14 @@ def resume(
         run_and_show(plan, folder, as_json)
         return
     assert job is not None
-    with Watch(quiet=as_json) as watch:
-        if isinstance(job, SearchJob):
+    watch = Watch(quiet=as_json)
+    if isinstance(job, SearchJob):
+        with watch:
             found = run_search_job(job, folder, watch)
-            summary = tell_search(folder, found.architecture, as_json)
-            if as_json:
-                o.print_json(summary)
-            return
+        summary = tell_search(folder, found.architecture, as_json)
+        if as_json:
+            o.print_json(summary)
+        return
+    with watch:
         results = run_train_job(job, folder, watch)
     tell_training(results, run, as_json)

@@ -68,20 +68,19 @@ def search(
 
     job = asked_search(given, preset, bound_at)
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
-    with Watch(quiet=as_json) as watch:
-        with new_run(folder, job) as run:
-            watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
-            found = run_search_job(job, run, watch)
-        summary = tell_search(run, found.architecture, as_json)
-        if then_train if then_train is not None else job.data.name == job.domain.embedded:
-            beside = ["random:1", next(iter(job.domain.by_hand))]
-            training = train_job(run, {}, {}, {}, beside=beside)
+    with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
+        watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
+        found = run_search_job(job, run, watch)
+    summary = tell_search(run, found.architecture, as_json)
+    if then_train if then_train is not None else job.data.name == job.domain.embedded:
+        beside = ["random:1", next(iter(job.domain.by_hand))]
+        training = train_job(run, {}, {}, {}, beside=beside)
+        with Watch(quiet=as_json) as watch, new_run(run.path / "train", training) as train_run:
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
-            with new_run(run.path / "train", training) as train_run:
-                results = run_train_job(training, train_run, watch)
-            summary["training"] = training_summary(results)
-            if not as_json:
-                show_training(results, run.path / "train")
+            results = run_train_job(training, train_run, watch)
+        summary["training"] = training_summary(results)
+        if not as_json:
+            show_training(results, run.path / "train")
     if as_json:
         o.print_json(summary)
 

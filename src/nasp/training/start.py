@@ -38,7 +38,7 @@ def start_from(
     weights = load_tensors(kept if kept is not None and is_kept else weights_file(given))
     own: dict[str, Tensor] = network.state_dict()
     fitting = {n: w for n, w in weights.items() if n in own and own[n].shape == w.shape}
-    if not fitting:
+    if not any(weight.dim() for weight in fitting.values()):  # counters alone say nothing
         raise UsageError(
             f"Nothing in {given} fits the network: of its {len(weights)} tensors"
             f" ({_some(list(weights))}) none has the name and shape of one of the network's"
