@@ -76,6 +76,6 @@ def predict(
 def _paths(given: list[str]) -> Iterator[str]:
     for path in given:
         if path == "-":
-            yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         else:
             yield path

@@ -105,6 +105,8 @@ def export(
                 "Raw bytes are for --to torch, and for a network whose preparation of files is"
                 " known: leave out raw, or export the run of a training on files."
             )
+        if batch is not None or dynamic:
+            raise UsageError("Raw bytes come in batches of any size: leave out batch and dynamic.")
         network, example, dynamic = service.behind(network)
     arguments = example_of(network, example, batch_dim, tuple(dynamic))
     if batch is not None:

@@ -9,7 +9,7 @@ from nasp.jobs.rebuild import Rebuilt, rebuild
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import job_of
 from nasp.runs.folder import RunFolder
-from nasp.training.device import make_fabric
+from nasp.training.device import find_device, make_fabric
 from nasp.training.events import Observer, nobody
 
 
@@ -19,7 +19,7 @@ def evaluate_run(
     weights: str | None = None,
     observe: Observer = nobody,
 ) -> tuple[Rebuilt, Evaluation]:
-    """Measure a run's network, on the device and in the precision that it was made in.
+    """Measure a run's network, in its precision, and on its device where that is there.
 
     Args:
         run: of a training, or of a search.
@@ -39,7 +39,7 @@ def evaluate_run(
             f"The network in {own.path} is for {job.domain.name}, and '{data}' is not."
         )
     config = job.search if isinstance(job, SearchJob) else job.train
-    fabric = make_fabric(config.device, config.precision)
+    fabric = make_fabric(_device(config.device), config.precision)
     network = fabric.setup_module(rebuilt.network)
     if job.domain.evaluate is not None:
         args = network, job.data, own.path, data, fabric.device, observe
@@ -52,3 +52,11 @@ def evaluate_run(
     task = read.task(None if isinstance(job, SearchJob) else config)
     figures = task.evaluate(network, loaders.test or loaders.measured, fabric.device)
     return rebuilt, Evaluation(f"{of.name}, {part} part", figures)
+
+
+def _device(name: str) -> str:
+    try:
+        find_device(name)
+    except UsageError:  # the run is of another machine
+        return "auto"
+    return name

@@ -186,6 +186,8 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.onnx", tmp_path / "net.safetensors"):
         with pytest.raises(UsageError, match="no run folder or exported file"):
             open_export(path, IN_SERVICE.of_said)
+    with pytest.raises(UsageError, match="in batches of any size: leave out batch and dynamic"):
+        export(network, tmp_path / "r.pt2", example=x, raw=True, service=service(), batch=2)
     for options in ({"service": service(), "to": "onnx"}, {"to": "torch"}):
         with pytest.raises(UsageError, match="Raw bytes are for --to torch"):
             export(network, tmp_path / "raw", example=x, raw=True, **options)
