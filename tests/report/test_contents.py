@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nasp.errors import UsageError
+from nasp.report.beside import beside_each_other
 from nasp.report.by_epoch import curves, figures_of
 from nasp.report.charts import Lines
-from nasp.report.compare import side_by_side
 from nasp.report.contents import Contents, contents_of
 from nasp.report.facts import health, settings_of, warnings_of
 from nasp.report.moves import read_moves
@@ -114,7 +114,7 @@ def test_an_older_folder_shows_what_was_seen(runs: Path, tmp_path: Path) -> None
     old = RunFolder.create(tmp_path / "old", RunFolder.open(runs / "own").config())
     for line in RunFolder.open(runs / "own").metrics():
         old.append_metrics(line)
-    moves = read_moves(old, None)
+    moves = read_moves(old, None, old.metrics())
     seen = {stop.path["1"] for stop in moves.stops}
     assert set(moves.candidates["1"]) == seen
     assert moves.grids == []
@@ -158,24 +158,25 @@ def test_health_is_told_in_words() -> None:
 
 
 def test_runs_side_by_side_tell_what_differs(runs: Path) -> None:
-    read = read_runs([runs / "first", runs / "random", runs / "own"])
-    beside = side_by_side([run for run in read if isinstance(run, Contents)])
-    differing = {row[0]: row[1:] for row in beside.differing.rows}
-    assert differing["search strategy"] == ["nasp", "random", "nasp"]
-    assert differing["search epochs"] == ["3", "15", "4"]
-    assert "search momentum" not in differing
+    read = read_runs([runs / "first", runs / "killed", runs / "own"])
+    beside = beside_each_other([run for run in read if isinstance(run, Contents)])
+    assert beside.settings.headings == ["setting", "first", "killed", "own"]
+    differing = {row[0]: row[1:] for row in beside.settings.rows}
+    assert differing["epochs"] == ["3", "3", "4"]
+    assert "momentum" not in differing
+    assert [row[1] for row in beside.results.rows] == [
+        *("search", "search (not finished)", "search"),
+    ]
     loss = next(chart for chart in beside.curves if chart.title == "Validation loss")
-    assert loss.series.keys() == {"first", "own"}
+    assert loss.series.keys() == {"first", "killed", "own"}
     assert loss.series["first"][3] is None  # it has one epoch less
 
 
 def test_runs_of_one_name_are_told_apart(runs: Path, tmp_path: Path) -> None:
-    named = [run.name for run in read_runs([runs / "own", runs / "own-train"])]
-    assert named == ["own", "own-train"]
     for part in ("a", "b"):
         shutil.copytree(runs / "own-train", tmp_path / part / "train")
-    same = read_runs([tmp_path / "a" / "train", tmp_path / "b" / "train"])
-    assert [run.name for run in same] == ["a/train", "b/train"]
+    paths = [tmp_path / "a" / "train", tmp_path / "b" / "train"]
+    assert [run.name for run in read_runs(paths)] == [str(path) for path in paths]
 
 
 def test_a_sweep_is_told_point_by_point(runs: Path) -> None:

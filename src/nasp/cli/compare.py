@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +28,8 @@ def compare(
     as_json: o.AsJson = False,
 ) -> None:
     """Print runs side by side: settings that differ, curves, results."""
-    from nasp.report.comparison import compared, differing
+    from nasp.cli.tables import print_cells
+    from nasp.report.comparison import compared, differing, results
     from nasp.runs.folder import RunFolder
 
     found = compared([RunFolder.open(path) for path in runs])
@@ -43,7 +43,7 @@ def compare(
     _print_side_by_side("Settings that differ", "setting", settings, found)
     for metric in dict.fromkeys(name for each in found for name in each.curves):
         _print_curves(metric, [each for each in found if metric in each.curves])
-    _print_results(found)
+    print_cells(results(found))
     if len(having) > 1:
         _print_side_by_side("Edges that differ", "edge", edges, having)
 
@@ -51,17 +51,13 @@ def compare(
 def _print_side_by_side(
     title: str, what: str, rows: dict[str, list[Any]], runs: list[Compared]
 ) -> None:
-    from nasp.cli.tables import print_table
+    from nasp.cli.tables import print_cells
+    from nasp.report.comparison import side_by_side
 
-    if not rows:
+    if rows:
+        print_cells(side_by_side(title, what, rows, runs))
+    else:
         typer.echo(f"{title}: none.\n")
-        return
-    columns = {what: "{what}"} | {each.name: f"{{run{i}}}" for i, each in enumerate(runs)}
-    cells = [
-        {"what": name, **{f"run{i}": _written(value) for i, value in enumerate(values)}}
-        for name, values in rows.items()
-    ]
-    print_table(cells, columns, title)
 
 
 def _print_curves(metric: str, runs: list[Compared]) -> None:
@@ -88,29 +84,3 @@ def _print_curves(metric: str, runs: list[Compared]) -> None:
     figures = {name: f"{{{name}:{form}}}" for name in ("first", "last", "best")}
     columns = {"run": "{run}", "curve": "{curve}", **figures, "in epoch": "{epoch}"}
     print_table(rows, columns, metric.replace("_", " "), words=2)
-
-
-def _print_results(runs: list[Compared]) -> None:
-    from nasp.cli.tables import print_table
-
-    rows = [
-        {**each._asdict(), "state": "" if each.finished else " (not finished)"} for each in runs
-    ]
-    columns = {
-        "run": "{name}",
-        "is a": "{kind}{state}",
-        "epochs": "{epochs}",
-        "seconds": "{seconds:.1f}",
-        "parameters": "{parameters:,}",
-    }
-    forms = {"accuracy": ".2%", "perplexity": ".2f", "loss": ".4f"}
-    columns |= {
-        f"test {name}, trained": f"{{test[{name}]:{form}}}"
-        for name, form in forms.items()
-        if any(name in each.test for each in runs)
-    }
-    print_table(rows, columns, "Results", words=2)
-
-
-def _written(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

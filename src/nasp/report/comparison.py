@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasp.complexity import parameter_count
@@ -11,6 +13,7 @@ from nasp.errors import UsageError
 from nasp.jobs.rebuild import run_size
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
+from nasp.report.tables import Table, table_of
 from nasp.runs.folder import RunFolder, json_object
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
@@ -56,12 +59,49 @@ def compared(runs: Sequence[RunFolder]) -> list[Compared]:
     Raises:
         UsageError: one is another kind of folder, or is there twice.
     """
-    paths = [str(run.path) for run in runs]
     if len(runs) < 2 or len({run.path.resolve() for run in runs}) < len(runs):
         raise UsageError("Give at least two runs to compare, each once.")
-    short = [run.path.resolve().name for run in runs]
-    names = short if len(set(short)) == len(short) else paths
+    names = names_of([run.path for run in runs])
     return [_compared(run, name) for run, name in zip(runs, names, strict=True)]
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Return what tells folders apart: their own names, or if these are alike, their paths."""
+    short = [path.resolve().name for path in paths]
+    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+
+
+def side_by_side(
+    title: str, what: str, rows: Mapping[str, Sequence[Any]], runs: Sequence[Compared]
+) -> Table:
+    """Return values by name as a table, a column a run."""
+    cells = [[name, *map(_written, values)] for name, values in rows.items()]
+    return Table([what, *(each.name for each in runs)], cells, title)
+
+
+def results(runs: Sequence[Compared]) -> Table:
+    """Return what runs reached, a row a run."""
+    rows = [
+        {**each._asdict(), "state": "" if each.finished else " (not finished)"} for each in runs
+    ]
+    columns = {
+        "run": "{name}",
+        "is a": "{kind}{state}",
+        "epochs": "{epochs}",
+        "seconds": "{seconds:.1f}",
+        "parameters": "{parameters:,}",
+    }
+    forms = {"accuracy": ".2%", "perplexity": ".2f", "loss": ".4f"}
+    columns |= {
+        f"test {name}, trained": f"{{test[{name}]:{form}}}"
+        for name, form in forms.items()
+        if any(name in each.test for each in runs)
+    }
+    return table_of(rows, columns, "Results", words=2)
+
+
+def _written(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _compared(run: RunFolder, name: str) -> Compared:

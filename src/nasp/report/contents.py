@@ -97,12 +97,13 @@ def contents_of(run: RunFolder, latency: bool = False) -> Contents:
         UsageError: its settings do not fit this version.
         NaspError: a file is damaged.
     """
-    what, lines = asked(run), run.metrics()
+    what = asked(run)
+    lines = run.metrics() if _has_epochs(what) else []
     job = what.job
     space = find_space(job.space) if job is not None and job.space in space_names() else None
     architecture = _architecture(run, job)
     is_search = what.kind == "search"
-    moves = read_moves(run, space) if is_search else _still(architecture, space)
+    moves = read_moves(run, space, lines) if is_search else _still(architecture, space)
     missing: list[str] = []
     costs, costs_of = [], ""
     if architecture is not None and space is not None:
@@ -131,7 +132,7 @@ def contents_of(run: RunFolder, latency: bool = False) -> Contents:
         facts=_facts(what.kind, charts, training, costs),
         is_finished=is_finished,
         warnings=warnings_of(lines),
-        health=health(lines[-1]) if lines and _is_iterative(what) else [],
+        health=health(lines[-1]) if lines else [],
         notation="" if architecture is None or space is None else space.notation(architecture),
         bounds=bounds_of(run) if run.architecture_path.is_file() else [],
         moves=moves,
@@ -171,6 +172,8 @@ def _lead(what: Asked, lines: Metrics, seconds: float, is_finished: bool) -> str
     how = f"A search by {what.config['strategy']}" if what.kind == "search" else "A training"
     where = "of a module of your own" if job is None else f"in {job.space} on {job.data.name}"
     epochs = f"{done} epoch{'s' * (done != 1)}" + f" of {what.epochs}" * (not is_finished)
+    if is_finished and not lines:
+        epochs = "one step"
     return f"{how} {where}: {epochs} in {_duration(seconds)}, seed {what.config['seed']}."
 
 
@@ -182,8 +185,8 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
 
 
-def _is_iterative(what: Asked) -> bool:
-    return what.kind == "search" and find_strategy(what.config["strategy"]).iterative
+def _has_epochs(what: Asked) -> bool:
+    return what.kind == "train" or find_strategy(what.config["strategy"]).iterative
 
 
 def _facts(
@@ -206,7 +209,7 @@ def _facts(
 
 
 def _missing(moves: Moves, lines: Metrics, is_finished: bool) -> list[str]:
-    if not lines:
+    if not lines and not is_finished:
         return ["Paths and curves: no epoch is done yet."]
     missing = []
     if not is_finished:

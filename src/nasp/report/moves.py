@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,14 +64,14 @@ class Moves(NamedTuple):
     grids: list[Grid]
 
 
-def read_moves(run: RunFolder, space: Space | None) -> Moves:
+def read_moves(run: RunFolder, space: Space | None, lines: Sequence[Mapping[str, Any]]) -> Moves:
     """Return how a search moved, as far as it got.
 
     Args:
         run: of a search.
         space: that was searched, where it is known by name.
+        lines: of its metrics, one for each epoch that is shown.
     """
-    lines = [line for line in run.metrics() if "architecture" in line]
     stops = [Stop(f"epoch {line['epoch']}", line["epoch"], line["architecture"]) for line in lines]
     if run.architecture_path.is_file():
         found = Architecture.load(run.architecture_path)

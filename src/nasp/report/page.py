@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nasp.report import charts
+from nasp.report.beside import beside_each_other
 from nasp.report.charts import Chart, Lines
-from nasp.report.compare import side_by_side
 from nasp.report.contents import Contents
 from nasp.report.standing import costs_table, spreads
 from nasp.report.sweep import Sweep
@@ -78,7 +78,7 @@ def _tabs(environment: Environment, runs: Sequence[Contents | Sweep]) -> Iterato
     searched = [run for run in runs if isinstance(run, Contents)]
     if len(searched) > 1:
         macros: Any = environment.get_template("beside.html.j2").module
-        yield Tab("Side by side", "Side by side", macros.compare(side_by_side(searched)))
+        yield Tab("Side by side", "Side by side", macros.compare(beside_each_other(searched)))
     for number, run in enumerate(runs):
         parts = _parts(environment, run, f"r{number}")
         bodies = (Markup("<h3>{}</h3>{}").format(part.heading, part.body) for part in parts)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from os.path import commonpath
 from pathlib import Path
 
 from nasp.bench.contests.sweep.run import sweep_of
+from nasp.report.comparison import names_of
 from nasp.report.contents import Contents, contents_of
 from nasp.report.sweep import Sweep, read_sweep
 from nasp.runs.folder import RunFolder
@@ -25,7 +25,7 @@ def read_runs(paths: Sequence[Path], latency: bool = False) -> list[Contents | S
         NaspError: a file is damaged.
     """
     found: list[Contents | Sweep] = []
-    for path, name in zip(paths, _names(paths), strict=True):
+    for path, name in zip(paths, names_of(paths), strict=True):
         run = RunFolder.open(path)
         is_sweep = sweep_of(run) is not None
         read = read_sweep(run) if is_sweep else contents_of(run, latency)
@@ -33,13 +33,3 @@ def read_runs(paths: Sequence[Path], latency: bool = False) -> list[Contents | S
             read._replace(name=name) if isinstance(read, Sweep) else replace(read, name=name)
         )
     return found
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return what tells folders apart: their last parts, or all below what they have in common."""
-    names = [path.resolve().name for path in paths]
-    if len(set(names)) == len(names):
-        return names
-    whole = [path.resolve() for path in paths]
-    above = commonpath(path.parent for path in whole)
-    return [path.relative_to(above).as_posix() for path in whole]
