@@ -108,7 +108,8 @@ def test_moved_data_and_other_data(evaluate, folder: Path, tmp_path: Path) -> No
     (folder / "data").rename(folder / "moved")
     try:
         _, err = evaluate("run", code=1)
-        assert err.splitlines()[-1].startswith("nasp: Cannot read the image ")
+        assert err.splitlines()[-1].startswith("nasp: 27 test images of the run in run are gone")
+        assert err.splitlines()[-1].endswith("say where they are now by --data.")
         shutil.rmtree(folder / "run" / "evaluation")
         moved = json.loads(evaluate("run", "--data", "folder:moved", "--json")[0])
         assert moved["figures"] == expected

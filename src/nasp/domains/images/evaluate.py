@@ -18,7 +18,7 @@ from nasp.domains.images.layouts import ImageFile, list_folder
 from nasp.domains.images.loader import Loader
 from nasp.domains.images.preparation import Preparation
 from nasp.domains.images.splits_file import SPLITS, Splits
-from nasp.errors import UsageError
+from nasp.errors import NaspError, UsageError
 from nasp.training.evaluation import evaluation_mode
 from nasp.training.events import Loading, Observer
 
@@ -106,8 +106,15 @@ def _examples(
         labels = [images.classes[i] for i in images.test.labels.tolist()]
         return _Examples(f"{name}, test part", images.test.images, labels, kept)
     base = base_of(name)
-    own = Splits.read(run / SPLITS).parts["test"] if (run / SPLITS).is_file() else {}
-    if own and (data is None or all(_are_there(base, names) for names in own.values())):
+    kept_splits = run / SPLITS
+    own = Splits.read(kept_splits).parts["test"] if kept_splits.is_file() else {}
+    gone = [file for names in own.values() for file in _changed(base, names)]
+    if gone and data is None:
+        raise NaspError(
+            f"{len(gone)} test images of the run in {run} are gone or changed in {base}, the first"
+            f" is {gone[0]}: bring them back, or say where they are now by --data."
+        )
+    if own and not gone:
         files = [ImageFile(file, label) for label, names in own.items() for file in names]
         return _of_files("the run's test part", base, files, kept)
     is_csv = name.startswith("csv:")
@@ -124,6 +131,6 @@ def _of_files(on: str, base: Path, files: Sequence[ImageFile], kept: Preparation
     return _Examples(on, paths, [file.label for file in files], kept)
 
 
-def _are_there(base: Path, sizes: Mapping[str, int]) -> bool:
-    paths = {base / name: size for name, size in sizes.items()}
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+def _changed(base: Path, sizes: Mapping[str, int]) -> list[str]:
+    paths = {name: base / name for name in sizes}
+    return [n for n, p in paths.items() if not p.is_file() or p.stat().st_size != sizes[n]]
