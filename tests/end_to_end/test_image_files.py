@@ -328,12 +328,13 @@ def test_run_and_data_are_moved_and_used_from_elsewhere(
     assert json.loads((elsewhere / "second/config.json").read_text())["job"]["data"]["name"] == (
         f"folder:{elsewhere / 'pictures'}"
     )
+    (elsewhere / "pictures").rename(elsewhere / "images")
     train = ["train", "second", "--epochs", "1", "--channels", "4", "--cells", "1"]
-    other = run(*train, "--out", "third")
+    other = run(*train, "--out", "third", "--data", "folder:images")
     assert other.code == 0, other.err
     splits = [json.loads((elsewhere / f / "splits.json").read_text()) for f in ("second", "third")]
     assert splits[0] == splits[1]
-    shutil.rmtree(elsewhere / "pictures")
+    shutil.rmtree(elsewhere / "images")
     assert run("export", "third").code == 0
     assert run("show", "second", "--no-latency").code == 0
     tested = json.loads((elsewhere / "third/test.json").read_text())

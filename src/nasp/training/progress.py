@@ -30,9 +30,11 @@ from nasp.training.events import (
     Warned,
 )
 
+BALANCED, UNLIKE = "val_balanced_accuracy", 0.02
+"""What is shown where it differs by that much from the accuracy, and so says something else."""
 SHOWN = (
     *("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_top5"),
-    "val_balanced_accuracy",
+    BALANCED,
     *("test_loss", "test_accuracy", "test_top5", "valid_loss", "valid_perplexity"),
 )
 """What is printed of an epoch's metrics first; others of the validation follow."""
@@ -187,7 +189,10 @@ def line_of(event: EpochEnded) -> str:
 def figures_of(event: EpochEnded) -> list[str]:
     """Return an epoch's losses and metrics, how the architecture moved, and its seconds."""
     metrics = event.metrics
-    parts = [_figure(name, metrics[name]) for name in SHOWN if name in metrics]
+    shown = [name for name in SHOWN if name in metrics]
+    if abs(metrics.get(BALANCED, 0) - metrics.get("val_accuracy", 0)) < UNLIKE:
+        shown = [name for name in shown if name != BALANCED]
+    parts = [_figure(name, metrics[name]) for name in shown]
     others = ((n, v) for n, v in metrics.items() if n.startswith("val_") and n not in SHOWN)
     parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in others]
     if "changed_edges" in metrics:

@@ -168,6 +168,17 @@ def test_a_csv_that_is_none_gets_one_sentence(tmp_path: Path, text, columns, mes
 
 def test_splits_that_were_tampered_with_are_refused(make_folder, tmp_path):
     read(f"folder:{make_folder()}")[0].keep(tmp_path)
-    (tmp_path / SPLITS).write_text('{"parts": 3}')
-    with pytest.raises(NaspError, match=r"splits\.json"):
-        Splits.read(tmp_path / SPLITS)
+    for text in ('{"parts": 3}', '{"parts": {"test": {}}}', "[]", "{"):
+        (tmp_path / SPLITS).write_text(text)
+        with pytest.raises(NaspError, match=r"splits\.json"):
+            Splits.read(tmp_path / SPLITS)
+
+
+def test_a_file_of_a_run_that_was_damaged_since_is_named(make_folder, tmp_path):
+    base = make_folder(parts=(".",), images=4)
+    read(f"folder:{base}")[0].keep(tmp_path)
+    victim = base / "cat/001.jpg"
+    victim.write_bytes(b"x" * victim.stat().st_size)
+    config = ImageConfig(name=f"folder:{base}", skip_bad=True).in_run(tmp_path)
+    with pytest.raises(NaspError, match=r"cat/001\.jpg is damaged .* bring it back as it was"):
+        read_images(config)

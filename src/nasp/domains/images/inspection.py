@@ -19,7 +19,7 @@ SMALLEST = 4
 """Height and width of an image, the least that can be used."""
 _NAMED = 5
 _EVERY = 64
-_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_END = {"GIF": b";", "JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """Format -> the bytes that a whole file ends with."""
 
 
@@ -61,7 +61,7 @@ def inspect(
     for part, files in listing.parts.items():
         good = []
         for file in files:
-            flaw = _flaw(listing.base / file.name, found, skip_bad)
+            flaw = _flaw(listing.base / file.name, found, skip_bad and not is_known)
             if flaw is None:
                 good.append(file)
             else:
@@ -73,7 +73,7 @@ def inspect(
     if not is_known:
         _take_out_lonely(listing, found)
     if found.bad and (is_known or not skip_bad):
-        raise _refusal(listing.source, found, total)
+        raise _refusal(listing.source, found, total, is_known)
     if found.bad:
         _take_out_partial(listing, found)
         observe(Noted(f"Left out: {_named(found.bad)}."))
@@ -133,13 +133,13 @@ def _take_out_partial(listing: Listing, found: Inspection) -> None:
     }
 
 
-def _refusal(source: Path, found: Inspection, total: int) -> NaspError:
+def _refusal(source: Path, found: Inspection, total: int, is_known: bool) -> NaspError:
     kind = NaspError if found.damaged else UsageError
     some = "" if len(found.bad) == 1 else f"{len(found.bad)} of {total} cannot be used: "
-    return kind(
-        f"In {source} {some}{_named(found.bad)}. Mend or remove what is named, or go on without by"
-        " --skip-bad."
-    )
+    remedy = "Mend or remove what is named, or go on without by --skip-bad."
+    if is_known:
+        remedy = "The run was begun with it: bring it back as it was."
+    return kind(f"In {source} {some}{_named(found.bad)}. {remedy}")
 
 
 def _named(bad: dict[str, str]) -> str:

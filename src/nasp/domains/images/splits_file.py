@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from nasp.domains.images.layouts import ImageFile, Listing
+from nasp.domains.images.layouts import PARTS, ImageFile, Listing
 from nasp.errors import NaspError, UsageError, validated
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import json_object
@@ -32,6 +33,13 @@ class Splits(BaseModel):
     parts: dict[str, dict[str, dict[str, int]]]
     held_out: tuple[str, ...] | None = None
     left_out: dict[str, str] = {}
+
+    @field_validator("parts")
+    @classmethod
+    def _has_what_is_needed(cls, parts: dict[str, Any]) -> dict[str, Any]:
+        if not {"train", "test"} <= parts.keys() <= PARTS.keys():
+            raise ValueError("it must have the parts train and test, and may have val")
+        return parts
 
     @staticmethod
     def of(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from torch import nn
 
 from nasp.bench.contests.sweep.job import ErrorSource, SweepJob
 from nasp.bench.tables.accuracies import open_table
@@ -52,18 +53,19 @@ def measurements_of(
     }
 
 
-def check_judged(job: SweepJob, data: Data) -> None:
-    """Try whether the errors could be measured, before the first search.
+def check_judged(job: SweepJob, data: Data, network: nn.Module) -> None:
+    """Try whether the data suffice to search and to judge, before the first search.
 
     Raises:
-        UsageError: the data are too few for it.
+        UsageError: they are too few.
     """
     seed, device = job.seeds[0], torch.device("cpu")
     try:
-        if job.error == "train":
-            data.train_loaders(None, device, seed)
-        elif job.error == "shared" and not len(data.search_loaders(None, device, seed).selection):
+        selection = data.search_loaders(network, device, seed).selection
+        if job.error == "shared" and not len(selection):
             raise UsageError("no batch is full.")
+        if job.error == "train":
+            data.train_loaders(network, device, seed)
     except UsageError as error:
         raise UsageError(f"The sweep could not be judged by {described(job)}: {error}") from error
 

@@ -77,8 +77,8 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         if job.error == "table":
             open_table(job.table, job.search.data.name, job.search.space)
         data = job.search.domain.read(job.search.data, observe)
-        check_judged(job, data)
         gauge, space = _gauge(job, folder, data), find_space(job.search.space)
+        check_judged(job, data, gauge.target.supernet.network)
         table, notation = gauge.table(job.cost), space.notation
         for setting in job.settings:
             for amount in setting.at_most.values():
