@@ -18,7 +18,7 @@ from nasp.cli import app, search_report
 from nasp.cli.encoding import write_any_text
 from nasp.cli.tables import print_table
 from nasp.supernet.architecture import Architecture
-from nasp.training.events import EpochEnded, Measuring, Started, Stepped
+from nasp.training.events import EpochEnded, Measuring, Started, Stepped, Warned
 from nasp.training.progress import Watch
 
 MEANS = {"train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.6, "val_accuracy": 0.625}
@@ -77,10 +77,12 @@ def test_an_epochs_figures_are_wrapped_between_them(
         watch = Watch()
         watch(Started(0, 5, 10))
         watch(epoch)
+        watch(Warned("The cell in [brackets] collapses: all of its edges hold parameterless ones"))
         text = re.sub("\x1b.*?m", "", capsys.readouterr().err)
         assert max(map(len, text.splitlines())) <= width
         assert "train accuracy 75.0%" in text
         assert all(f"{edge}=nor_conv_3x3" in text for edge in edges)
+        assert "warning: The cell in [brackets] collapses: all" in " ".join(text.split())
     monkeypatch.setattr(Console, "is_terminal", property(lambda console: False))
     watch = Watch()
     watch(Started(0, 5, 10))

@@ -100,7 +100,9 @@ class Watch:
             case Noted(message):
                 self.say(message)
             case Warned(message):
-                self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
+                text = f"[yellow]warning:[/yellow] {escape(message)}"
+                # A terminal would break the lines within words.
+                self.console.print(text, soft_wrap=not self.console.is_terminal)
 
     def say(self, text: str) -> None:
         """Print a line, unless quiet."""
