@@ -107,7 +107,7 @@ def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
         o.print_json(report)
         return
     from nasp.cli.tables import print_cells
-    from nasp.report.sweep import sweep_table
+    from nasp.report.sweep import sweep_remarks, sweep_table
 
     print_cells(sweep_table(report))
     if report["random"]:
@@ -115,6 +115,8 @@ def _print(report: dict[str, Any], folder: Path, as_json: bool) -> None:
             f"better than: of those of {len(report['random'])} random architectures that cost no"
             f" more. One on the front beats {report['random_beaten']:.0%} of all of them in both."
         )
+    for remark in sweep_remarks(report):
+        typer.echo(remark)
     typer.echo(f"Folder: {folder} (sweep.json, front.png, runs/)")
     typer.echo(f"To look at it: nasp report {folder}")
 

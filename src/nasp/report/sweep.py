@@ -16,6 +16,9 @@ from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.spaces.sampling import small_supernet
 
+CONTROLS = {"params": "the largest", "random": "random ones, trained for as long"}
+"""Control of a sweep -> what people are told that it is."""
+
 
 class Found(NamedTuple):
     """One search of a sweep.
@@ -44,7 +47,7 @@ class Sweep(NamedTuple):
         lead: one sentence of what it was.
         chart: error against cost.
         table: a row a setting.
-        beaten: how it compares with random ones; empty without them.
+        remarks: how it compares with its controls and with random ones.
         points: those on the front first.
         cells: the drawing that all share.
         moves: what can stand on each edge.
@@ -57,7 +60,7 @@ class Sweep(NamedTuple):
     lead: str
     chart: Dots
     table: Table
-    beaten: str
+    remarks: list[str]
     points: list[Found]
     cells: list[Cell]
     moves: Moves
@@ -72,8 +75,17 @@ def sweep_table(report: dict[str, Any]) -> Table:
         report: of `nasp.bench.contests.sweep.run`.
     """
     quantity = find_quantity(report["cost"])
+    controls = {
+        control["name"]: {row["setting"]: row["error"] for row in control["rows"]}
+        for control in report.get("controls", ())
+    }
     rows = [
-        {**row, **{f"cost {name}": quantity.written(row["cost"][name]) for name in row["cost"]}}
+        {
+            **row,
+            **{f"cost {name}": quantity.written(row["cost"][name]) for name in row["cost"]},
+            **{name: errors.get(row["name"]) for name, errors in controls.items()},
+            "name": row["name"] + "*" * row.get("is_start", False),
+        }
         for row in report["rows"]
     ]
     columns = {
@@ -86,8 +98,27 @@ def sweep_table(report: dict[str, Any]) -> Table:
         "error to": "{error[max]:.2%}",
         "on front": "{on_front}",
         "better than": "{better_than:.0%}",
+        **{f"error of {CONTROLS[name]}": f"{{{name}:.2%}}" for name in controls},
     }
     return table_of(rows, columns, f"{quantity.label} ({report['network']}); {report['error']}")
+
+
+def sweep_remarks(report: dict[str, Any]) -> list[str]:
+    """Return in words how a sweep does beside its controls, over settings and seeds.
+
+    Args:
+        report: of `nasp.bench.contests.sweep.run`.
+    """
+    remarks = [
+        f"Against {CONTROLS[control['name']]}: errors {-100 * control['mean']:+.2f} points in the"
+        f" mean of {control['pairs']} pairs, lower in {control['wins']}, higher in"
+        f" {control['losses']} (p {control['p_permutation']:.2g}, by flipped signs); the smaller"
+        f" area under the front in {control['smaller_area']} of {control['seeds']}."
+        for control in report.get("controls", ())
+    ]
+    if any(row.get("is_start", False) for row in report["rows"]):
+        remarks.append("*: returned, with every seed, what it started from: no search is shown.")
+    return remarks
 
 
 def read_sweep(folder: RunFolder) -> Sweep:
@@ -103,9 +134,9 @@ def read_sweep(folder: RunFolder) -> Sweep:
     tables = small_supernet(space).tables.values()
     candidates = {edge: list(table.candidates) for table in tables for edge in table.edges}
     points = sorted(report["points"], key=lambda point: (not point["on_front"], point["cost"]))
-    beaten = ""
+    remarks = sweep_remarks(report)
     if report["random"]:
-        beaten = (
+        remarks.append(
             f"Beside them stand {len(report['random'])} random architectures: one on the front"
             f" beats {report['random_beaten']:.0%} of them in both cost and error."
         )
@@ -119,7 +150,7 @@ def read_sweep(folder: RunFolder) -> Sweep:
         ),
         chart=_chart(report, quantity),
         table=sweep_table(report),
-        beaten=beaten,
+        remarks=remarks,
         points=[
             Found(
                 f"{point['setting']}, seed {point['seed']}",

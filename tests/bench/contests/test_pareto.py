@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasp.bench.contests.plots import draw_front
-from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
+from nasp.bench.contests.sweep.pareto import Point, area, beaten, better_than, front
 
 points = st.lists(
     st.builds(
@@ -71,3 +71,12 @@ def test_a_picture(ending: str, tmp_path: Path) -> None:
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG" if ending == "png" else b"<?xml")
     assert len(content) > 5000
+
+
+def test_the_area_is_the_mean_of_the_lowest_error() -> None:
+    points = [Point("s", 0, cost, error) for cost, error in ((2, 0.5), (4, 0.25), (3, 0.9))]
+    # 1 from 0 to 2, 0.5 from 2 to 4, 0.25 from 4 to 8.
+    assert area(points, 0, 8) == pytest.approx((2 * 1 + 2 * 0.5 + 4 * 0.25) / 8)
+    assert area(points, 3, 4) == pytest.approx(0.5)
+    assert area(points, 4, 4) == 0.25
+    assert area([], 0, 1) == 1

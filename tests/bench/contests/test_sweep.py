@@ -140,7 +140,10 @@ def test_bounds_are_swept_and_judged_by_training(tmp_path: Path) -> None:
     for row, most in zip(report["rows"], (free, tight), strict=True):
         assert row["cost"]["max"] <= most
     trained = list((tmp_path / "s" / "trained").iterdir())
-    assert 2 <= len(trained) <= 3
+    kept = json.loads((tmp_path / "s" / "sweep.json").read_text())["measurements"]
+    found = [value["architecture"] for value in kept.values() if "architecture" in value]
+    assert len(found) == 6  # of each bound: the search's, the largest, the best random one
+    assert len(trained) == len({*found, *(each["architecture"] for each in report["random"])})
     config = json.loads((trained[0] / "config.json").read_text())
     assert config["job"]["train"]["epochs"] == 1
     assert config["job"]["data"]["subset"] == 60
@@ -152,6 +155,40 @@ def test_targets_are_swept(tmp_path: Path) -> None:
     assert [row["name"] for row in report["rows"]] == ["parameters~6K", "parameters~8K"]
     for row, target in zip(report["rows"], (6e3, 8e3), strict=True):
         assert abs(row["cost"]["max"] / target - 1) <= 0.05
+
+
+def test_at_a_given_cost_controls_take_part(tmp_path: Path) -> None:
+    job = plan(complexities=[], targets=["params=6K", "params=8K"], seeds=2, random=0)
+    selection = job.search.search.selection.model_copy(update={"first_rung": 1})
+    config = job.search.search.model_copy(update={"selection": selection})
+    search = job.search.model_copy(update={"search": config})
+    job = job.model_copy(update={"search": search})
+    report = run_sweep(job, begin_sweep(tmp_path / "s", job))
+    kept = json.loads((tmp_path / "s" / "sweep.json").read_text())["measurements"]
+    space, table = find_space(SPACE), open_table(None, "digits", SPACE)
+
+    def error(key: str) -> float:
+        return 1 - table.accuracy(space.parse(kept[key]["architecture"])) / 100
+
+    assert [control["name"] for control in report["controls"]] == ["params", "random"]
+    for control in report["controls"]:
+        assert (control["pairs"], control["seeds"]) == (4, 2)
+        differences = []
+        for name in ("parameters~6K", "parameters~8K"):
+            for seed in (0, 1):
+                other = error(f"{name}, {control['name']}, seed {seed}")
+                differences.append(other - error(f"{name}, seed {seed}"))
+        assert control["mean"] == pytest.approx(sum(differences) / 4)
+        assert control["wins"] == sum(difference > 1e-9 for difference in differences)
+    random = tmp_path / "s" / "runs" / "parameters~6K" / "random-seed-0"
+    asked = json.loads((random / "config.json").read_text())["job"]["search"]
+    # Two epochs of the search, each an A and a w step long, are four of training.
+    assert (asked["select"], asked["selection"]["epochs"]) == ("train", 4)
+    size = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1)
+    for name, target in (("parameters~6K", 6e3), ("parameters~8K", 8e3)):
+        for key in (f"{name}, params, seed 0", f"{name}, random, seed 0"):
+            cell = space.parse(kept[key]["architecture"])
+            assert abs(parameter_count(space.network(cell, size)) / target - 1) <= 0.05
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,10 @@ class Setting(BaseModel):
         return f"complexity={self.complexity:g}"
 
 
+CONTROLS = ("params", "random")
+"""What stands beside searches at a given cost: the largest network, random architectures."""
+
+
 class SweepJob(BaseModel):
     """Searches that differ in their settings and seeds alone, and how they are compared."""
 
@@ -66,6 +70,12 @@ class SweepJob(BaseModel):
     """File of --error table: CSV, or of nasp bench table; default embedded."""
     train_epochs: int = Field(3, ge=1)
     """Epochs of --error train."""
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Strategies that search beside the sweep's own, at its bounds or targets; else none."""
+        is_bounded = any(setting.at_most or setting.target for setting in self.settings)
+        return tuple(c for c in CONTROLS if is_bounded and c != self.search.search.strategy)
 
 
 def sweep_job(

@@ -50,6 +50,22 @@ def better_than(point: Point, others: Sequence[Point]) -> float | None:
     return sum(other.error > point.error for other in no_dearer) / len(no_dearer)
 
 
+def area(points: Sequence[Point], cheapest: float, dearest: float) -> float:
+    """Return the lowest error to be had for a cost, mean over all costs between two.
+
+    Below the first point that is the error 1. Where the two costs are equal, it is the error
+    there.
+    """
+    best = front(points)
+    if cheapest == dearest:
+        return best[-1].error if best else 1.0
+    total, since, error = 0.0, cheapest, 1.0
+    for point in best:
+        cost = min(max(point.cost, cheapest), dearest)
+        total, since, error = total + (cost - since) * error, cost, point.error
+    return (total + (dearest - since) * error) / (dearest - cheapest)
+
+
 def _beats(one: Point, other: Point) -> bool:
     no_worse = one.cost <= other.cost and one.error <= other.error
     return no_worse and (one.cost < other.cost or one.error < other.error)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from nasp.bench.contests.plots import draw_front
+from nasp.bench.contests.sweep.controls import comparisons, searches_of
 from nasp.bench.contests.sweep.errors import check_judged, described, measurements_of
-from nasp.bench.contests.sweep.job import Setting, SweepJob
+from nasp.bench.contests.sweep.job import SweepJob
 from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results
@@ -22,7 +23,7 @@ from nasp.complexity.target import Gauge
 from nasp.domains.domain import Data
 from nasp.errors import validated
 from nasp.jobs.job import inner_run
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.interruption import Interruption
 from nasp.runs.origin import origin
@@ -57,7 +58,8 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
 
     Args:
         job: the sweep.
-        folder: its folder; the runs are in ``runs/SETTING/seed-N``.
+        folder: its folder; the runs are in ``runs/SETTING/seed-N``, those of controls in
+            ``runs/SETTING/CONTROL-seed-N``.
         observe: is told which run begins, and what happens within it.
 
     Returns:
@@ -103,13 +105,13 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
             lambda found: _report(job, gauge.target.name, cost, random, found),
             go_on=folder.go_on,
         )
-        searches = _searches(job)
+        searches = searches_of(job)
 
         def search(key: str, _: Interruption) -> dict[str, Any]:
-            setting, seed = searches[key]
-            own = search_of(job, setting, seed)
-            run = inner_run(folder, _run_name(setting.name, seed), own)
-            return {"architecture": notation(run_search_job(own, run, observe).architecture)}
+            own = searches[key].job(job)
+            found = run_search_job(own, inner_run(folder, searches[key].run, own), observe)
+            start = None if found.start is None else notation(found.start)
+            return {"architecture": notation(found.architecture), "start": start}
 
         measure_missing(list(searches), search, results, announce)
         results.raise_failures()
@@ -134,23 +136,6 @@ def report_of(folder: RunFolder) -> dict[str, Any] | None:
     return {k: v for k, v in json_object(path).items() if k not in ("format", "measurements")}
 
 
-def search_of(job: SweepJob, setting: Setting, seed: int) -> SearchJob:
-    """Return one search of a sweep."""
-    own = {**dict(setting), "seed": seed}
-    config = job.search.search.model_copy(update=own)
-    size = job.size if setting.at_most or setting.target else None
-    return job.search.model_copy(update={"search": config, "bound_at": size})
-
-
-def _searches(job: SweepJob) -> dict[str, tuple[Setting, int]]:
-    """Return key -> setting and seed; seed after seed, so that a stopped sweep has each once."""
-    return {f"{s.name}, seed {seed}": (s, seed) for seed in job.seeds for s in job.settings}
-
-
-def _run_name(setting: str, seed: int) -> str:
-    return f"runs/{setting}/seed-{seed}"
-
-
 def _gauge(job: SweepJob, folder: RunFolder, data: Data) -> Gauge:
     domain = job.search.domain
     size = domain.sized({**data.shape, **dict(job.size)})
@@ -173,11 +158,13 @@ def _report(
     def point(setting: str, seed: int, notation: str) -> Point:
         return Point(setting, seed, cost(notation), errors[notation])
 
-    points = {
-        point(setting.name, seed, notation): notation
-        for key, (setting, seed) in _searches(job).items()
+    searches = searches_of(job)
+    known = {
+        key: point(search.setting.name, search.seed, notation)
+        for key, search in searches.items()
         if key in found and (notation := found[key]["architecture"]) in errors
     }
+    points = {p: searches[key] for key, p in known.items() if searches[key].control is None}
     background = {point("", i, n): n for i, n in enumerate(random) if n in errors}
     best, others = front(list(points)), list(background)
     by_setting = {s.name: [p for p in points if p.setting == s.name] for s in job.settings}
@@ -192,6 +179,7 @@ def _report(
                 "error": _over([each.error for each in own]),
                 "on_front": sum(each in best for each in own),
                 "better_than": _mean(better_than(each, others) for each in own),
+                "is_start": all(_is_start(found[points[each].key]) for each in own),
             }
             for name, own in by_setting.items()
             if own
@@ -199,19 +187,24 @@ def _report(
         "points": [
             {
                 **each._asdict(),
-                "architecture": notation,
+                "architecture": found[search.key]["architecture"],
                 "on_front": each in best,
                 "better_than": better_than(each, others),
-                "run": _run_name(each.setting, each.seed),
+                "run": search.run,
             }
-            for each, notation in points.items()
+            for each, search in points.items()
         ],
+        "controls": comparisons(job, known),
         "random": [
             {"cost": each.cost, "error": each.error, "architecture": notation}
             for each, notation in background.items()
         ],
         "random_beaten": beaten(others, best) if others else None,
     }
+
+
+def _is_start(search: Mapping[str, Any]) -> bool:
+    return bool(search["architecture"] == search["start"])
 
 
 def _over(values: Sequence[float]) -> dict[str, float]:
