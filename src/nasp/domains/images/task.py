@@ -85,7 +85,8 @@ class ImageClassification:
         metrics: dict[str, Metric] = {"accuracy": _accuracy(self.classes, 1)}
         if self.has_top5:
             metrics["top5"] = _accuracy(self.classes, 5)
-        there, right = (torch.zeros(self.classes, device=device) for _ in range(2))
+        numbers = torch.arange(self.classes, device=device)
+        there, right = torch.zeros_like(numbers), torch.zeros_like(numbers)
         mean_loss = MeanMetric().to(device)
         for metric in metrics.values():
             metric.to(device)
@@ -101,13 +102,14 @@ class ImageClassification:
                 mean_loss.update(F.cross_entropy(logits, target), weight=len(target))
                 for metric in metrics.values():
                     metric.update(logits, target)
-                of_class = F.one_hot(target, self.classes).float()
+                of_class = target[:, None] == numbers
                 there += of_class.sum(0)
                 right += of_class[logits.argmax(1) == target].sum(0)
                 images += len(target)
         if images == 0:
             raise NaspError("There is nothing to evaluate: the loader yields no images.")
-        recalls = right[there > 0].double() / there[there > 0]
+        there, right = there.cpu().double(), right.cpu()
+        recalls = right[there > 0] / there[there > 0]
         return {
             "loss": float(mean_loss.compute()),
             **{name: float(metric.compute()) for name, metric in metrics.items()},
