@@ -196,3 +196,10 @@ def test_weights_that_do_not_fit(trained: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(NaspError, match="Cannot read the weights in"):
         rebuild(other)
     assert json.loads(other.config_path.read_text()) == config
+
+
+def test_an_architecture_alone_has_the_size_of_a_search_in_its_space() -> None:
+    found = rebuild(find_space("mobile").parse("|".join(["e3_k3,skip,skip"] * 5)))
+    stages = found.network.get_submodule("stages").children()
+    assert [len(list(stage.children())) for stage in stages] == [3] * 5
+    assert found.network.get_submodule("classifier.2").in_features == 6 * 96

@@ -64,8 +64,8 @@ def rebuild(
         target: a run or an architecture. A search whose result was trained in its folder
             ``train`` stands for that training, unless its own weights are asked for.
         weights: which; default a training's best, a search's own, an architecture's fresh ones.
-        size: fields of the domain's size of a network; default the run's, or that class's. Only
-            fresh weights can have another size than the run's.
+        size: fields of the domain's size of a network; default the run's, or those of a search in
+            the space. Only fresh weights can have another size than the run's.
         seed: of fresh weights.
         tokens: of each text of a language model's example.
         observe: is told how far the reading of images is, whose shape a run's folder needs.
@@ -139,7 +139,7 @@ def _fresh(
         )
     space = find_space(architecture.space)
     domain = find_domain(space.data)
-    fields = {**own, **given}
+    fields = {**domain.search_defaults("", space.name).size, **own, **given}
     validated(domain.network, fields, f"a network of space '{space.name}'")
     size = domain.sized(fields)
     with torch.random.fork_rng(devices=[]):

@@ -44,7 +44,7 @@ def standing(
 
     Args:
         architecture: of any network.
-        run: whose size it is measured at; None: that of the defaults.
+        run: whose size it is measured at; None: that of a search's defaults.
         given: fields of the size that are said instead.
         costs: names of what is measured.
 
@@ -60,7 +60,8 @@ def standing(
     if run is not None and not is_from_python(run):
         own = run_size(run, given, observe=None)
     said = {n: own[n] for n in (*Size.model_fields, *domain.shape) if n in own}
-    config = domain.sized({**said, **given})
+    usual = {} if space is None else domain.search_defaults("", space.name).size
+    config = domain.sized({**usual, **said, **given})
     if space is None:
         return Standing(config, [])
     target = domain.target(space, config, "cpu")
