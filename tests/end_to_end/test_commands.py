@@ -151,7 +151,7 @@ def test_arguments_that_typer_refuses(run: Run, arguments: list[str], message: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search", "--space", "moon"], "Unknown .*'moon': choose one of darts, nasbench201"),
+        (["search", "--space", "moon"], "Unknown .*'moon': choose one of darts, mobile, nas"),
         (["search", "--data", "moon"], "Unknown data 'moon': choose one of cifar10"),
         (["search", "--data", "folder:nowhere"], "nowhere"),
         (["search", "--strategy", "magic"], "Unknown strategy 'magic': choose one of"),

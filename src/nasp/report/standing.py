@@ -65,6 +65,7 @@ def standing(
     if space is None:
         return Standing(config, [])
     target = domain.target(space, config, "cpu")
+    target.supernet.path(architecture)  # refuses what is not of this space
     rows = among_random(target, architecture, costs)
     return Standing(config, rows, target.example, target.name)
 
