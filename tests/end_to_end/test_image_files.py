@@ -274,6 +274,7 @@ def test_a_bad_csv_gets_one_sentence_and_leaves_nothing(
         ("folder:", [], "Unknown data 'folder:'"),
         ("csv:", [], "Unknown data 'csv:'"),
         ("csv:absent.csv", [], "absent.csv cannot be read"),
+        ("folder:~nobody-of-this-name/x", [], "There is no folder ~nobody-of-this-name/x"),
         ("csv:photos", [], "photos cannot be read: Is a directory"),
         ("folder:photos", ["--image-size", "2"], "image-size"),
         ("folder:photos", ["--batch-size", "999"], "too few for a batch of 999"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ class DataConfig(BaseModel):
     def absolute(self) -> Self:
         """Return the same with whole paths, as a run folder keeps them."""
         kind, colon, path = self.name.partition(":")
-        name = f"{kind}:{Path(path).expanduser().absolute()}" if colon else self.name
+        name = f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if colon else self.name
         return self.model_copy(update={"name": name, "root": self.root and self.root.absolute()})
 
     def in_run(self, run: Path) -> Self:

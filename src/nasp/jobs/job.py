@@ -60,7 +60,7 @@ class Job(BaseModel):
             UsageError: they would be of another kind.
         """
         if not self.domain.knows(data):
-            raise UsageError(f"--data {data} is no {self.domain.name}, which the run is about.")
+            raise UsageError(f"The run is about {self.domain.name}, and '{data}' is not.")
         return self.model_copy(update={"data": self.data.moved(data).absolute()})
 
     @model_validator(mode="before")
@@ -114,7 +114,7 @@ def new_run(path: str | Path, job: Job) -> Iterator[RunFolder]:
     run = begin(path, job)
     try:
         yield run
-    except NaspError:
+    except (NaspError, OSError):
         run.discard_unless_under_way()
         raise
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nasp.domains.evaluation import Evaluation, classified
 from nasp.domains.images.csv_file import list_csv
 from nasp.domains.images.data import EVALUATION_BATCH, ImageConfig, read_images
-from nasp.domains.images.folder import base_of
+from nasp.domains.images.folder import base_of, place_of
 from nasp.domains.images.image_set import LabelledImages, LazyImages
 from nasp.domains.images.layouts import ImageFile, list_folder
 from nasp.domains.images.loader import Loader
@@ -118,7 +118,7 @@ def _examples(
         files = [ImageFile(file, label) for label, names in own.items() for file in names]
         return _of_files("the run's test part", base, files, kept)
     is_csv = name.startswith("csv:")
-    path = Path(name.partition(":")[2]).expanduser()
+    path = place_of(name)
     listing = list_csv(path, config.csv_columns) if is_csv else list_folder(base)
     if part := listing.parts.get("test"):
         return _of_files(f"{name}, test part", base, part, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,9 +26,13 @@ _LOOKED_AT = 256
 
 def base_of(name: str) -> Path:
     """Return the folder that the files of ``folder:DIR`` or ``csv:FILE`` are named from."""
-    kind, _, path = name.partition(":")
-    place = Path(path).expanduser()
-    return place.parent if kind == "csv" else place
+    place = place_of(name)
+    return place.parent if name.startswith("csv:") else place
+
+
+def place_of(name: str) -> Path:
+    """Return the folder or file that ``folder:DIR`` or ``csv:FILE`` names."""
+    return Path(os.path.expanduser(name.partition(":")[2]))
 
 
 def load_files(
@@ -117,7 +122,7 @@ def _listed(name: str, columns: str | None, splits: Path | None) -> tuple[Listin
         followed = Splits.read(splits)
         return followed.listing(base_of(name)), followed
     if name.startswith("csv:"):
-        return list_csv(Path(name.partition(":")[2]).expanduser(), columns), None
+        return list_csv(place_of(name), columns), None
     return list_folder(base_of(name)), None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -47,7 +48,7 @@ def load_text(data: str, root: Path | None = None, kind: TokenKind = "words") ->
     """
     scheme, _, folder = data.partition(":")
     if scheme == "text" and folder:
-        return corpus_of(data, _read_folder(Path(folder).expanduser()), kind)
+        return corpus_of(data, _read_folder(Path(os.path.expanduser(folder))), kind)
     if data == EMBEDDED:
         return corpus_of(data, _language_reference(kind), kind)
     if data not in _SOURCES:
