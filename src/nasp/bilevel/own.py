@@ -26,6 +26,7 @@ from nasp.training.recalibration import STALE, Recalibration, needs_recalibratio
 from nasp.training.recipe import BaseRecipe
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Task
+from nasp.training.tracking import tracked
 
 
 def search(
@@ -40,6 +41,7 @@ def search(
     observe: Observer = nobody,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
+    logger: Any = None,
     **settings: Any,
 ) -> Found:
     """Search any module that has `Choice`s inside.
@@ -63,6 +65,7 @@ def search(
         callbacks: the same, and one that returns True ends the epochs: what was found until then
             is returned; see `nasp.callbacks`.
         progress: whether to show it on standard error; default in a terminal or a notebook.
+        logger: one of Lightning's loggers: is told settings, metrics, alphas and architectures.
         settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
             ``complexity=0.0``, ``init=None`` (weights to start from), ...; any other name is a
             setting of the strategy. ``cost`` may be a function: ``cost(operation, *inputs)``.
@@ -91,7 +94,7 @@ def search(
     def searched(folder: RunFolder | None) -> Found:
         if folder is not None and go_on_to is not None:
             folder.extend(go_on_to, config.epochs)
-        with watching(observe, callbacks, progress) as watchers:
+        with watching(observe, [*callbacks, *tracked(logger, config)], progress) as watchers:
             loaders = train_loader, val_loader
             return run_search(
                 supernet, *loaders, given, config, folder, watchers, own_cost=own_cost

@@ -172,7 +172,8 @@ def run_search(
             **complexity.line(path),
             "architecture": dict(architecture.edges),
         }
-        return EpochReport(line, tuple(w for w in warnings if w is not None), architecture)
+        said = tuple(warning for warning in warnings if warning is not None)
+        return EpochReport(line, said, architecture, supernet.named_alphas())
 
     def measured(path: Path) -> Metrics:
         if not (isinstance(task, Supervised) and task.metrics):

@@ -24,6 +24,12 @@ Weights = Annotated[
         " default the first of them that there is."
     ),
 ]
+Log = Annotated[
+    str | None,
+    typer.Option(
+        help="Tell a tracker, which writes into the run's folder: tensorboard, wandb or mlflow."
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")
 ]

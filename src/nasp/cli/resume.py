@@ -31,6 +31,7 @@ def resume(
     data: Annotated[
         str | None, typer.Option(help="Where the run's data are now; default where they were.")
     ] = None,
+    log: o.Log = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
@@ -42,6 +43,7 @@ def resume(
     from nasp.jobs.search import SearchJob, run_search_job
     from nasp.jobs.targets import job_of
     from nasp.jobs.train import run_train_job
+    from nasp.report.tracking import told
     from nasp.runs.folder import RunFolder
     from nasp.training.progress import Watch
 
@@ -57,17 +59,19 @@ def resume(
     elif data is not None and job is not None:
         job = job.moved(data)
     if plan is not None:
+        if log is not None:
+            raise UsageError("A sweep tells no tracker: leave out --log.")
         run_and_show(plan, folder, as_json)
         return
     assert job is not None
     watch = Watch(quiet=as_json)
     if isinstance(job, SearchJob):
-        with watch:
-            found = run_search_job(job, folder, watch)
+        with watch, told(watch, log, folder) as observe:
+            found = run_search_job(job, folder, observe)
         summary = tell_search(folder, found.architecture, as_json)
         if as_json:
             o.print_json(summary)
         return
-    with watch:
-        results = run_train_job(job, folder, watch)
+    with watch, told(watch, log, folder) as observe:
+        results = run_train_job(job, folder, observe)
     tell_training(results, run, as_json)

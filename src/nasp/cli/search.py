@@ -55,6 +55,7 @@ def search(
             help="Train what was found afterwards; default: on digits and pydoc only.",
         ),
     ] = None,
+    log: o.Log = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Search for an architecture; what is found lies in the run folder."""
@@ -64,20 +65,23 @@ def search(
     from nasp.jobs.options import train_job
     from nasp.jobs.search import run_search_job
     from nasp.jobs.train import run_train_job
+    from nasp.report.tracking import told
     from nasp.training.progress import Watch
 
     job = asked_search(given, preset, bound_at)
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
         watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
-        found = run_search_job(job, run, watch)
+        with told(watch, log, run) as observe:
+            found = run_search_job(job, run, observe)
     summary = tell_search(run, found.architecture, as_json)
     if then_train if then_train is not None else job.data.name == job.domain.embedded:
         beside = ["random:1", next(iter(job.domain.by_hand))]
         training = train_job(run, {}, {}, {}, beside=beside)
         with Watch(quiet=as_json) as watch, new_run(run.path / "train", training) as train_run:
             watch.say("\nTraining it, and a random cell and a hand-made network beside it")
-            results = run_train_job(training, train_run, watch)
+            with told(watch, log, train_run) as observe:
+                results = run_train_job(training, train_run, observe)
         summary["training"] = training_summary(results)
         if not as_json:
             show_training(results, run.path / "train")

@@ -37,6 +37,7 @@ def train(
         ),
     ] = None,
     out: o.Out = None,
+    log: o.Log = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Train a network from scratch; the defaults are the paper's recipe."""
@@ -45,6 +46,7 @@ def train(
     from nasp.jobs.options import named_values, train_job
     from nasp.jobs.targets import target_of
     from nasp.jobs.train import run_train_job
+    from nasp.report.tracking import told
     from nasp.supernet.architecture import Architecture
     from nasp.training.progress import Watch
 
@@ -57,5 +59,6 @@ def train(
     folder = out or in_run
     with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
         watch.say(f"Training on {job.data.name}; folder {folder}")
-        results = run_train_job(job, run, watch)
+        with told(watch, log, run) as observe:
+            results = run_train_job(job, run, observe)
     tell_training(results, folder, as_json)

@@ -109,12 +109,6 @@ def drawn(chart: Chart) -> str:
     Raises:
         UsageError: what draws it is not installed.
     """
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise UsageError(
-            "The charts of a report need vl-convert-python: run pip install 'nasp-torch[report]'."
-        ) from error
     match chart:
         case Lines():
             spec, says = _lines(chart), f"{', '.join(chart.series)} by {chart.x}"
@@ -122,7 +116,7 @@ def drawn(chart: Chart) -> str:
             spec, says = _spread(chart), f"{chart.x}: this network among random ones"
         case Dots():
             spec, says = _dots(chart), f"{chart.y} against {chart.x}"
-    svg: str = vl_convert.vegalite_to_svg({**_LOOKS, **spec})
+    svg: str = vega().vegalite_to_svg({**_LOOKS, **spec})
     # One name says more to a screen reader than a hundred marks; to a mouse each says its own.
     svg = re.sub(r"(<path) aria-label=(\"[^\"]*\")([^>]*)/>", _titled, svg)
     svg = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg)
@@ -131,6 +125,21 @@ def drawn(chart: Chart) -> str:
     _, _, drawing = svg.partition(">")
     label = escape(f"{chart.title}. {says}.", quote=True)
     return f'<svg class="chart" role="img" aria-label="{label}" {box[0]}>{drawing}'
+
+
+def vega() -> Any:
+    """Return what draws.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise UsageError(
+            "A report needs vl-convert-python to draw: run pip install 'nasp-torch[report]'."
+        ) from error
+    return vl_convert
 
 
 def _titled(mark: re.Match[str]) -> str:

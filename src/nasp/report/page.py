@@ -44,6 +44,17 @@ def write_page(runs: Sequence[Contents | Sweep], path: Path) -> None:
 
 def page_of(runs: Sequence[Contents | Sweep]) -> str:
     """Return the report of runs as HTML; see `write_page`."""
+    templates = templates_of_page()
+    return templates.get_template("report.html.j2").render(
+        title=f"Report of {', '.join(run.name for run in runs)}",
+        tabs=list(_tabs(templates, runs)),
+        version=version("nasp-torch"),
+        paths=[run.path for run in runs],
+    )
+
+
+def templates_of_page() -> Environment:
+    """Return the templates, which escape whatever is put into them."""
     environment = Environment(
         loader=PackageLoader("nasp.report"),
         autoescape=True,
@@ -53,7 +64,7 @@ def page_of(runs: Sequence[Contents | Sweep]) -> str:
     )
     environment.globals.update(
         drawn=lambda chart: Markup(charts.drawn(chart)),
-        source=_source,
+        source=source,
         colours=colours,
         moving=moving,
         first_grids=first_grids,
@@ -62,12 +73,7 @@ def page_of(runs: Sequence[Contents | Sweep]) -> str:
         costs_table=costs_table,
         next_calls=next_calls,
     )
-    return environment.get_template("report.html.j2").render(
-        title=f"Report of {', '.join(run.name for run in runs)}",
-        tabs=list(_tabs(environment, runs)),
-        version=version("nasp-torch"),
-        paths=[run.path for run in runs],
-    )
+    return environment
 
 
 def _tabs(environment: Environment, runs: Sequence[Contents | Sweep]) -> Iterator[Tab]:
@@ -105,7 +111,7 @@ def _parts(environment: Environment, run: Contents | Sweep, prefix: str) -> Iter
     yield Tab("Again", "How to make it again", parts.again(run))
 
 
-def _source(name: str) -> Markup:
+def source(name: str) -> Markup:
     """Return a style sheet or script of ours as it is."""
     return Markup((files("nasp.report") / "templates" / name).read_text(encoding="utf-8"))
 

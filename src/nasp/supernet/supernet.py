@@ -68,6 +68,12 @@ class Supernet(nn.Module):
         """The architecture parameters: table -> ``[edges, candidates]``, on the CPU."""
         return dict(zip(self.tables, self._alphas, strict=True))
 
+    def named_alphas(self) -> dict[str, dict[str, float]]:
+        """Return edge -> candidate -> alpha, as plain numbers."""
+        rows = [row for alphas in self.alphas.values() for row in alphas.tolist()]
+        each = zip(self.edges, self.candidates, rows, strict=True)
+        return {edge: dict(zip(names, row, strict=True)) for edge, names, row in each}
+
     @property
     def candidates(self) -> list[tuple[str, ...]]:
         """The names of each edge's candidates, in the order of `edges`."""

@@ -52,12 +52,21 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is done and its line is in the metrics."""
+    """An epoch is done and its line is in the metrics.
+
+    Attributes:
+        epoch: from 1.
+        metrics: its line.
+        seconds: of its steps.
+        architecture: as it now stands; None in training.
+        alphas: edge -> candidate -> alpha; None in training.
+    """
 
     epoch: int
     metrics: Mapping[str, Any]
     seconds: float
     architecture: Architecture | None = None
+    alphas: Mapping[str, Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class EpochReport:
     line: dict[str, Any]
     warnings: tuple[str, ...] = ()
     architecture: Architecture | None = None
+    alphas: Mapping[str, Mapping[str, float]] | None = None
 
 
 def run_epochs(
@@ -126,7 +127,7 @@ def run_epochs(
                 run.append_timing({"epoch": epoch + 1, "seconds": round(seconds, 3)})
             meter.reset()
             first_step, progress["seconds"] = 0, 0.0
-            closed = EpochEnded(epoch + 1, line, seconds, ended.architecture)
+            closed = EpochEnded(epoch + 1, line, seconds, ended.architecture, ended.alphas)
             if can_be_stopped:  # before the checkpoint, which holds what it makes of it
                 is_over = observe(closed) is True or is_over
             over = {"stopped_at": epochs} if is_over else {}

@@ -22,6 +22,7 @@ from nasp.training.passes import SamePass
 from nasp.training.recipe import Recipe
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Task
+from nasp.training.tracking import tracked
 from nasp.training.train import TrainConfig, Trained
 from nasp.training.train import train as run_training
 
@@ -67,6 +68,7 @@ def train(
     observe: Observer = nobody,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
+    logger: Any = None,
     **settings: Any,
 ) -> Trained:
     """Train a module, or what a search found, and measure it after each epoch.
@@ -85,6 +87,7 @@ def train(
         observe: called with each `nasp.training.events.Event`.
         callbacks: the same, and one that returns True ends the training; see `nasp.callbacks`.
         progress: whether to show it; default in a terminal or a notebook.
+        logger: one of Lightning's loggers, which is told settings and metrics.
         settings: fields of `OwnTrainConfig`, as in `nasp.search`: ``epochs=50``, ``lr=0.025``,
             ``optimizer="sgd"``, ``minutes=None``, ...
 
@@ -106,7 +109,7 @@ def train(
     measured = None if val_loader is None else SamePass(val_loader, config.seed)
 
     def trained(folder: RunFolder | None) -> Trained:
-        with watching(observe, callbacks, progress) as watchers:
+        with watching(observe, [*callbacks, *tracked(logger, config)], progress) as watchers:
             return run_training(
                 module,
                 train_loader,
