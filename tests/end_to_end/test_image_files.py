@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from nasp.cli import main
 
@@ -340,3 +340,36 @@ def test_run_and_data_are_moved_and_used_from_elsewhere(
     assert run("show", "second", "--no-latency").code == 0
     tested = json.loads((elsewhere / "third/test.json").read_text())
     assert tested.keys() == {"loss", "accuracy", "balanced_accuracy", "epoch"}
+
+
+def shapes(base: Path, count: int = 40) -> Path:
+    """Draw discs and crosses, each somewhere, of some size and colour, on some ground."""
+    draws = np.random.default_rng(0)
+    for kind in ("cross", "disc"):
+        (base / kind).mkdir(parents=True)
+        for i in range(count):
+            ground, colour = (tuple(draws.integers(*r, 3).tolist()) for r in ((0, 99), (150, 255)))
+            drawing = Image.new("RGB", (16, 16), ground)
+            pen, radius = ImageDraw.Draw(drawing), int(draws.integers(3, 6))
+            x, y = draws.integers(radius, 16 - radius, 2).tolist()
+            if kind == "disc":
+                pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+            else:
+                pen.line((x - radius, y, x + radius, y), fill=colour, width=2)
+                pen.line((x, y - radius, x, y + radius), fill=colour, width=2)
+            drawing.save(base / kind / f"{i}.png")
+    return base
+
+
+def test_from_a_folder_of_shapes_to_a_network_that_knows_them(run: Run, tmp_path: Path) -> None:
+    shapes(tmp_path / "shapes")
+    done = run("search", "--data", "folder:shapes", *SMALL, "--epochs", "1", "--out", "found")
+    assert done.code == 0, done.err
+    size = ["--channels", "8", "--cells", "1", "--epochs", "6", "--lr", "0.1"]
+    done = run("train", "found", *size)
+    assert done.code == 0, done.err
+    assert "No part val: the best epoch is chosen by 6 images" in done.err
+    tested = json.loads((tmp_path / "found/train/test.json").read_text())
+    assert tested["accuracy"] > 0.9
+    evaluated = json.loads(run("evaluate", "found", "--json").out)
+    assert evaluated["figures"]["accuracy"] == pytest.approx(tested["accuracy"])
