@@ -60,7 +60,7 @@ clean:  ## remove caches and builds (runs/ and .venv/ stay)
 
 # The stamps are newer than pyproject.toml as long as what is installed agrees with it.
 $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml
-	$(PIP) install -e .
+	$(PIP) install -e '.[report]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml

@@ -15,6 +15,8 @@ Spec = dict[str, Any]
 
 COLOURS = 10
 """How many the style sheet has: --c0 to --c9."""
+_MOST_POINTS = 40
+"""Of a curve that has a mark for each; in a longer one they would run into each other."""
 _AXIS = {
     **dict.fromkeys(("labelColor", "titleColor"), "var(--soft)"),
     **dict.fromkeys(("gridColor", "domainColor", "tickColor"), "var(--line)"),
@@ -154,11 +156,12 @@ def _lines(chart: Lines) -> Spec:
         if y is not None and math.isfinite(y)
     ]
     title = "" if chart.y == chart.title.lower() else chart.y
+    points = {"size": 20} if len(chart.at) <= _MOST_POINTS else False
     x_axis = {"format": "d", "tickMinStep": 1, "grid": False}
     y_axis = {"format": ".0%" if chart.are_shares else "~g"}
     return {
         "data": {"values": rows},
-        "mark": {"type": "line", "point": {"size": 20}, "strokeWidth": 2},
+        "mark": {"type": "line", "point": points, "strokeWidth": 2},
         "encoding": {
             "x": {**_number("x", chart.x), "axis": x_axis},
             "y": {**_number("y", title), "axis": y_axis},

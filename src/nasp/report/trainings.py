@@ -90,7 +90,11 @@ def training_of(run: RunFolder, kind: str) -> Training | None:
     chart = Lines(title, "epoch", figure, at, series, figure == "accuracy")
     table = table_of(rows, columns)
     shown = zip(table.headings[1:], table.rows[0][1:], strict=True)
-    facts = [Fact(name, said) for name, said in shown if said and name not in _EFFORT]
+    facts = [
+        Fact(name, said)
+        for name, said in shown
+        if said and name not in _EFFORT and not name.endswith("best")
+    ]
     return Training(title, facts, table, chart)
 
 
