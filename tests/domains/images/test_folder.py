@@ -11,7 +11,7 @@ from nasp.domains.images.defaults import default_space
 from nasp.domains.images.folder import likely_side
 from nasp.domains.images.loader import Loader
 from nasp.errors import NaspError, UsageError
-from nasp.training.events import Loading
+from nasp.training.events import Loading, Noted
 
 
 def load(path, **options):
@@ -26,7 +26,8 @@ def test_images_of_one_size_come_into_memory(make_folder):
     assert images.train.labels.tolist() == [0] * 10 + [1] * 10
     assert images.classes == ("cat", "dog")
     assert (images.in_channels, images.image_size) == (3, 16)
-    assert seen == [Loading(40, 40, "opening images"), Loading(40, 40)]
+    told = "2 classes, 16×16 pixels; images: 20 train, 20 test."
+    assert seen == [Loading(40, 40, "opening images"), Loading(40, 40), Noted(told)]
 
 
 def test_worker_processes_decode_the_same(make_folder, monkeypatch):

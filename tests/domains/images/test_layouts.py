@@ -57,6 +57,7 @@ def test_classes_at_once_are_divided_by_a_seed_and_written_down(make_folder, tmp
     assert [line.partition(":")[0] for line in said] == [
         "Files beside the class folders, 1, are left out.",
         "No part test",
+        "2 classes, 16×16 pixels; images",
         "No part val",
     ]
     data.keep(tmp_path)

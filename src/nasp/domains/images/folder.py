@@ -78,6 +78,8 @@ def load_files(
     if followed is None:
         followed = _divided(listing, numbers, split_seed, seen.bad)
     parts, size = read_parts(listing, numbers, image_size, set(seen.sizes), observe)
+    counts = ", ".join(f"{len(files)} {part}" for part, files in listing.parts.items())
+    observe(Noted(f"{len(numbers)} classes, {size}×{size} pixels; images: {counts}."))
     mean, std = statistics(parts["train"], size)
     return ImageSet(
         name,
