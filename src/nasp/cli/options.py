@@ -27,7 +27,8 @@ Weights = Annotated[
 Log = Annotated[
     str | None,
     typer.Option(
-        help="Tell a tracker, which writes into the run's folder: tensorboard, wandb or mlflow."
+        help="Tell a tracker, which writes into the run's folder: tensorboard, wandb or mlflow;"
+        " default none."
     ),
 ]
 AsJson = Annotated[
