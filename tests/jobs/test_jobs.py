@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nasp.bilevel.settings import SearchConfig
+from nasp.cli.search_report import search_summary
 from nasp.complexity import parameter_count
 from nasp.domains.images.baseline import residual_network
 from nasp.domains.images.data import ImageConfig, ImageData
@@ -17,10 +18,13 @@ from nasp.domains.images.datasets import load_images
 from nasp.domains.images.networks import sized
 from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import UsageError
-from nasp.jobs.job import begin
+from nasp.jobs import options
+from nasp.jobs.job import Size, begin
+from nasp.jobs.rivals import rival_of
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.jobs.targets import job_of
-from nasp.jobs.train import TrainJob, run_train_job
+from nasp.jobs.train import run_train_job
+from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import NetworkConfig, find_space
 from nasp.spaces.sampling import random_architecture
@@ -144,6 +148,43 @@ def test_what_is_trained_beside(tmp_path: Path) -> None:
     for folder in (run.path, *(run.path / "beside").iterdir()):
         assert (folder / "weights.safetensors").is_file()
         assert (folder / "best.safetensors").is_file()
+
+
+def test_random_rivals_keep_what_the_found_network_had_to_keep(tmp_path: Path) -> None:
+    target = 2500.0
+    job = search_job(target={"parameters": target}, select="none")
+    job = job.model_copy(update={"bound_at": Size(channels=2, cells=1)})
+    run = begin(tmp_path / "run", job)
+    run_search_job(job, run)
+    training = options.train_job(run, {}, {}, {}, ["random:3"])
+    assert (training.channels, training.bounds.target) == (2, {"parameters": target})
+    shape = load_shape()
+    folder = begin(tmp_path / "train", training)
+    drawn = set()
+    for name in training.beside:
+        rival = rival_of(training, name, 1, shape, folder)
+        cost = parameter_count(rival.network(rival.size(shape)))
+        assert abs(cost / target - 1) <= 0.05
+    assert (
+        len({str(rival_of(training, n, 1, shape, folder).architecture) for n in training.beside})
+        > 1
+    )
+    # At another size nothing is known of what they should cost.
+    assert not options.train_job(run, {}, {"channels": 4}, {}, ["random:3"]).bounds.target
+
+
+def load_shape() -> dict[str, Any]:
+    return dict(ImageData(DATA, load_images("digits")).shape)
+
+
+def test_a_summary_speaks_of_the_result_and_not_of_what_was_repaired(tmp_path: Path) -> None:
+    job = search_job(target={"parameters": 2976.0}, within=0.01)
+    job = job.model_copy(update={"bound_at": Size(channels=2, cells=1)})
+    run = begin(tmp_path / "run", job)
+    found = run_search_job(job, run).architecture
+    held = [name for name in found.edges.values() if name is not None]
+    free = sum("conv" not in name for name in held) / len(held)
+    assert search_summary(run, found)["health"]["parameterless"] == pytest.approx(free)
 
 
 def test_what_is_finished_is_not_trained_again(tmp_path: Path) -> None:

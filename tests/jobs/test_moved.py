@@ -15,7 +15,8 @@ from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.jobs.targets import job_of
-from nasp.jobs.train import TrainJob, run_train_job
+from nasp.jobs.train import run_train_job
+from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import find_space

@@ -18,7 +18,7 @@ from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import UsageError
 from nasp.jobs.job import begin
 from nasp.jobs.search import SearchJob
-from nasp.jobs.train import TrainJob
+from nasp.jobs.train_job import TrainJob
 from nasp.report.comparison import LEVELS, best, compared, differing, flat, sparkline
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space

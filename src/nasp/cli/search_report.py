@@ -20,7 +20,13 @@ from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space, space_names
-from nasp.spaces.sampling import candidates_of, has_parameters, small_supernet
+from nasp.spaces.sampling import (
+    candidates_of,
+    has_parameters,
+    share_without_parameters,
+    small_supernet,
+    without_parameters,
+)
 from nasp.supernet.architecture import Architecture
 
 HEALTH = (
@@ -61,7 +67,7 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
         "epochs": last["epoch"],
         "seconds": round(sum(line["seconds"] for line in run.timing()), 1),
         "metrics": {k: v for k, v in last.items() if k.startswith(("train_", "val_"))},
-        "health": {name: last.get(name) for name in HEALTH},
+        "health": {**{name: last.get(name) for name in HEALTH}, **_made_of(architecture)},
         "warnings": last.get("warnings", []),
         "bounds": [each.as_dict() for each in bounds_of(run)],
         "next": f"nasp train {run.path}",
@@ -84,6 +90,14 @@ def show_architecture(summary: dict[str, Any]) -> None:
         typer.echo(
             f"{summary['parameters']:,} parameters at {size['channels']} channels, {cells}, {reads}"
         )
+
+
+def _made_of(architecture: Architecture) -> dict[str, float]:
+    """Return what the result is made of, which bounds and a selection may have changed."""
+    if architecture.space not in space_names():
+        return {}
+    free = without_parameters(find_space(architecture.space))
+    return {"parameterless": share_without_parameters(architecture.edges, free)}
 
 
 def show_search(summary: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from nasp.errors import UsageError, validated
 from nasp.jobs.job import Size
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
-from nasp.jobs.train import TrainJob
+from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder
 from nasp.strategies import find_strategy, strategy_config
 from nasp.supernet.architecture import Architecture
@@ -107,12 +107,16 @@ def train_job(
     Raises:
         UsageError: there is no result yet, no data were named, or a value does not fit.
     """
-    architecture = found_architecture(target)
+    architecture, bounds = found_architecture(target), dict[str, Any]()
     if isinstance(target, RunFolder):
         job = job_of(target)
         seed = job.search.seed if isinstance(job, SearchJob) else job.train.seed
         bounded = job.bound_at if isinstance(job, SearchJob) else None
-        size = {**(bounded.model_dump() if bounded is not None else {}), **size}
+        if bounded is not None and isinstance(job, SearchJob):
+            size = {**bounded.model_dump(), **size}
+            if size == bounded.model_dump():
+                fields = ("at_most", "target", "within")
+                bounds = {name: getattr(job.search, name) for name in fields}
         own = job.data.in_run(target.path)
         own = own.moved(data["name"]) if "name" in data else own
         data = {**own.model_dump(include=set(own.handed_on)), **data}
@@ -133,6 +137,7 @@ def train_job(
             "architecture": dict(architecture.edges),
             "train": merged(defaults.train, training),
             "beside": tuple(rival for text in beside for rival in _rivals(text, domain)),
+            "bounds": bounds,
             **defaults.size,
             **size,
         },

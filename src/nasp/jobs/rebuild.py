@@ -15,7 +15,7 @@ from nasp.errors import NaspError, UsageError, unknown_name, validated
 from nasp.exporters.service import Service
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
-from nasp.jobs.train import TrainJob
+from nasp.jobs.train_job import TrainJob
 from nasp.jobs.weights import load_weights, searched_supernet
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space

@@ -1,4 +1,4 @@
-"""A training that fits in a JSON file, and how it is run."""
+"""A training and all that is trained beside it, from its job to its results."""
 
 from __future__ import annotations
 
@@ -6,61 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, ClassVar
 
-from pydantic import SerializeAsAny
 from torch import nn
 
 from nasp.complexity import parameter_count
 from nasp.domains.domain import Batches, Data
-from nasp.errors import UsageError
-from nasp.jobs.job import Job, Size, inner_run, keep_data
+from nasp.jobs.job import inner_run, keep_data
+from nasp.jobs.rivals import rival_of
+from nasp.jobs.train_job import TrainJob
 from nasp.jobs.weights import keep_derived_start
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object, load_tensors
 from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
-from nasp.spaces.sampling import random_architecture
 from nasp.supernet.architecture import Architecture
 from nasp.training.device import make_fabric
 from nasp.training.events import Observer, nobody
 from nasp.training.layout import laid_out
-from nasp.training.train import TrainConfig, Trained, train
-
-
-class TrainJob(Size, Job):
-    """The training of an architecture, and of others beside it under the same budget.
-
-    Attributes:
-        architecture: edge -> candidate; None trains a hand-made network.
-        by_hand: the hand-made network's name; None: the data's usual one.
-        parameters: of it, about; both are read where `architecture` is None.
-        train: settings of the training.
-        beside: names of what is trained beside: ``random-1`` (a random architecture of the
-            space, its number is its seed), and the domain's hand-made network by its name.
-    """
-
-    kind: ClassVar[str] = "train"
-    own: ClassVar[tuple[str, ...]] = ("data", "train")
-
-    architecture: dict[str, str | None] | None
-    by_hand: str | None = None
-    parameters: int | None = None
-    train: SerializeAsAny[TrainConfig]
-    beside: tuple[str, ...] = ()
-
-    def size(self, shape: Mapping[str, Any]) -> Any:
-        """Return the size of its network for data of a shape; see `Domain.sized`."""
-        own = {"channels": self.channels, "cells": self.cells, **self.train.network_fields}
-        return self.domain.sized({**shape, **own})
-
-    def network(self, size: Any) -> nn.Module:
-        """Return what it trains, with fresh weights."""
-        if self.architecture is None:
-            rivals = self.domain.by_hand
-            return rivals[self.by_hand or next(iter(rivals))].network(size, self.parameters or 1)
-        space = find_space(self.space)
-        return space.network(Architecture(self.architecture, space.name), size)
+from nasp.training.train import Trained, train
 
 
 @dataclass(frozen=True)
@@ -109,7 +72,7 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
         data = job.domain.read(job.data.in_run(run.path), observe)
         results = [_train_one(job, "found", run, data, observe)]
         for name in job.beside:
-            rival = _rival(job, name, results[0].parameters)
+            rival = rival_of(job, name, results[0].parameters, data.shape, run)
             folder = inner_run(run, f"beside/{name}", rival)
             results.append(_train_one(rival, name, folder, data, observe))
     return results
@@ -164,22 +127,3 @@ def _tested(
     figures["epoch"] = trained.best["epoch"]
     write_text_atomic(path, json.dumps(figures) + "\n")
     return figures
-
-
-def _rival(job: TrainJob, name: str, parameters: int) -> TrainJob:
-    kind, _, number = name.partition("-")
-    own: dict[str, Any]
-    if kind == "random" and number.isdigit():
-        own = {"architecture": dict(random_architecture(find_space(job.space), int(number)).edges)}
-    elif name in job.domain.by_hand:
-        recipe = job.train.for_hand_made().model_copy(update={"init": None})
-        own = {
-            "architecture": None,
-            "by_hand": name,
-            "parameters": parameters,
-            "train": recipe,
-        }
-    else:
-        known = ", ".join(["random-N", *job.domain.by_hand])
-        raise UsageError(f"Unknown rival '{name}': give one of {known}.")
-    return job.model_copy(update={"beside": (), **own})

@@ -10,7 +10,7 @@ import torch
 from nasp.complexity import parameter_count
 from nasp.jobs.rebuild import run_size
 from nasp.jobs.targets import is_from_python, job_of
-from nasp.jobs.train import TrainJob
+from nasp.jobs.train_job import TrainJob
 from nasp.report.charts import Lines
 from nasp.report.facts import Fact
 from nasp.report.tables import Table, table_of

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import torch
 
+from nasp.complexity import parameter_counts
 from nasp.errors import UsageError
 from nasp.spaces.space import Space
 from nasp.supernet.architecture import Architecture
@@ -35,6 +36,32 @@ def has_parameters(space: Space) -> bool:
     """Tell whether any candidate operation of a space has parameters of its own."""
     modules = space.supernet(space.small).modules()
     return any(True for m in modules if isinstance(m, Choice) for _ in m.parameters())
+
+
+def without_parameters(space: Space) -> frozenset[tuple[str, str]]:
+    """Return the pairs of edge and candidate without parameters, as skip, none and pooling are."""
+    supernet = small_supernet(space)
+    counts = parameter_counts(supernet)
+    return frozenset(
+        (edge, candidate)
+        for name, table in supernet.tables.items()
+        for edge, row in zip(table.edges, counts[name], strict=True)
+        for candidate, count in zip(table.candidates, row, strict=True)
+        if count == 0
+    )
+
+
+def share_without_parameters(
+    edges: Mapping[str, str | None], free: frozenset[tuple[str, str]]
+) -> float:
+    """Return which share of the edges that are on hold candidates without parameters.
+
+    Args:
+        edges: edge -> candidate.
+        free: see `without_parameters`.
+    """
+    held = [(edge, candidate) for edge, candidate in edges.items() if candidate is not None]
+    return sum(pair in free for pair in held) / len(held)
 
 
 def all_architectures(space: Space) -> Iterator[Architecture]:

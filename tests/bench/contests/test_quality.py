@@ -15,7 +15,7 @@ from nasp.bench.contests.contest import Contest
 from nasp.bench.contests.contestant import contestants_of
 from nasp.bench.contests.plots import draw_quality, quality_bands
 from nasp.bench.contests.quality import measure_quality
-from nasp.bench.contests.quality_rows import comparisons, parameterless
+from nasp.bench.contests.quality_rows import comparisons
 from nasp.bench.contests.search import (
     Phase,
     SearchRequest,
@@ -32,6 +32,7 @@ from nasp.cli import main
 from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import find_space
+from nasp.spaces.sampling import without_parameters
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import EpochEnded, Started, Stepped, nobody
 
@@ -292,7 +293,7 @@ def test_epochs_of_so_many_steps() -> None:
 
 
 def test_parameterless() -> None:
-    free = parameterless("nasbench201-3")
+    free = without_parameters(find_space("nasbench201-3"))
     assert {candidate for _, candidate in free} == {"none", "skip_connect", "avg_pool_3x3"}
     assert len(free) == 9
 

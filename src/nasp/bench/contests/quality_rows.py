@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nasp.bench.contests.contest import by_contestant
 from nasp.bench.results import Measurements, machines
 from nasp.bench.seeds import compare, over_seeds
 from nasp.bench.tables.accuracies import AccuracyTable
-from nasp.complexity import parameter_counts
 from nasp.runs.clock import Clock
 from nasp.spaces import find_space
-from nasp.spaces.sampling import small_supernet
+from nasp.spaces.sampling import share_without_parameters, without_parameters
 from nasp.supernet.architecture import Architecture
 
 Row = dict[str, Any]
@@ -38,7 +37,7 @@ def summary(found: Measurements, table: AccuracyTable, reference: str | None) ->
         table: the table.
         reference: label of the one that all others are compared with, where it takes part.
     """
-    free = parameterless(table.space)
+    free = without_parameters(find_space(table.space))
     rows = [{**head, **_row(searches, table, free)} for head, searches in by_contestant(found)]
     ran_on = machines(found)
     return {
@@ -78,25 +77,12 @@ def comparisons(rows: Sequence[Row], reference: str | None) -> list[Row]:
     return found
 
 
-def parameterless(space: str) -> frozenset[tuple[str, str]]:
-    """Return the pairs of edge and candidate without parameters, as skip, none and pooling are."""
-    supernet = small_supernet(find_space(space))
-    counts = parameter_counts(supernet)
-    return frozenset(
-        (edge, candidate)
-        for name, table in supernet.tables.items()
-        for edge, row in zip(table.edges, counts[name], strict=True)
-        for candidate, count in zip(table.candidates, row, strict=True)
-        if count == 0
-    )
-
-
 def _row(searches: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[str, str]]) -> Row:
     samples = [search["sample"] for search in searches]
     cells = [Architecture(sample["architecture"], table.space) for sample in samples]
     accuracies = [table.accuracy(cell) for cell in cells]
     starts = [sample.get("start") for sample in samples]
-    shares = [_share(cell.edges, free) for cell in cells]
+    shares = [share_without_parameters(cell.edges, free) for cell in cells]
     return {
         "marks": [
             all(
@@ -134,15 +120,12 @@ def _per_epoch(
                 "table_accuracy": over_seeds(
                     [table.accuracy(Architecture(edges, table.space)) for edges in derived]
                 ),
-                "parameterless": statistics.fmean(_share(edges, free) for edges in derived),
+                "parameterless": statistics.fmean(
+                    share_without_parameters(edges, free) for edges in derived
+                ),
             }
         )
     return rows
-
-
-def _share(edges: Mapping[str, str | None], free: frozenset[tuple[str, str]]) -> float:
-    held = [(edge, candidate) for edge, candidate in edges.items() if candidate is not None]
-    return sum(pair in free for pair in held) / len(held)
 
 
 def _by_seed(row: Row) -> dict[int, float]:
