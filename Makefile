@@ -14,7 +14,7 @@ BENCH ?= runs/bench-cuda
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test test-cuda bench-cuda lint format dist clean
+.PHONY: help install demo picture test test-cuda bench-cuda lint format dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-19s%s\n", $$1, $$2}'
@@ -22,8 +22,15 @@ help:  ## list the targets
 install: $(VENV)/.installed  ## install the command: .venv/bin/nasp
 	@echo "Installed: $(BIN)/nasp"
 
-demo: $(VENV)/.installed  ## search on the embedded digits, train the result and its rivals
-	$(BIN)/nasp search
+# So small that networks differ: on the digits all large ones reach 99.4 %.
+demo: $(VENV)/.installed  ## search at a given size on the embedded digits, train the result and rivals of that size
+	rm -rf runs/demo
+	$(BIN)/nasp search --target params=2.5K --bound-at channels=2,cells=1 --no-train --out runs/demo
+	$(BIN)/nasp train runs/demo --beside random:2 --beside resnet
+	$(BIN)/nasp report runs/demo
+
+picture: $(VENV)/.installed  ## draw the picture of the README from the demo's search
+	$(BIN)/nasp show runs/demo --plot docs/results/digits-search.png
 
 test: $(VENV)/.installed-dev  ## run every test, the slow ones too
 	$(ONE_THREAD) $(BIN)/pytest $(PYTEST_ARGS)

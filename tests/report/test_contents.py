@@ -13,6 +13,7 @@ from nasp.report.beside import beside_each_other
 from nasp.report.by_epoch import curves, figures_of
 from nasp.report.charts import Lines
 from nasp.report.contents import Contents, contents_of
+from nasp.report.curves import curves_of
 from nasp.report.facts import health, settings_of, warnings_of
 from nasp.report.moves import read_moves
 from nasp.report.read import read_runs
@@ -20,6 +21,7 @@ from nasp.report.standing import spreads
 from nasp.report.sweep import Sweep
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space
+from nasp.spaces.sampling import candidates_of
 from nasp.supernet.architecture import Architecture
 
 
@@ -203,3 +205,17 @@ def test_settings_are_those_of_the_folder(runs: Path) -> None:
     assert told[""]["channels"] == str(config["channels"])
     assert told["search"].keys() >= {"seed", "epochs", "strategy"}
     assert "versions" not in told
+
+
+def test_a_picture_rings_the_result_and_not_the_last_epoch(runs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs / "first", run)
+    found = json.loads((run / "architecture.json").read_text())
+    edge, kept = next(iter(found["edges"].items()))
+    other = "skip_connect" if kept != "skip_connect" else "nor_conv_1x1"
+    found["edges"][edge] = other
+    (run / "architecture.json").write_text(json.dumps(found))
+    candidates = candidates_of(find_space("nasbench201"))
+    for heat in curves_of(RunFolder.open(run), candidates).heats:
+        row = heat.edges.index(edge)
+        assert heat.chosen[row] == heat.candidates.index(other)

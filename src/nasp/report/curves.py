@@ -12,6 +12,7 @@ from nasp.bilevel.history import ALPHAS, SHARES
 from nasp.errors import UsageError
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder, load_tensors
+from nasp.supernet.architecture import Architecture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ def curves_of(run: RunFolder, candidates: dict[str, list[str]] | None = None) ->
         loss=_series(lines, "_loss"),
         changed_edges=[line["changed_edges"] for line in lines if "changed_edges" in line],
         margin=[line["margin_mean"] for line in lines if "margin_mean" in line],
-        heats=_heats(run, candidates or {}, lines[-1].get("architecture", {})),
+        heats=_heats(run, candidates or {}, _result(run, lines[-1])),
     )
 
 
@@ -103,6 +104,13 @@ def draw(curves: Curves, path: Path, title: str) -> None:
         _draw_heat(axis, heat)
     figure.suptitle(title)
     write_atomic(path, lambda stream: figure.savefig(stream, format=kind, dpi=110))
+
+
+def _result(run: RunFolder, last: dict[str, Any]) -> dict[str, str | None]:
+    """Return what is kept: bounds and a selection may have changed what the last epoch had."""
+    if run.architecture_path.is_file():
+        return dict(Architecture.load(run.architecture_path).edges)
+    return dict(last.get("architecture", {}))
 
 
 def _series(lines: list[dict[str, Any]], ending: str) -> dict[str, list[float]]:

@@ -107,8 +107,8 @@ def health(line: Mapping[str, Any]) -> list[Fact]:
         ),
         Fact(
             "Working",
-            f"{line['parameterless']:.0%} of the edges hold operations without parameters, such as"
-            " skips and poolings, though others were to be had.",
+            f"After the last epoch {line['parameterless']:.0%} of the edges held operations"
+            " without parameters, such as skips and poolings, though others were to be had.",
         ),
     ]
     if line.get("agreement") is not None:
