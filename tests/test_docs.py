@@ -1,7 +1,11 @@
-"""What README.md and docs/ say holds: their Python runs, their commands and links exist."""
+"""What README.md and docs/ say holds: their Python runs, their commands and links exist.
+
+In tutorials and notebooks the commands of bash blocks run, too; those of sh blocks just exist.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from nasp.cli import app
 from nasp.strategies import STRATEGIES
@@ -46,6 +51,15 @@ def blocks(page: str) -> Iterator[Block]:
         text = "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
         is_skipped = "no-run" in info or page[: match.start()].rstrip().endswith(SKIP)
         yield Block(language, text, page.count("\n", 0, match.start(5)) + 1, is_skipped)
+
+
+def cells(notebook: Path) -> Iterator[Block]:
+    """Yield the code of a notebook; cells that begin with ! hold commands."""
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            language = "bash" if source.startswith("!") else "python"
+            yield Block(language, source.replace("!nasp", "nasp"), 1, False)
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -127,6 +141,15 @@ PYTHON = {
     name: [b for b in blocks(page) if b.language == "python" and not b.is_skipped]
     for name, page in PAGES.items()
 }
+TUTORIALS = {
+    name: [b for b in blocks(page) if b.language in ("python", "bash")]
+    for name, page in PAGES.items()
+    if name.startswith("docs/tutorials/")
+}
+NOTEBOOKS = {
+    str(path.relative_to(ROOT)): list(cells(path))
+    for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+}
 COMMANDS = [
     pytest.param(arguments, id=f"{name}:{block.line}: nasp {' '.join(arguments)}")
     for name, page in PAGES.items()
@@ -136,15 +159,40 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name, found in PYTHON.items() if found])
-def test_python_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(found: list[Block], name: str) -> None:
+    """Run blocks of Python and of commands in one process, one after the other."""
+    namespace = {"__name__": "__main__"}
+    for block in found:
+        if block.language == "python":
+            # Empty lines in front, so that a traceback tells the line of the page.
+            source = "\n" * (block.line - 1) + block.text
+            exec(compile(source, ROOT / name, "exec"), namespace)
+            continue
+        for arguments in commands(block.text):
+            result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+
+
+@pytest.fixture
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # as the folder of a script is
-    namespace = {"__name__": "__main__"}
-    for block in PYTHON[name]:
-        # Empty lines in front, so that a traceback tells the line of the page.
-        source = "\n" * (block.line - 1) + block.text
-        exec(compile(source, ROOT / name, "exec"), namespace)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.parametrize("name", [n for n in PYTHON if PYTHON[n] and n not in TUTORIALS])
+def test_python_runs(name: str) -> None:
+    run(PYTHON[name], name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.parametrize("name", [*TUTORIALS, *NOTEBOOKS])
+def test_a_tutorial_runs_from_its_first_line_to_its_last(name: str) -> None:
+    found = TUTORIALS[name] if name in TUTORIALS else NOTEBOOKS[name]
+    assert found
+    run(found, name)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
