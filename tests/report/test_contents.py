@@ -154,7 +154,7 @@ def test_health_is_told_in_words() -> None:
     told = dict(health(line))
     assert told["Settled"].startswith("2 of 6 edges changed in the last epoch")
     assert "0.25 in the mean, and by 0 where" in told["Decided"]
-    assert told["Working"].startswith("50% of the edges")
+    assert told["Working"].startswith("After the last epoch 50% of the edges")
     assert "Steady" not in told
     assert "alike by 0.80" in dict(health({**line, "agreement": 0.8}))["Steady"]
 
