@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import pytest
 
-from nasp.report.cells import LETTER, Cell, draw_cells, ends_of
+from nasp.report.cells import LETTER, Cell, Ends, draw_cells, ends_of
 from nasp.spaces import find_space, space_names
 from nasp.spaces.sampling import random_architecture, small_supernet
 
 LABEL_HEIGHT = 20
 
 
+@cache
+def ends(name: str) -> dict[str, Ends]:
+    return ends_of(find_space(name))
+
+
+@cache
 def drawn(name: str) -> list[Cell]:
     supernet = small_supernet(find_space(name))
     candidates = dict(zip(supernet.edges, supernet.candidates, strict=True))
-    return draw_cells(candidates, ends_of(find_space(name)))
+    return draw_cells(candidates, ends(name))
 
 
 @pytest.mark.parametrize("name", space_names())
@@ -40,11 +47,11 @@ def test_labels_do_not_cover_each_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["darts", "nasbench201", "recurrent"])
 def test_edges_lead_where_the_wiring_says(name: str) -> None:
-    space, ends = find_space(name), ends_of(find_space(name))
+    space, known = find_space(name), ends(name)
     architecture = random_architecture(space, 5)
     on = {edge: op for edge, op in architecture.edges.items() if op not in (None, "none")}
-    assert ends.keys() == architecture.edges.keys()
-    found = sorted((*ends[edge], operation) for edge, operation in on.items())
+    assert known.keys() == architecture.edges.keys()
+    found = sorted((*known[edge], operation) for edge, operation in on.items())
     people = {"c_{k-2}": "cₖ₋₂", "c_{k-1}": "cₖ₋₁"}
     wires = [
         (wire.cell, *(people.get(name, name) for name in wire[1:3]), wire.operation)

@@ -58,9 +58,13 @@ def _draws() -> None:
     pytest.importorskip("vl_convert", reason="the extra 'report' draws the charts")
 
 
-@pytest.mark.parametrize(
-    "name", ["first", "first/train", "killed", "random", "own", "own-train", "sweep"]
-)
+@pytest.fixture(scope="module")
+def own_page(runs: Path, call: Call) -> str:
+    call("report", runs / "own")
+    return (runs / "own" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["first", "first/train", "killed", "random", "own-train", "sweep"])
 def test_every_sort_of_run_has_a_page_that_asks_for_nothing(
     runs: Path, call: Call, name: str
 ) -> None:
@@ -75,11 +79,10 @@ def test_every_sort_of_run_has_a_page_that_asks_for_nothing(
     assert "<svg" in page
 
 
-def test_names_from_outside_are_text(runs: Path, call: Call) -> None:
-    call("report", runs / "own")
-    page = (runs / "own" / "report.html").read_text("utf-8")
-    assert "<b>odd" not in page
-    assert "&lt;b&gt;odd" in page
+def test_names_from_outside_are_text(own_page: str) -> None:
+    Balance(own_page)
+    assert "<b>odd" not in own_page
+    assert "&lt;b&gt;odd" in own_page
 
 
 def test_several_runs_share_a_page(runs: Path, call: Call, tmp_path: Path) -> None:
@@ -90,10 +93,8 @@ def test_several_runs_share_a_page(runs: Path, call: Call, tmp_path: Path) -> No
     assert tabs == ["Side by side", "own", "own-train", "sweep"]
 
 
-def test_the_scrubber_has_every_epoch(runs: Path, call: Call) -> None:
-    call("report", runs / "own")
-    page = (runs / "own" / "report.html").read_text("utf-8")
-    match = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)
+def test_the_scrubber_has_every_epoch(runs: Path, own_page: str) -> None:
+    match = re.search(r'<script type="application/json">(.*?)</script>', own_page, re.S)
     assert match is not None
     content = json.loads(match[1])
     told = contents_of(RunFolder.open(runs / "own"))
