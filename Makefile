@@ -54,8 +54,9 @@ lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
+# Not --quiet: warnings that it swallows are none to --strict.
 docs: $(VENV)/.installed-dev  ## build the documentation's site into build/site; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: $(VENV)/.installed-dev  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
