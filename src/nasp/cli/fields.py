@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ class Command:
         """Give the command to an app, under the function's name."""
         name = self.function.__name__
         # Lines that follow each other would be filled to one.
-        examples = self.examples.replace("\n  nasp ", "\n\n  nasp ")
+        examples = re.sub(r"\n  (?=\S)", "\n\n  ", self.examples)
         about = f"{inspect.getdoc(self.function)}\n\nExamples:{examples}"
 
         @cache

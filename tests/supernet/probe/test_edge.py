@@ -583,7 +583,7 @@ def test_a_candidate_that_returns_another_number_of_tensors() -> None:
 
 @pytest.mark.parametrize("chosen", ["in_place", "conv"])
 def test_a_candidate_that_changes_the_shared_input(chosen: str) -> None:
-    in_place = nn.Sequential(nn.Hardswish(inplace=True), nn.Conv2d(2, 2, 1))
+    in_place = nn.Sequential(nn.SiLU(inplace=True), nn.Conv2d(2, 2, 1))
     net = Choice({"in_place": in_place, "conv": nn.Conv2d(2, 2, 3, padding=1)})
     supernet = Supernet(nn.Sequential(nn.Conv2d(2, 2, 1), net))
     probe = supernet.probe((net.names.index(chosen),))

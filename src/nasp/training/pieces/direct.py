@@ -12,8 +12,8 @@ import torch
 class DirectGraph:
     """What `torch.cuda.CUDAGraph` is, for work that draws no random numbers.
 
-    Torch writes the state of its generator to the device before each replay, by two kernels: with
-    some three hundred small graphs a step they take longer than what the graphs do.
+    Torch (to 2.12) writes the state of its generator to the device before each replay, by two
+    kernels, and a step of a path that changes replays some three hundred small graphs.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """Search in `mobile` under a bound of latency, beside MobileNetV3-small and random networks.
 
-Fashion-MNIST is written out as PNGs of 28×28 pixels, train and test, and read as a folder. The
+Fashion-MNIST is written out as PNGs of 28×28 pixels, train and test, and read as a folder; or some
+images of each class are taken from a folder of such parts (`--source`), as CIFAR-10 has them. The
 bound is the latency of the hand-made network. For each seed there is one search, and as many
 random networks that keep the bound; every network is trained for as many epochs as take equally
 long by steps that were timed in turns, along the whole of its schedule. Latencies, too, are of the
@@ -34,22 +35,32 @@ from nasp.domains.images.mobilenet import mobilenet_of
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
 from nasp.jobs.search import run_search_job
-from nasp.jobs.train import TrainJob, run_train_job
+from nasp.jobs.train import run_train_job
+from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space
 from nasp.spaces.mobile import SMALL_BY_HAND
 from nasp.supernet.architecture import Architecture
 from nasp.training.layout import laid_out
 
-SIZE = NetworkConfig(in_channels=3, image_size=28, classes=10, channels=8, cells=1)
+FASHION = NetworkConfig(in_channels=3, image_size=28, classes=10, channels=8, cells=1)
 BATCH = 32
 CPU = torch.device("cpu")
 
 
+def copied(source: Path, folder: Path, each: dict[str, int]) -> None:
+    """Take so many images of each class and part from a folder."""
+    for part, count in each.items():
+        for kind in sorted(path for path in (source / part).iterdir() if path.is_dir()):
+            place = folder.with_suffix(".part") / part / kind.name
+            place.mkdir(parents=True)
+            for file in sorted(kind.iterdir())[:count]:
+                shutil.copy(file, place)
+    folder.with_suffix(".part").rename(folder)
+
+
 def write_out(folder: Path, each: dict[str, int]) -> None:
-    """Write so many images of each class and part as PNGs."""
-    if folder.is_dir():
-        return
+    """Write so many of Fashion-MNIST's images of each class and part as PNGs."""
     images = load_images("fashion-mnist")
     for part, found in {"train": images.train, "test": images.test}.items():
         for label, name in enumerate(images.classes):
@@ -61,21 +72,16 @@ def write_out(folder: Path, each: dict[str, int]) -> None:
     folder.with_suffix(".part").rename(folder)
 
 
-def hand_made() -> nn.Module:
-    """Return MobileNetV3-small, as wide as the networks of the search."""
-    return mobilenet_of(SIZE, SIZE.channels)
-
-
-def network_of(architecture: Architecture | None) -> nn.Module:
-    """Return the network of an architecture of `mobile`; None: the hand-made one."""
+def network_of(architecture: Architecture | None, size: NetworkConfig) -> nn.Module:
+    """Return the network of an architecture of `mobile`; None: MobileNetV3-small, as wide."""
     if architecture is None:
-        return laid_out(hand_made(), CPU)
-    return laid_out(find_space("mobile").network(architecture, SIZE), CPU)
+        return laid_out(mobilenet_of(size, size.channels), CPU)
+    return laid_out(find_space("mobile").network(architecture, size), CPU)
 
 
-def milliseconds(networks: dict[str, nn.Module], rounds: int = 15) -> dict[str, float]:
+def milliseconds(networks: dict[str, nn.Module], side: int, rounds: int = 15) -> dict[str, float]:
     """Return the medians of forward passes of one image, by processor time, taken in turns."""
-    image = torch.randn(1, 3, 28, 28)
+    image = torch.randn(1, 3, side, side)
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(rounds):
         for name, network in networks.items():
@@ -93,12 +99,12 @@ def timed(step: Callable[[], object], _device: torch.device = CPU) -> float:
 QUANTITIES["latency"] = replace(QUANTITIES["latency"], measure=partial(Latency, clock=timed))
 
 
-def step_seconds(networks: dict[str, nn.Module], rounds: int = 7) -> dict[str, float]:
+def step_seconds(networks: dict[str, nn.Module], side: int, rounds: int = 7) -> dict[str, float]:
     """Return the processor's seconds of a training step, medians, taken in turns.
 
     Beside other work all are slower at one time than at another, but alike.
     """
-    images, labels = torch.randn(BATCH, 3, 28, 28), torch.randint(10, (BATCH,))
+    images, labels = torch.randn(BATCH, 3, side, side), torch.randint(10, (BATCH,))
 
     def step(network: nn.Module) -> None:
         loss: Tensor = nn.functional.cross_entropy(network.train()(images), labels)
@@ -116,7 +122,7 @@ def found_by(strategy: str, seed: int, bound: float, options: Any, data: Any) ->
     job = search_job(
         data={**data, "batch_size": options.search_batch},
         space="mobile",
-        size={"channels": SIZE.channels, "cells": SIZE.cells},
+        size={"channels": options.size.channels, "cells": options.size.cells},
         search={
             "strategy": strategy,
             "seed": seed,
@@ -125,7 +131,7 @@ def found_by(strategy: str, seed: int, bound: float, options: Any, data: Any) ->
             **({"minutes": options.search_minutes} if strategy == "nasp" else {"epochs": 1}),
         },
         settings={"lr": 3e-3} if strategy == "nasp" else {},
-        bound_at=f"channels={SIZE.channels},cells={SIZE.cells}",
+        bound_at=f"channels={options.size.channels},cells={options.size.cells}",
     )
     path = options.out / f"{strategy}-{seed}"
     run = RunFolder.open(path) if (path / "config.json").is_file() else begin(path, job)
@@ -146,12 +152,12 @@ def trained(
     done = path / "reached.json"
     if done.is_file():
         return json.loads(done.read_text())
-    network = network_of(arch)
+    network, side = network_of(arch, options.size), options.size.image_size
     given = {"epochs": epochs, "seed": seed, "clock": "cpu", "device": "cpu"}
     job = train_job(
         arch or find_space("mobile").parse(SMALL_BY_HAND),
         {**data, "batch_size": BATCH, "subset": options.subset},
-        {"channels": SIZE.channels, "cells": SIZE.cells},
+        {"channels": options.size.channels, "cells": options.size.cells},
         given,
     )
     if arch is None:
@@ -163,7 +169,7 @@ def trained(
     reached = {
         "seed": seed,
         "parameters": result.parameters,
-        "macs": macs(network, torch.randn(1, 3, 28, 28)),
+        "macs": macs(network, torch.randn(1, 3, side, side)),
         "epochs": epochs,
         "train_seconds": result.seconds,
         "test": {key: value for key, value in test.items() if isinstance(value, float | int)},
@@ -176,7 +182,8 @@ def trained(
 def main() -> None:
     """Run all of it, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("mobile-fashion-mnist"))
+    parser.add_argument("--out", type=Path, default=Path("mobile-photos"))
+    parser.add_argument("--source", type=Path, help="a folder with train and test; default none")
     parser.add_argument("--train", type=int, default=400, help="images of each class")
     parser.add_argument("--test", type=int, default=200, help="images of each class")
     parser.add_argument("--subset", type=int, default=640, help="images to train on")
@@ -188,11 +195,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("results.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    write_out(options.out / "images", {"train": options.train, "test": options.test})
+    each, images = {"train": options.train, "test": options.test}, options.out / "images"
+    if not images.is_dir():
+        write_out(images, each) if options.source is None else copied(options.source, images, each)
+    with Image.open(next((images / "train").rglob("*.*"))) as first:
+        options.size = FASHION.model_copy(update={"image_size": first.width})
+    side = options.size.image_size
     data = {"name": f"folder:{options.out / 'images'}"}
     kept = options.out / "bound.json"
     if not kept.is_file():
-        kept.write_text(json.dumps(milliseconds({"by hand": network_of(None)})["by hand"]))
+        by_hand = milliseconds({"by hand": network_of(None, options.size)}, side)["by hand"]
+        kept.write_text(json.dumps(by_hand))
     bound = json.loads(kept.read_text())
     rows, architectures = {}, {}
     for seed in range(options.seeds):
@@ -202,10 +215,10 @@ def main() -> None:
             architectures[f"random-{seed}-{number}"] = drawn, seed
         architectures[f"by-hand-{seed}"] = None, seed
         print(f"seed {seed}: searched", flush=True)
-    networks = {name: network_of(arch) for name, (arch, _) in architectures.items()}
+    networks = {name: network_of(arch, options.size) for name, (arch, _) in architectures.items()}
     kept = options.out / "step_seconds.json"
     if not kept.is_file():
-        kept.write_text(json.dumps(step_seconds(networks)))
+        kept.write_text(json.dumps(step_seconds(networks, side)))
     steps = json.loads(kept.read_text())
     own = statistics.median(steps[f"by-hand-{seed}"] for seed in range(options.seeds))
     for name, (arch, seed) in architectures.items():
@@ -214,7 +227,7 @@ def main() -> None:
         rows[name] = trained(name, arch, seed, epochs, options, data)
         rows[name]["step_seconds"] = took
         print(name, rows[name], flush=True)
-    for name, value in milliseconds(networks).items():
+    for name, value in milliseconds(networks, side).items():
         rows[name]["milliseconds"] = value
     about = {key: str(value) for key, value in vars(options).items()}
     content = {"options": about, "bound_milliseconds": bound, "rows": rows}
