@@ -13,7 +13,7 @@ from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.choice import Choice
 from nasp.supernet.probe import taps
 from nasp.supernet.supernet import Supernet
-from nasp.training.captured import PATIENCE, Captured, Work, is_plain
+from nasp.training.captured import PATIENCE, PATIENCE_WITH_CHANGES, Captured, Work, is_plain
 from nasp.training.device import make_fabric
 from nasp.training.learner import Learner
 from nasp.training.supervised import Supervised
@@ -31,6 +31,30 @@ def test_on_a_cpu_work_runs_as_it_is() -> None:
     x = torch.ones(2)
     for _ in range(PATIENCE + 2):
         assert captured.run("kind", "key", doubled, (x,))[0].tolist() == [2, 2]
+
+
+class Replays:
+    """Stands for a graph."""
+
+    def replay(self, batch: Batch) -> str:
+        return "replayed"
+
+
+@pytest.mark.parametrize(("before", "patience"), [(0, PATIENCE), (9, PATIENCE_WITH_CHANGES)])
+def test_what_has_changed_often_is_captured_after_a_long_rest(
+    before: int, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured, batch = Captured(torch.device("cpu")), (torch.ones(2),)
+    monkeypatch.setattr(captured, "_is_on", True)
+
+    def capture(key: Any, work: Work, batch: Batch) -> Replays:
+        return captured._graphs.setdefault(key, Replays())  # type: ignore[arg-type,return-value]
+
+    monkeypatch.setattr(captured, "_capture", capture)
+    for key in range(before):
+        assert captured.run("kind", key, lambda _: "ran", batch) == "ran"
+    done = [captured.run("kind", "still", lambda _: "ran", batch) for _ in range(patience + 2)]
+    assert done == ["ran"] * patience + ["replayed"] * 2
 
 
 def test_what_is_plain() -> None:
