@@ -123,7 +123,13 @@ def test_collapse_names_operations_without_parameters_alone() -> None:
 
 def test_collapse_begins_at_its_threshold() -> None:
     assert health(parameterless=COLLAPSED - 1e-9).collapse_warning() is None
-    assert health(parameterless=COLLAPSED).collapse_warning() is not None
+    advised = health(parameterless=COLLAPSED).collapse_warning()
+    assert advised is not None
+    assert "--target" in advised
+    # Whoever has a target already is not told to set one.
+    bounded = health(parameterless=COLLAPSED).collapse_warning(is_bounded=True)
+    assert bounded is not None
+    assert bounded.endswith("search longer.")
 
 
 @pytest.mark.parametrize(

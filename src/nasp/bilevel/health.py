@@ -54,16 +54,20 @@ class Health:
         """Return the figures as plain values."""
         return asdict(self)
 
-    def collapse_warning(self) -> str | None:
-        """Return a sentence where nearly all edges hold operations without parameters."""
+    def collapse_warning(self, is_bounded: bool = False) -> str | None:
+        """Return a sentence where nearly all edges hold operations without parameters.
+
+        Args:
+            is_bounded: the search has a bound or a target already.
+        """
         if self.parameterless < COLLAPSED:
             return None
         share = f"{self.parameterless:.0%}"
         common = ", ".join(self.free[:2])
+        advice = "" if is_bounded else ", or at a given cost (--target, or target=)"
         return (
             f"The architecture collapses: {share} of its edges hold operations without"
-            f" parameters (mostly {common}); search longer, or at a given"
-            " cost (--target, or target=)."
+            f" parameters (mostly {common}); search longer{advice}."
         )
 
     def unsettled_warning(self, is_average: bool = False) -> str | None:

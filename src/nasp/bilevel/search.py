@@ -158,7 +158,7 @@ def run_search(
         path = supernet.path(architecture)
         visits.end_epoch(path)
         health = monitor.end_epoch(architecture)
-        warnings = [health.collapse_warning()]
+        warnings = [health.collapse_warning(bool(complexity.bounds))]
         if epoch == until and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
             warnings += [unsettled, health.tie_warning(), health.chance_warning()]
