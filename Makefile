@@ -69,13 +69,14 @@ clean:  ## remove caches and builds (runs/ and .venv/ stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
+# Not compiled: Python does that where it imports a file, and most are never imported.
 # The stamps are newer than pyproject.toml as long as what is installed agrees with it.
 $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml
-	$(PIP) install -e '.[report]'
+	$(PIP) install --no-compile -e '.[report]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/pyvenv.cfg pyproject.toml
-	$(PIP) install -e '.[dev]'
+	$(PIP) install --no-compile -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
 $(VENV)/pyvenv.cfg:

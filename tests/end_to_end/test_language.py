@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from nasp.cli import main
+from nasp.complexity import parameter_count
 from nasp.jobs.rebuild import rebuild
 from nasp.runs.folder import RunFolder
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
@@ -160,10 +161,18 @@ def test_stopped_in_an_epoch_it_ends_with_the_same_bits(
 
 
 def test_the_published_cell_is_shown(run: Run) -> None:
-    size = ("--channels", 850, "--vocabulary", 10_000, "--no-latency")
+    size = ("--channels", 85, "--vocabulary", 1_000, "--no-latency")
     code, out, _ = run("show", PUBLISHED, *size, "--json")
     summary = json.loads(out)["architecture"]
-    assert (code, summary["parameters"]) == (0, 22_960_000)
+    with torch.device("meta"):  # as large as it was published
+        large = RECURRENT.network(
+            RECURRENT.parse(PUBLISHED), LanguageConfig(vocabulary=10_000, channels=850)
+        )
+        small = RECURRENT.network(
+            RECURRENT.parse(PUBLISHED), LanguageConfig(vocabulary=1_000, channels=85)
+        )
+    assert parameter_count(large) == 22_960_000
+    assert (code, summary["parameters"]) == (0, parameter_count(small))
     assert summary["wiring"][4] == {
         "cell": "recurrent",
         "source": "node 1",

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -44,6 +45,42 @@ def nasp(environment: dict[str, str], *arguments: object) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
+IN_ONE_PROCESS = """
+import contextlib, io, json, sys
+from nasp.cli import main
+done = []
+for arguments in json.load(sys.stdin):
+    sys.argv, code = ["nasp", *arguments], 0
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                main()
+            except SystemExit as ended:
+                code = ended.code or 0
+    done.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(done))
+"""
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def nasp_each(environment: dict[str, str], *commands: Sequence[object]) -> list[Done]:
+    """Run commands one after the other in one process: to start one takes seconds."""
+    asked = json.dumps([[str(argument) for argument in command] for command in commands])
+    python = [sys.executable, "-c", IN_ONE_PROCESS]
+    done = subprocess.run(
+        python, input=asked, capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return [Done(*each) for each in json.loads(done.stdout)]
+
+
 @pytest.mark.slow
 def test_its_own_tests_pass(toy: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA"]
@@ -61,18 +98,20 @@ def test_it_searches_trains_and_leaves(toy: dict[str, str], tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     job = json.loads((run / "config.json").read_text())["job"]
     assert job["space"] == job["search"]["strategy"] == "toy"
-    shown = nasp(toy, "show", run, "--json")
-    assert shown.returncode == 0, shown.stderr
-    notation = json.loads(shown.stdout)["architecture"]["notation"]
-    assert notation.startswith("toy(")
-    assert nasp(toy, "show", notation, "--json").returncode == 0
-    resumed = nasp(toy, "resume", run)
-    assert resumed.returncode == 0, resumed.stderr
     small = ["--epochs", 1, "--channels", 4, "--subset", 60]
-    trained = nasp(toy, "train", run, *small, "--out", tmp_path / "trained")
-    assert trained.returncode == 0, trained.stderr
-    left = nasp(toy, "export", tmp_path / "trained", "--out", tmp_path / "net.py")
-    assert left.returncode == 0, left.stderr
+    trained = tmp_path / "trained"
+    found = json.loads((run / "architecture.json").read_text())["edges"].values()
+    each = nasp_each(
+        toy,
+        ["show", run, "--json"],
+        ["resume", run],
+        ["train", run, *small, "--out", trained],
+        ["export", trained, "--out", tmp_path / "net.py"],
+        ["show", f"toy({', '.join(found)})", "--json"],
+    )
+    assert [done.returncode for done in each] == [0] * 5, [done.stderr for done in each]
+    notations = [json.loads(each[i].stdout)["architecture"]["notation"] for i in (0, -1)]
+    assert all(notation.startswith("toy(") for notation in notations)
     assert "ToyCell" in (tmp_path / "net.py").read_text()
 
 
@@ -87,24 +126,25 @@ def test_a_third_kind_of_data_is_searched_and_trained(toy: dict[str, str], tmp_p
     assert [row["name"] for row in rows] == ["found", "random-1", "tanh"]
     assert rows[0]["best_test_accuracy"] > 0.8
     before = (run / "metrics.jsonl").read_text()
-    assert nasp(toy, "resume", run).returncode == 0
+    resumed, left, of_images, cut_out = nasp_each(
+        toy,
+        ["resume", run],
+        ["export", run / "train", "--out", tmp_path / "net.py"],
+        ["search", "--data", "wine", "--space", "darts", "--out", tmp_path / "wrong"],
+        ["search", "--data", "wine", "--cutout", 3, "--out", tmp_path / "wrong"],
+    )
+    assert (resumed.returncode, left.returncode) == (0, 0), resumed.stderr + left.stderr
     assert (run / "metrics.jsonl").read_text() == before
-    left = nasp(toy, "export", run / "train", "--out", tmp_path / "net.py")
-    assert left.returncode == 0, left.stderr
-    wrong = nasp(toy, "search", "--data", "wine", "--space", "darts", "--out", tmp_path / "wrong")
-    assert "'wine' is table: choose one of table, or other --data." in wrong.stderr
-    wrong = nasp(toy, "search", "--data", "wine", "--cutout", 3, "--out", tmp_path / "wrong")
-    assert wrong.returncode == 2
-    assert "--cutout is for images: leave it out with 'wine'." in wrong.stderr
+    assert "'wine' is table: choose one of table, or other --data." in of_images.stderr
+    assert cut_out.returncode == 2
+    assert "--cutout is for images: leave it out with 'wine'." in cut_out.stderr
 
 
 def test_unknown_names_are_told_the_toys(toy: dict[str, str], tmp_path: Path) -> None:
-    for option, near, name in (
-        ("--strategy", "tyo", "toy"),
-        ("--space", "tyo", "toy"),
-        ("--data", "wien", "wine"),
-    ):
-        done = nasp(toy, "search", option, near, "--out", tmp_path / "run")
+    asked = [("--strategy", "tyo", "toy"), ("--space", "tyo", "toy"), ("--data", "wien", "wine")]
+    out = ("--out", tmp_path / "run")
+    each = nasp_each(toy, *(("search", option, near, *out) for option, near, _ in asked))
+    for done, (_, _, name) in zip(each, asked, strict=True):
         assert done.returncode == 2
         assert f"Did you mean '{name}'?" in done.stderr
         assert "Traceback" not in done.stderr
