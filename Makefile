@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What pytest is told; PYTEST_ARGS= runs in one process, PYTEST_ARGS="-m 'not slow'" is quick.
 PYTEST_ARGS ?= -n 2 --dist worksteal
-# One thread a test process: two of them share two cores, and figures do not depend on the machine.
+# One thread a process: so figures do not depend on the machine, and small networks are quicker.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 # Where make bench-cuda writes; what is there already is not measured again.
@@ -25,8 +25,8 @@ install: $(VENV)/.installed  ## install the command: .venv/bin/nasp
 # So small that networks differ: on the digits all large ones reach 99.4 %.
 demo: $(VENV)/.installed  ## search at a given size on the embedded digits, train the result and rivals of that size
 	rm -rf runs/demo
-	$(BIN)/nasp search --target params=2.5K --bound-at channels=2,cells=1 --no-train --out runs/demo
-	$(BIN)/nasp train runs/demo --beside random:2 --beside resnet
+	$(ONE_THREAD) $(BIN)/nasp search --target params=2.5K --bound-at channels=2,cells=1 --no-train --out runs/demo
+	$(ONE_THREAD) $(BIN)/nasp train runs/demo --beside random:2 --beside resnet
 	$(BIN)/nasp report runs/demo
 
 picture: $(VENV)/.installed  ## draw the picture of the README from the demo's search
