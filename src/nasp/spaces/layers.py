@@ -5,8 +5,9 @@ A row stands for one layer of a stage; where a stage has several cells, their la
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -167,3 +168,59 @@ class Rows:
                     wires.append(Wire(f"stage {number}", source, row.layer, names[row.edge]))
                     source = row.layer
         return wires
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSpace(ABC):
+    """A space of such networks; one says how its networks are built, and which rows it has.
+
+    Attributes:
+        name: the name on the command line.
+    """
+
+    name: str
+    data: str = field(default="images", init=False)
+    small: NetworkConfig = field(
+        default=NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1), init=False
+    )
+
+    @property
+    @abstractmethod
+    def rows(self) -> Rows:
+        """The rows."""
+
+    @abstractmethod
+    def built(self, config: NetworkConfig, make: MakeLayer) -> nn.Module:
+        """Return a network whose layers are made by `make`."""
+
+    def supernet(self, config: NetworkConfig) -> nn.Module:
+        """Return a network with a `Choice` for every layer; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: the channels cannot be split.
+        """
+        return self.built(config, searched_layer(config))
+
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
+
+        Raises:
+            UsageError: the architecture does not belong to this space.
+        """
+        return self.built(config, derived_layer(config, self.rows.names(architecture)))
+
+    def auxiliary_head(self, config: NetworkConfig) -> None:
+        """Return None: such networks are trained without one."""
+        del config
+
+    def notation(self, architecture: Architecture) -> str:
+        """Return the layers of each stage; see `Rows.text`."""
+        return self.rows.text(architecture)
+
+    def parse(self, text: str) -> Architecture:
+        """Read that; see `Rows.read`."""
+        return self.rows.read(text)
+
+    def wiring(self, architecture: Architecture) -> list[Wire]:
+        """Return the layers that are there; see `Space.wiring`."""
+        return self.rows.wires(architecture)

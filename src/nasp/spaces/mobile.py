@@ -8,7 +8,7 @@ five stages are those of MobileNetV3-small, which is nearly one of these network
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -18,16 +18,14 @@ from torch import nn
 from nasp.spaces.cell import classifier
 from nasp.spaces.layers import (
     SKIP,
+    LayerSpace,
     MakeLayer,
     Row,
     Rows,
-    derived_layer,
-    searched_layer,
     skip,
 )
 from nasp.spaces.operations import Candidate
-from nasp.spaces.space import NetworkConfig, Wire
-from nasp.supernet.architecture import Architecture
+from nasp.spaces.space import NetworkConfig
 from nasp.supernet.excitation import SqueezeExcitation
 
 LATER = 2
@@ -117,7 +115,7 @@ def inverted_residual(
 
 
 @dataclass(frozen=True, eq=False)
-class Mobile:
+class Mobile(LayerSpace):
     """Five stages of one layer and ``config.cells`` cells of two layers, which share their rows.
 
     Attributes:
@@ -125,30 +123,6 @@ class Mobile:
     """
 
     name: str = "mobile"
-    data: str = field(default="images", init=False)
-    small: NetworkConfig = field(
-        default=NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1), init=False
-    )
-
-    def supernet(self, config: NetworkConfig) -> nn.Module:
-        """Return a network with a `Choice` for every layer; [B,C,H,W] to [B,classes].
-
-        Raises:
-            UsageError: the channels cannot be split.
-        """
-        return _network(config, searched_layer(config))
-
-    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
-        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
-
-        Raises:
-            UsageError: the architecture does not belong to this space.
-        """
-        return _network(config, derived_layer(config, self.rows.names(architecture)))
-
-    def auxiliary_head(self, config: NetworkConfig) -> None:
-        """Return None: MobileNets are trained without one."""
-        del config
 
     @property
     def rows(self) -> Rows:
@@ -166,17 +140,9 @@ class Mobile:
             )
         return Rows(self.name, stages)
 
-    def notation(self, architecture: Architecture) -> str:
-        """Return the layers of each stage: ``e3_k3,e6_k5_se,skip|...``; see `Rows.text`."""
-        return self.rows.text(architecture)
-
-    def parse(self, text: str) -> Architecture:
-        """Read that; see `Rows.read`."""
-        return self.rows.read(text)
-
-    def wiring(self, architecture: Architecture) -> list[Wire]:
-        """Return the layers that are there; see `Space.wiring`."""
-        return self.rows.wires(architecture)
+    def built(self, config: NetworkConfig, make: MakeLayer) -> nn.Module:
+        """Return a network whose layers are made by `make`."""
+        return _network(config, make)
 
 
 def rounded(channels: float, unit: int) -> int:

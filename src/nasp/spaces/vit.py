@@ -10,7 +10,7 @@ for Vision Transformers", ICLR 2023), so that images of other sizes do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import gcd
 
@@ -19,17 +19,15 @@ from torch import Tensor, nn
 from nasp.spaces.cell import classifier
 from nasp.spaces.layers import (
     SKIP,
+    LayerSpace,
     MakeLayer,
     Residual,
     Row,
     Rows,
-    derived_layer,
-    searched_layer,
     skip,
 )
 from nasp.spaces.operations import Candidate
-from nasp.spaces.space import NetworkConfig, Wire
-from nasp.supernet.architecture import Architecture
+from nasp.spaces.space import NetworkConfig
 
 STAGES = 4
 """Stages of the network; the cells of a stage, each a mixer and an MLP, share their rows."""
@@ -135,7 +133,7 @@ _MLPS: Mapping[str, Candidate] = {f"mlp_{ratio}": partial(mlp, ratio) for ratio 
 
 
 @dataclass(frozen=True, eq=False)
-class ViT:
+class ViT(LayerSpace):
     """Four stages of ``config.cells`` cells, ``config.channels`` wide throughout.
 
     Attributes:
@@ -143,30 +141,6 @@ class ViT:
     """
 
     name: str = "vit"
-    data: str = field(default="images", init=False)
-    small: NetworkConfig = field(
-        default=NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1), init=False
-    )
-
-    def supernet(self, config: NetworkConfig) -> nn.Module:
-        """Return a network with two `Choice`s a cell; [B,C,H,W] to [B,classes].
-
-        Raises:
-            UsageError: the channels cannot be split.
-        """
-        return _network(config, searched_layer(config))
-
-    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
-        """Return the derived network with fresh weights; [B,C,H,W] to [B,classes].
-
-        Raises:
-            UsageError: the architecture does not belong to this space.
-        """
-        return _network(config, derived_layer(config, self.rows.names(architecture)))
-
-    def auxiliary_head(self, config: NetworkConfig) -> None:
-        """Return None: vision transformers are trained without one."""
-        del config
 
     @property
     def rows(self) -> Rows:
@@ -177,17 +151,9 @@ class ViT:
         ]
         return Rows(self.name, stages)
 
-    def notation(self, architecture: Architecture) -> str:
-        """Return mixer and MLP of each stage: ``attention,mlp_4|both,mlp_2|...``."""
-        return self.rows.text(architecture)
-
-    def parse(self, text: str) -> Architecture:
-        """Read that; see `Rows.read`."""
-        return self.rows.read(text)
-
-    def wiring(self, architecture: Architecture) -> list[Wire]:
-        """Return the layers that are there; see `Space.wiring`."""
-        return self.rows.wires(architecture)
+    def built(self, config: NetworkConfig, make: MakeLayer) -> nn.Module:
+        """Return a network whose layers are made by `make`."""
+        return _network(config, make)
 
 
 def _network(config: NetworkConfig, make: MakeLayer) -> nn.Sequential:
