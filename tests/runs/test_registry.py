@@ -71,6 +71,17 @@ def test_a_plug_in_is_found_by_the_name_of_its_entry_point(install: Installer) -
         FRUITS.find("pera")
 
 
+def test_a_plug_in_that_is_installed_meanwhile_is_found(install: Installer) -> None:
+    folder = install("orchard", "PEAR = 'a pear'", pear="orchard:PEAR")
+    assert FRUITS.names() == ["apple", "pear"]
+    there = install("vineyard", "GRAPE = 'a grape'", grape="vineyard:GRAPE")
+    sys.path.remove(str(there))
+    assert FRUITS.names() == ["apple", "pear"]
+    for file in (there / "vineyard.py", there / "vineyard-1.0.dist-info"):
+        file.rename(folder / file.name)
+    assert FRUITS.find("grape") == "a grape"
+
+
 def test_nothing_is_imported_before_it_is_asked_for(install: Installer) -> None:
     install("lazy_orchard", "PEAR = 'a pear'", pear="lazy_orchard:PEAR")
     FRUITS.names()
