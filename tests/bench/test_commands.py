@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from nasp.bench.plots import check_plot
-from nasp.bench.steps import rounds
 from nasp.bench.steps.rounds import Repetition
 from nasp.bench.steps.scale import SERIES, measure_scale
 from nasp.bench.steps.scale_plot import AXES, draw_scale, scale_bands
@@ -87,11 +86,10 @@ def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # A process each is `test_cost`'s.
-    monkeypatch.setattr(rounds, "in_fresh_process", lambda run, request, *_: run(request))
     monkeypatch.chdir(tmp_path)
     arguments = (
         f"nasp bench scale {SMALL} --series candidates=2,7 --series batch=2,3 --rows nasp,floor"

@@ -18,7 +18,15 @@ from nasp.cli import app, search_report
 from nasp.cli.encoding import write_any_text
 from nasp.cli.tables import print_table
 from nasp.supernet.architecture import Architecture
-from nasp.training.events import EpochEnded, Measuring, Started, Stepped, Warned
+from nasp.training.events import (
+    EpochEnded,
+    Measured,
+    Measuring,
+    Started,
+    Stepped,
+    Warned,
+    Within,
+)
 from nasp.training.progress import Watch
 
 MEANS = {"train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.6, "val_accuracy": 0.625}
@@ -55,6 +63,45 @@ def test_the_progress_line_says_what_matters(
     assert re.search(r"ETA (--:--|[\d:]+) ", line)
     assert "val accuracy 62.5%" in line
     assert ("12 edges changed" in line) == (width == 160)
+
+
+def several(watch: Watch) -> None:
+    """Let a dozen searches run, two at a time, of which one is over."""
+    keys = ["nasp, seed 0", "complexity=0.1, random, seed 10", "[bold]darts, seed 1"]
+    for index, key in enumerate(keys[:2]):
+        watch(Measuring(key, index, 12, None, alone=False))
+        watch(Within(key, Started(0, 15, 44)))
+        watch(Within(key, Stepped(3 + index, 20, MEANS)))
+    watch(Measured(keys[0], 1, 12, 12.34, 100.0))
+    watch(Measuring(keys[2], 2, 12, 90.0, alone=False))
+
+
+def test_several_at_once_are_a_table_of_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal(monkeypatch, 80)
+    watch = Watch()
+    several(watch)
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    with console.capture() as captured:
+        console.print(watch.progress.get_renderable())
+    over_all, random, darts = captured.get().splitlines()
+    assert re.match(r"1/12 done +━* +ETA .* ETA 1:30", over_all)
+    assert re.match(r"complexity=0.1, random,…  epoch 4/15 +━+ +ETA", random)
+    assert darts.startswith("[bold]darts, seed 1  starts")
+    assert "1/12  nasp, seed 0  12.3 s  ETA 1:40" in capsys.readouterr().err
+
+
+def test_several_at_once_are_a_line_at_each_end_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Watch() as watch:
+        several(watch)
+        watch(Measured("darts, seed 1", 2, 12, 3.0, None, "The loss became nan."))
+    assert capsys.readouterr().err.splitlines() == [
+        "1/12  nasp, seed 0  12.3 s  ETA 1:40",
+        "2/12  darts, seed 1  failed: The loss became nan.",
+    ]
 
 
 def test_a_narrow_line_leaves_out_the_bar_and_not_the_figure(

@@ -2,8 +2,8 @@
 
 Shared by every `nasp bench` command. A measurement is a JSON value under a key that says what was
 measured, such as ``"nasp, round 2"`` or ``"nasp, seed 3"``. `nasp.bench.harness` asks `missing`
-for the keys it wants and has not, measures them in turn, and hands each to `add` or `fail`; after
-each the file is written whole, so whatever ends the process loses the measurement under way alone.
+for the keys it wants and has not, has them measured, and hands each to `add` or `fail`; after each
+the file is written whole, so whatever ends the process loses the measurements under way alone.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Results:
         self._summarise = summarise
         self._go_on = go_on
         self._one_machine = one_machine
+        self._begun: dict[str, int] = {}
         if path is not None and path.exists():
             self.measurements = self._kept(path)
 
@@ -75,6 +76,10 @@ class Results:
         """Return those of the keys that are neither measured nor failed, each once, in order."""
         known = self.measurements.keys() | self.failed.keys()
         return [key for key in dict.fromkeys(keys) if key not in known]
+
+    def begin(self, key: str) -> None:
+        """Keep a place for a measurement: whichever ends first, they stand as they begun."""
+        self._begun[key] = len(self._begun)
 
     def add(self, key: str, value: Any) -> None:
         """Keep a measurement, and write the file.
@@ -90,6 +95,9 @@ class Results:
             )
         self.failed.pop(key, None)
         self.measurements[key] = kept
+        # Those of earlier calls come first.
+        in_order = sorted(self.measurements.items(), key=lambda item: self._begun.get(item[0], -1))
+        self.measurements = dict(in_order)
         self._write()
 
     def fail(self, key: str, reason: str) -> None:

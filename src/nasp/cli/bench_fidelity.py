@@ -21,6 +21,7 @@ EXAMPLES = """
   nasp bench fidelity                             nasp and random-sharing, the embedded table
   nasp bench fidelity --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
   --samples 200 --batches 16 --json fidelity.json --plot fidelity.png
+  nasp bench fidelity --seeds 8 --jobs 4 --cpus-per-job 1 --json fidelity.json
 """
 
 
@@ -41,7 +42,8 @@ def fidelity(
 ) -> None:
     """Tell whether the weights that a search leaves know which cells are good.
 
-    Kendall's rank correlation of accuracy with the shared weights and accuracy in the table.
+    Kendall's rank correlation of accuracy with the shared weights and accuracy in the table. With
+    --jobs the figures are the same, but the seconds, which are right where one search runs alone.
     """
     from nasp.bench.contests.fidelity import DEFAULT_STRATEGIES, measure_fidelity
     from nasp.bench.plots import check_plot
@@ -49,8 +51,9 @@ def fidelity(
 
     check_plot(plot)
     contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES)
+    pool = o.pool(given)
     with Watch() as watch:
-        results = measure_fidelity(contest, samples, batches, json_file, watch)
+        results = measure_fidelity(contest, samples, batches, json_file, watch, pool)
     report = results.report()
     if plot is not None and report["rows"]:
         from nasp.bench.contests.plots import draw_fidelity

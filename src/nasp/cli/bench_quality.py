@@ -20,6 +20,7 @@ EXAMPLES = """
   nasp bench quality --table nasbench201.csv --data cifar10 --channels 8 --cells 1 --subset 5000
   --strategies nasp,darts --contestant "control=random select=train" --seconds 600 --seeds 5
   --json quality.json --plot quality.png
+  nasp bench quality --seeds 8 --jobs 4 --cpus-per-job 1 --json quality.json
 """
 
 
@@ -39,7 +40,9 @@ def quality(
 
     All start from the same weights, halves and batches for a seed, with the same budget. The
     largest network and random cells, with the reference's bounds and selection by training, always
-    take part. The file of --json may grow: call again with more seeds or other contestants.
+    take part. The file of --json may grow: call again with more seeds or other contestants. With
+    --jobs searches find the same, but take longer: seconds are right where one runs alone. What a
+    budget of --seconds is worth in epochs is measured alone, whatever --jobs says.
     """
     from nasp.bench.contests.quality import DEFAULT_STRATEGIES, measure_quality
     from nasp.bench.plots import check_plot
@@ -48,7 +51,7 @@ def quality(
     check_plot(plot)
     contest = Contestants(**given["contestants"]).contest(given, DEFAULT_STRATEGIES, reference)
     with Watch() as watch:
-        results = measure_quality(contest, reference, json_file, watch)
+        results = measure_quality(contest, reference, json_file, watch, o.pool(given))
     report = results.report()
     if plot is not None and report["rows"]:
         from nasp.bench.contests.plots import draw_quality

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
   nasp bench table --json table.json              125 cells on the embedded digits, 3 seeds
   nasp bench table --data fashion-mnist --seeds 1 --json fashion.json
+  nasp bench table --json table.json --jobs 4 --cpus-per-job 1
 """
 
 
@@ -33,7 +34,7 @@ def table(
     from nasp.bench.tables.making import TableSettings, make_table, table_defaults
     from nasp.domains.images.data import ImageConfig
     from nasp.errors import validated
-    from nasp.training.events import nobody
+    from nasp.training.events import Event, Warned
     from nasp.training.progress import Watch
 
     defaults = table_defaults(given["data"].setdefault("name", "digits"))
@@ -42,7 +43,11 @@ def table(
     settings = validated(TableSettings, {"data": data, **defaults, **given["table"]}, "the table")
     with Watch() as watch:
         # Hundreds of short trainings: a line each is of use to nobody.
-        results = make_table(settings, seeds, json_file, watch if watch.live else nobody)
+        def observe(event: Event) -> None:
+            if watch.live or isinstance(event, Warned):
+                watch(event)
+
+        results = make_table(settings, seeds, json_file, observe, o.pool(given))
     _show(results.report())
     results.raise_failures()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,17 @@ Log = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as JSON, and nothing else but warnings.")
 ]
+
+
+def pool(given: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return the pool that a command was asked for."""
+    from nasp.errors import validated
+    from nasp.runs.pool import PoolConfig, crowded, pool_of
+
+    config = validated(PoolConfig, given["pool"], "the jobs")
+    if (advice := crowded(config)) is not None:
+        typer.echo(f"nasp: {advice}", err=True)
+    return pool_of(config)
 
 
 def names(text: str | None) -> list[str]:

@@ -8,19 +8,21 @@ from typing import Annotated
 import typer
 
 from nasp.cli import options as o
-from nasp.cli.fields import command
+from nasp.cli.fields import Given, command
+from nasp.cli.sections import POOL
 
 EXAMPLES = """
   nasp resume runs/first              a search
   nasp resume runs/first --epochs 80  a finished search, which is to have 80 epochs in all
   nasp resume runs/first/train        a training
   nasp resume runs/photos --data folder:/new/place    the same images, which were moved
-  nasp resume runs/sweep              all searches of a sweep that are not done
+  nasp resume runs/sweep --jobs 2     all searches of a sweep that are not done, two at once
 """
 
 
-@command(examples=EXAMPLES)
+@command(POOL, examples=EXAMPLES)
 def resume(
+    given: Given,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of what was stopped.")],
     epochs: Annotated[
         int | None,
@@ -61,9 +63,13 @@ def resume(
     if plan is not None:
         if log is not None:
             raise UsageError("A sweep tells no tracker: leave out --log.")
-        run_and_show(plan, folder, as_json)
+        run_and_show(plan, folder, as_json, o.pool(given))
         return
     assert job is not None
+    if given["pool"]:
+        raise UsageError(
+            f"{run} is one job: leave out --{next(iter(given['pool'])).replace('_', '-')}."
+        )
     watch = Watch(quiet=as_json)
     if isinstance(job, SearchJob):
         with watch, told(watch, log, folder) as observe:

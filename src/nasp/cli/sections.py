@@ -9,6 +9,8 @@ from nasp.cli.fields import FLAGS, Section
 DOMAINS = "nasp.domains:every_domain"
 RECIPE = ("epochs", "lr", "weight_decay")
 
+POOL = Section("pool", "nasp.runs.pool:PoolConfig")
+
 DATA = Section("data", DOMAINS, "data", but=["may_shrink"], by_data=["batch_size"])
 SIZE = Section(
     "size",
@@ -68,6 +70,7 @@ SWEEP = (
         only=["error", "train_epochs", "table", "random"],
         defaults={"random": "50; to train 6; of a table 500"},
     ),
+    POOL,
 )
 
 TRAIN = (
@@ -119,6 +122,7 @@ TABLE = (
         but=["data"],
         by_data=["channels", "epochs"],
     ),
+    POOL,
 )
 
 BUDGET = Section("budget", "nasp.bench.contests.settings:Budget")
@@ -132,5 +136,6 @@ FIDELITY = (
         defaults={"channels": "the table's", "cells": "the table's"},
     ),
     replace(BUDGET, only=["epochs"]),
+    POOL,
 )
-QUALITY = (*FIDELITY[:-1], BUDGET)
+QUALITY = (*FIDELITY[:-2], BUDGET, POOL)

@@ -18,7 +18,8 @@ EXAMPLES = """
   nasp sweep --data cifar10 --at-most params=2M --at-most params=3M --error train --train-epochs 5
   nasp sweep --target params=100K --target params=200K --within 3% --random 100
   nasp sweep --data cifar10 --space nasbench201 --complexities 0,0.1,1 --error table --table t.csv
-  nasp resume runs/sweep                                     after Ctrl-C
+  nasp sweep --complexities 0,0.1,0.3,1 --seeds 3 --jobs 4 --cpus-per-job 1
+  nasp resume runs/sweep --jobs 4                            after Ctrl-C
 """
 
 
@@ -70,20 +71,20 @@ def sweep(
     )
     folder = begin_sweep(out or o.new_folder("sweep", job.space), plan)
     try:
-        run_and_show(plan, folder, as_json)
+        run_and_show(plan, folder, as_json, o.pool(given))
     except NaspError:
         folder.discard_unless_under_way()
         raise
 
 
-def run_and_show(plan: Any, folder: Any, as_json: bool) -> None:
+def run_and_show(plan: Any, folder: Any, as_json: bool, pool: Any) -> None:
     """Run a sweep, or go on with it, and print its front."""
     from nasp.bench.contests.sweep.run import run_sweep
     from nasp.training.progress import Watch
 
     with Watch(quiet=as_json) as watch:
         watch.say(f"{len(plan.settings)} settings, {len(plan.seeds)} seeds; folder {folder.path}")
-        report = run_sweep(plan, folder, watch)
+        report = run_sweep(plan, folder, watch, pool)
     _print(report, folder.path, as_json)
 
 

@@ -127,8 +127,18 @@ def inner_run(outer: RunFolder, name: str, job: Job) -> RunFolder:
         name: its path inside the outer's folder.
         job: what the run is made for.
     """
-    path = outer.path / name
+    return run_of(outer.path / name, job, outer.go_on)
+
+
+def run_of(path: Path, job: Job, go_on: str) -> RunFolder:
+    """Return the run of a job in a folder, begun where it was not yet.
+
+    Args:
+        path: the folder.
+        job: what the run is made for.
+        go_on: what the user is told to call where it is stopped.
+    """
     is_new = not (path / "config.json").is_file()
     run = begin(path, job) if is_new else RunFolder.open(path)
-    run.go_on = outer.go_on
+    run.go_on = go_on
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from nasp.supernet.architecture import Architecture
 
@@ -43,6 +43,9 @@ class Started:
 class Stepped:
     """One step is done; `means` are the metrics' means over the epoch so far."""
 
+    passes: ClassVar = True
+    """The next one says all that this one does: few are told from process to process."""
+
     epoch: int
     step: int
     means: Mapping[str, float]
@@ -75,15 +78,46 @@ class Measuring:
 
     Attributes:
         what: is measured.
-        done: measurements that are done already.
+        done: measurements that are done already; those that have begun beside it count, too.
         total: measurements in all.
         seconds_left: until all are done, estimated; None where nothing is known yet.
+        alone: whether it has to end before another begins.
     """
 
     what: str
     done: int
     total: int
     seconds_left: float | None
+    alone: bool = True
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measurement is over.
+
+    Attributes:
+        what: was measured.
+        done: measurements that are done now.
+        total: measurements in all.
+        seconds: that it took.
+        seconds_left: as of `Measuring`.
+        failure: why there is no result, in a sentence; None where there is one.
+    """
+
+    what: str
+    done: int
+    total: int
+    seconds: float
+    seconds_left: float | None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Within:
+    """Something happened in a measurement, in another process."""
+
+    what: str
+    event: Event
 
 
 @dataclass(frozen=True)
@@ -100,7 +134,7 @@ class Warned:
     message: str
 
 
-Event = Loading | Started | Stepped | EpochEnded | Measuring | Noted | Warned
+Event = Loading | Started | Stepped | EpochEnded | Measuring | Measured | Within | Noted | Warned
 Observer = Callable[[Event], object]
 
 

@@ -8,27 +8,21 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import (
     EpochEnded,
     Event,
     Loading,
+    Measured,
     Measuring,
     Noted,
     Started,
     Stepped,
     Warned,
+    Within,
 )
+from nasp.training.progress_line import Line, figure, lines_on
 
 BALANCED, UNLIKE = "val_balanced_accuracy", 0.02
 """What is shown where it differs by that much from the accuracy, and so says something else."""
@@ -38,9 +32,6 @@ SHOWN = (
     *("test_loss", "test_accuracy", "test_top5", "valid_loss", "valid_perplexity"),
 )
 """What is printed of an epoch's metrics first; others of the validation follow."""
-
-WIDE, NARROW = 100, 60
-"""Columns of a terminal from which the bar has its steps in figures, and below which it is none."""
 
 
 class Watch:
@@ -54,21 +45,10 @@ class Watch:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.quiet = quiet
         self.live = (self.console.is_terminal or self.console.is_jupyter) and not quiet
-        width = self.console.width
-        bar: list[ProgressColumn] = [BarColumn(bar_width=24 if width >= WIDE else 14)]
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            *(bar if width >= NARROW else []),
-            *([MofNCompleteColumn()] if width >= WIDE else []),
-            *([TextColumn("ETA")] if width >= NARROW else []),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}"),
-            console=self.console,
-            disable=not self.live,
-        )
-        self.bar: TaskID | None = None
-        self.started = Started(0, 0, 0)
-        self.began = time.monotonic()
+        self.progress = lines_on(self.console, self.live)
+        self.line = Line(self.progress)
+        self.others: dict[str, Line] = {}
+        self.several = False
 
     def __enter__(self) -> Watch:
         self.progress.start()
@@ -85,18 +65,23 @@ class Watch:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case Loading(done, total, what):
-                self._advance(what, done, total, [])
-            case Started():
-                self._start(event)
-            case Stepped():
+            case Loading() | Stepped():
                 if self.live:
-                    self._advance(self._epoch(event.epoch), *self._progress(event), _figures(event))
+                    self.line.show(event)
+            case Started():
+                self.line.show(event)
+                if event.epoch or event.step:
+                    self.say(f"Going on after {event.phase} {event.epoch}, step {event.step}.")
             case EpochEnded():
                 if not self.quiet:
                     self._print_epoch(event)
             case Measuring():
                 self._show_measuring(event)
+            case Measured():
+                self._show_measured(event)
+            case Within(what, inner):
+                if what in self.others:
+                    self.others[what].show(inner)
             case Noted(message):
                 self.say(message)
             case Warned(message):
@@ -109,44 +94,32 @@ class Watch:
         if not self.quiet:
             self.console.print(text, markup=False)
 
-    def _start(self, event: Started) -> None:
-        self.started, self.began = event, time.monotonic()
-        if self.bar is not None:
-            self.progress.remove_task(self.bar)
-            self.bar = None
-        if event.epoch or event.step:
-            self.say(f"Going on after {event.phase} {event.epoch}, step {event.step}.")
-
     def _show_measuring(self, event: Measuring) -> None:
-        left = "" if event.seconds_left is None else f"ETA {_duration(event.seconds_left)}"
+        left, number = _time_left(event), f"{event.done + 1}/{event.total}"
         if self.live:
-            self._advance(event.what, event.done, event.total, [left])
-        else:
-            self.say(f"{event.done + 1}/{event.total}  {event.what}  {left}".rstrip())
+            done = event.done - len(self.others)
+            what = event.what if event.alone else f"{done}/{event.total} done"
+            self.line.advance(what, done, event.total, [left])
+            self.others[event.what] = Line(self.progress, "" if event.alone else event.what)
+            if not event.alone:
+                self.others[event.what].advance("starts", 0, 1, [])
+        elif event.alone:
+            self.say(f"{number}  {event.what}  {left}".rstrip())
+        self.several = not event.alone
 
-    def _advance(self, description: str, done: int, total: int, parts: Iterable[str]) -> None:
-        if self.bar is None:
-            self.bar = self.progress.add_task(description, total=total, figures="")
-        figures = self._fitting(parts, len(description), len(str(total)))
-        self.progress.update(
-            self.bar, description=description, completed=done, total=total, figures=figures
-        )
-
-    def _fitting(self, parts: Iterable[str], described: int, digits: int) -> str:
-        """Return what fits of the parts beside the bar and the time, the first ones first."""
-        width, time_left = self.console.width, len("0:00:00 ")
-        beside = 0 if width < NARROW else 14 + len(" ETA ")
-        if width >= WIDE:
-            beside += 10 + 2 * digits + 2
-        room, chosen = width - described - 1 - beside - time_left, list[str]()
-        for part in parts:
-            if len("  ".join([*chosen, part])) <= room:
-                chosen.append(part)
-        return "  ".join(chosen)
+    def _show_measured(self, event: Measured) -> None:
+        left, number = _time_left(event), f"{event.done}/{event.total}"
+        if event.what in self.others:
+            self.others.pop(event.what).remove()
+        if self.several:
+            how = f"{event.seconds:.1f} s" if event.failure is None else f"failed: {event.failure}"
+            self.say(f"{number}  {event.what}  {how}  {left}".rstrip())
+            if self.live:
+                self.line.advance(f"{number} done", event.done, event.total, [left])
 
     def _print_epoch(self, event: EpochEnded) -> None:
         left = f"ETA {_duration(self._seconds_left(event))}"
-        parts = [self._epoch(event.epoch), *figures_of(event), left]
+        parts = [self.line.epoch(event.epoch), *figures_of(event), left]
         self.console.print(self._packed(parts))
         if event.architecture is not None:
             edges = ["", *compact(event.architecture).split("  ")]
@@ -163,23 +136,12 @@ class Watch:
                 lines[-1:] = [longer]
         return "\n".join(lines)
 
-    def _epoch(self, epoch: int) -> str:
-        # Where the time is limited, the number of epochs seldom is what ends a training.
-        of_all = f"/{self.started.epochs}" if self.started.seconds_left is None else ""
-        return f"{self.started.phase} {epoch}{of_all}"
-
-    def _progress(self, event: Stepped) -> tuple[int, int]:
-        if self.started.seconds_left is not None:
-            total = max(round(self.started.seconds_left), 1)
-            return min(round(time.monotonic() - self.began), total), total
-        done = (event.epoch - 1) * self.started.steps_per_epoch + event.step
-        return done, self.started.epochs * self.started.steps_per_epoch
-
     def _seconds_left(self, event: EpochEnded) -> float:
-        elapsed = time.monotonic() - self.began
-        epochs_done = event.epoch - self.started.epoch
-        left = elapsed / epochs_done * (self.started.epochs - event.epoch)
-        limit = self.started.seconds_left
+        started = self.line.started
+        elapsed = time.monotonic() - self.line.began
+        epochs_done = event.epoch - started.epoch
+        left = elapsed / epochs_done * (started.epochs - event.epoch)
+        limit = started.seconds_left
         return left if limit is None else min(left, max(limit - elapsed, 0.0))
 
 
@@ -194,7 +156,7 @@ def figures_of(event: EpochEnded) -> list[str]:
     shown = [name for name in SHOWN if name in metrics]
     if abs(metrics.get(BALANCED, 0) - metrics.get("val_accuracy", 0)) < UNLIKE:
         shown = [name for name in shown if name != BALANCED]
-    parts = [_figure(name, metrics[name]) for name in shown]
+    parts = [figure(name, metrics[name]) for name in shown]
     others = ((n, v) for n, v in metrics.items() if n.startswith("val_") and n not in SHOWN)
     parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in others]
     if "changed_edges" in metrics:
@@ -203,27 +165,13 @@ def figures_of(event: EpochEnded) -> list[str]:
     return [*parts, f"{event.seconds:.1f} s"]
 
 
-def _figures(event: Stepped) -> list[str]:
-    parts = [
-        _figure(name, event.means[name])
-        for name in ("val_accuracy", "train_accuracy", "train_loss")
-        if name in event.means
-    ]
-    if event.changed_edges is not None:
-        parts.append(f"{event.changed_edges} edges changed")
-    return parts
-
-
-def _figure(name: str, value: float) -> str:
-    label = name.replace("_", " ")
-    if name.endswith("perplexity"):
-        return f"{label} {value:.2f}"
-    return f"{label} {value:.3f}" if name.endswith("loss") else f"{label} {value:.1%}"
-
-
 def compact(architecture: Architecture) -> str:
     """Return the candidate of each edge that is on, in one line."""
     return "  ".join(f"{e}={c}" for e, c in architecture.edges.items() if c is not None)
+
+
+def _time_left(event: Measuring | Measured) -> str:
+    return "" if event.seconds_left is None else f"ETA {_duration(event.seconds_left)}"
 
 
 def _duration(seconds: float) -> str:

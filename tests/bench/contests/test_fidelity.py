@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from nasp.bench.tables.accuracies import embedded
 from nasp.cli import main
 from nasp.cli.bench_fidelity import _chance
 from nasp.errors import UsageError
+from nasp.runs.pool import InTurn
 from nasp.training.events import nobody
 
 TABLE = embedded("digits")
@@ -141,8 +143,7 @@ class Process:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, str]] = []
 
-    def __call__(self, function: object, request: SearchRequest, *_: object) -> SearchSample:
-        assert function is run_search
+    def __call__(self, request: SearchRequest, _: object) -> SearchSample:
         search = request.job.search
         assert request.batches == 7
         self.asked.append((search.strategy, search.seed, search.select))
@@ -166,12 +167,19 @@ class Process:
         )
 
 
+class Here(InTurn):
+    """Runs in this process what needs a fresh one."""
+
+    def run(self, works: Any, *more: Any) -> Any:
+        return super().run((replace(work, fresh=False) for work in works), *more)
+
+
 def measured(
     monkeypatch: pytest.MonkeyPatch, process: Process, path: Path | None, *texts: str
 ) -> dict[str, Any]:
-    monkeypatch.setattr(contest, "in_fresh_process", process)
+    monkeypatch.setattr(contest, "run_search", process)
     among = Contest(TINY, contestants_of([], texts), range(2), TABLE)
-    return measure_fidelity(among, 30, 7, path, nobody).report()
+    return measure_fidelity(among, 30, 7, path, nobody, Here()).report()
 
 
 def test_rows_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nasp.bench.contests import contest
+from nasp.bench.contests import calibration, contest
 from nasp.bench.contests.calibration import Cost, cost_of
 from nasp.bench.contests.contest import Contest
 from nasp.bench.contests.contestant import contestants_of
@@ -31,6 +32,7 @@ from nasp.bilevel.settings import SearchConfig
 from nasp.cli import main
 from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted
+from nasp.runs.pool import InTurn
 from nasp.spaces import find_space
 from nasp.spaces.sampling import without_parameters
 from nasp.supernet.architecture import Architecture
@@ -86,14 +88,13 @@ def sample(
 
 
 class Process:
-    """Instead of fresh processes: notes what was asked, and answers at once."""
+    """Instead of searches: notes what was asked, and answers at once."""
 
     def __init__(self, stop_at: str | None = None, fail: str | None = None) -> None:
         self.asked: list[tuple[str, int, int, float]] = []
         self.stop_at, self.fail = stop_at, fail
 
-    def __call__(self, function: object, request: SearchRequest, *_: object) -> SearchSample:
-        assert function is run_search
+    def __call__(self, request: SearchRequest, _: object) -> SearchSample:
         search = request.job.search
         if search.strategy == self.stop_at:
             raise Interrupted
@@ -101,6 +102,13 @@ class Process:
         if search.strategy == self.fail:
             raise NaspError("The loss became nan.")
         return sample(DEAD if search.strategy == "darts" else GOOD, search.epochs)
+
+
+class Here(InTurn):
+    """Runs in this process what needs a fresh one."""
+
+    def run(self, works: Any, *more: Any) -> Any:
+        return super().run((replace(work, fresh=False) for work in works), *more)
 
 
 def measured(
@@ -111,17 +119,18 @@ def measured(
     seeds: int = 2,
     settings: ContestSettings = TINY,
 ) -> dict[str, Any]:
-    monkeypatch.setattr(contest, "in_fresh_process", process)
+    for module in (contest, calibration):
+        monkeypatch.setattr(module, "run_search", process)
     names = contestants.split(",")
     found = contestants_of([n for n in names if "=" not in n], [n for n in names if "=" in n])
     among = Contest(settings, found, range(seeds), TABLE)
-    return measure_quality(among, "nasp", path, nobody).report()
+    return measure_quality(among, "nasp", path, nobody, Here()).report()
 
 
 def test_who_returned_the_start_with_every_seed_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = iter([GOOD, GOOD, GOOD, DEAD])
 
-    def process(_: object, request: SearchRequest, *__: object) -> SearchSample:
+    def process(request: SearchRequest, _: object) -> SearchSample:
         return sample(GOOD, request.job.search.epochs, start=dict(next(starts).edges))
 
     report = measured(monkeypatch, process, "nasp,darts", seeds=1)  # type: ignore[arg-type]

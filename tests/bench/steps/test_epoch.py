@@ -12,6 +12,7 @@ from nasp.bench.steps import epoch
 from nasp.bench.steps.epoch import EpochRequest, EpochSettings, measure_epochs, run_epochs_of
 from nasp.domains.images.image_set import LabelledImages
 from nasp.errors import UsageError
+from nasp.runs.pool import Work
 from nasp.training.events import nobody
 
 TINY = EpochSettings(
@@ -26,16 +27,8 @@ def _few_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NASP_DATA", str(tmp_path / "empty"))
 
 
-def in_this_process(function: object, request: EpochRequest, *_: object) -> epoch.EpochSample:
-    assert function is run_epochs_of
-    return run_epochs_of(request)
-
-
 @pytest.mark.parametrize("strategy", ["nasp", "darts"])
-def test_epochs_are_measured(
-    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(epoch, "in_fresh_process", in_this_process)
+def test_epochs_are_measured(strategy: str, tmp_path: Path, in_this_process: list[Work]) -> None:
     path = tmp_path / "epoch.json"
     results = measure_epochs(TINY, [strategy], path, nobody)
     results.raise_failures()
@@ -44,6 +37,7 @@ def test_epochs_are_measured(
     assert len(row["epoch_seconds"]) == 2
     assert row["seconds"] == row["epoch_seconds"][-1] > 0
     assert row["data"] == "random"
+    assert [work.fresh for work in in_this_process] == [True]
     assert row["peak_bytes"] >= 0
 
 

@@ -12,12 +12,13 @@ from nasp.bench.harness import seconds_left
 from nasp.bench.results import Results
 from nasp.bench.steps import rounds
 from nasp.bench.steps.cost import measure_cost
-from nasp.bench.steps.measure import Request, Sample, measure_row
+from nasp.bench.steps.measure import Request, Sample
 from nasp.bench.steps.rounds import Repetition, spread
 from nasp.bench.steps.settings import BenchSettings
 from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted
-from nasp.training.events import Measuring, nobody
+from nasp.runs.pool import Work
+from nasp.training.events import Event, Measuring, nobody
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
 
@@ -30,8 +31,7 @@ class Machine:
         self.name = name
         self.broken: dict[int, NaspError] = {}
 
-    def __call__(self, function: object, request: Request, *_: object) -> Sample:
-        assert function is measure_row
+    def __call__(self, request: Request, _: object) -> Sample:
         self.asked.append(request)
         count = len(self.asked)
         if count in self.broken:
@@ -49,9 +49,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(monkeypatch: pytest.MonkeyPatch, in_this_process: list[Work]) -> Machine:
     here = Machine()
-    monkeypatch.setattr(rounds, "in_fresh_process", here)
+    monkeypatch.setattr(rounds, "measure_row", here)
     return here
 
 
@@ -61,13 +61,17 @@ def cost(
     return measure_cost(TINY, rows, Repetition(repeats=7, rounds=3), path, observe)
 
 
-def test_rows_take_turns_and_their_samples_are_put_together(machine: Machine) -> None:
-    said: list[Measuring] = []
-    rows = {row["name"]: row for row in cost(observe=said.append).report()["rows"]}
+def test_rows_take_turns_and_their_samples_are_put_together(
+    machine: Machine, in_this_process: list[Work]
+) -> None:
+    heard: list[Event] = []
+    rows = {row["name"]: row for row in cost(observe=heard.append).report()["rows"]}
+    said = [event for event in heard if isinstance(event, Measuring)]
     assert [(r.row, r.repeats, r.counts) for r in machine.asked] == [
         ("floor", 3, True), ("nasp", 3, True), ("floor", 2, False),
         ("nasp", 2, False), ("floor", 2, False), ("nasp", 2, False),
     ]  # fmt: skip
+    assert all(work.fresh for work in in_this_process)
     assert rows["floor"]["samples"] == [2.0] * 3 + [4.0] * 2 + [6.0] * 2
     assert rows["nasp"]["peak_bytes"] == 6
     assert rows["nasp"]["flops"] == 5

@@ -15,9 +15,11 @@ from nasp.cli import main
 from nasp.domains.images.data import ImageConfig, read_images
 from nasp.errors import UsageError
 from nasp.runs.interruption import Interrupted
+from nasp.runs.pool import InTurn, Pool
+from nasp.runs.pool.processes import Processes
 from nasp.spaces import find_space
 from nasp.spaces.sampling import all_architectures
-from nasp.training.events import Measuring, nobody
+from nasp.training.events import Event, Measuring, nobody
 
 SPACE = find_space("nasbench201-3")
 TINY = TableSettings(
@@ -66,8 +68,9 @@ def test_a_stopped_table_is_a_fair_sample_and_goes_on(
     with pytest.raises(Interrupted, match=r"7 measurements to go.*table\.json"):
         make_table(TINY, 2, path, nobody)
     monkeypatch.setattr(table, "train_cell", second)
-    seen: list[Measuring] = []
-    report = make_table(TINY, 2, path, seen.append).report()  # type: ignore[arg-type]
+    heard: list[Event] = []
+    report = make_table(TINY, 2, path, heard.append).report()
+    seen = [event for event in heard if isinstance(event, Measuring)]
     done = first.done + second.done
     cells = [name for name, _ in done]
     assert [seed for _, seed in done] == [0] * 10 + [1] * 10
@@ -97,6 +100,18 @@ def test_a_cell_is_trained_and_tested_the_same_each_time() -> None:
     assert (first["test_accuracy"] * 359 / 100) == pytest.approx(
         round(first["test_accuracy"] * 359 / 100), abs=1e-3
     )
+
+
+@pytest.mark.usefixtures("few_cells")
+def test_two_at_once_make_the_same_table_in_the_same_order(tmp_path: Path) -> None:
+    def table_by(pool: Pool) -> Any:
+        results = make_table(TINY, 1, tmp_path / f"{type(pool).__name__}.json", nobody, pool)
+        results.raise_failures()
+        for value in results.measurements.values():
+            del value["seconds"], value["wall_seconds"]
+        return list(results.measurements.items())
+
+    assert table_by(Processes(2)) == table_by(InTurn())
 
 
 def test_a_cell_that_passes_nothing_on_is_trained_like_all_others() -> None:

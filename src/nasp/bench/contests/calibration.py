@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.contests.contestant import Contestant
-from nasp.bench.contests.search import TRAINING, Phase, SearchRequest, SearchSample
+from nasp.bench.contests.search import TRAINING, Phase, SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import ContestSettings
 from nasp.bilevel.settings import SearchConfig
 from nasp.runs.clock import Clock
+from nasp.runs.pool import Workplace
 from nasp.strategies import find_strategy
 
 FIRST_EPOCHS = 8
@@ -53,6 +54,25 @@ def is_calibrated(contestant: Contestant) -> bool:
     """Tell whether a contestant has anything that can be made longer or shorter."""
     iterative = find_strategy(contestant.strategy).iterative
     return iterative or contestant.search.get("select") == "train"
+
+
+class CalibrationRequest(BaseModel):
+    """What is calibrated, see `calibrate`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contestant: Contestant
+    settings: ContestSettings
+    seconds: float = Field(gt=0)
+
+
+def run_calibration(request: CalibrationRequest, at: Workplace) -> dict[str, Any]:
+    """Calibrate in this process, in which no other search is to have run."""
+
+    def search(asked: SearchRequest) -> SearchSample:
+        return run_search(asked, at)
+
+    return calibrate(request.contestant, request.settings, request.seconds, search)
 
 
 def calibrate(

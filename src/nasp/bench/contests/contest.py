@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nasp.bench.contests.contestant import Contestant
-from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
+from nasp.bench.contests.search import SearchRequest, run_search
 from nasp.bench.contests.settings import ContestSettings
-from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results, Summarise
 from nasp.bench.tables.accuracies import AccuracyTable
 from nasp.errors import UsageError
-from nasp.runs.interruption import Interruption
+from nasp.runs.pool import Work
 
 SEED = ", seed "
 
@@ -77,16 +76,9 @@ class Contest:
             for contestant in self.contestants
         }
 
-    def search(self, request: SearchRequest, interruption: Interruption) -> SearchSample:
-        """Search in a fresh process.
-
-        Raises:
-            NaspError: the search failed.
-            Interrupted: a stop was asked for.
-        """
-        advice = "the same command tries it again"
-        threads = self.settings.threads
-        return in_fresh_process(run_search, request, interruption, advice, threads)
+    def work(self, key: str, request: SearchRequest) -> Work:
+        """Return what searches, in a fresh process, so that memory is right."""
+        return Work(key, run_search, request, fresh=True, threads=self.settings.threads)
 
 
 def by_contestant(found: Measurements) -> list[tuple[dict[str, Any], list[Any]]]:

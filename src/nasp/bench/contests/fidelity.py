@@ -17,14 +17,14 @@ import torch
 from scipy import stats
 
 from nasp.bench.contests.contest import Contest, by_contestant
-from nasp.bench.contests.search import SearchRequest
+from nasp.bench.contests.search import SearchRequest, SearchSample
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results, machines
 from nasp.bench.seeds import over_seeds
 from nasp.bench.tables.accuracies import AccuracyTable
 from nasp.complexity import parameter_counts
 from nasp.errors import UsageError
-from nasp.runs.interruption import Interruption
+from nasp.runs.pool import Pool, Work
 from nasp.spaces import find_space
 from nasp.spaces.space import NetworkConfig
 from nasp.strategies import find_strategy
@@ -59,7 +59,12 @@ MEANS = ("kendall", "kendall_upper", "kendall_alike", "picked")
 
 
 def measure_fidelity(
-    contest: Contest, samples: int, batches: int | None, path: Path | None, observe: Observer
+    contest: Contest,
+    samples: int,
+    batches: int | None,
+    path: Path | None,
+    observe: Observer,
+    pool: Pool | None = None,
 ) -> Results:
     """Search with every contestant and seed, and rank cells with the weights that it leaves.
 
@@ -68,7 +73,8 @@ def measure_fidelity(
         samples: cells, drawn uniformly, the same for all; all of a space that has fewer.
         batches: of the alphas' half, on which each cell is measured; None for all.
         path: the results' file, which is taken up where it exists; its other rows stay.
-        observe: told before each search.
+        observe: told of each search; see `measure_missing`.
+        pool: runs them; default one after the other.
 
     Returns:
         The results. Their report has ``rows``, ``parameters`` (the agreement of the cells' size
@@ -99,17 +105,20 @@ def measure_fidelity(
     )
     searches = contest.searches()
 
-    def measure(key: str, interruption: Interruption) -> dict[str, Any]:
+    def work_of(key: str) -> Work:
         contestant, seed = searches[key]
         job = settings.job(contestant, seed, settings.budget.epochs or 1)
         # The supernet as the search leaves it; who wins a selection is not asked.
         search = job.search.model_copy(update={"select": "none"})
         job = job.model_copy(update={"search": search})
         ranked = SearchRequest(job=job, cells=tuple(cells), batches=batches)
-        sample = contest.search(ranked, interruption).model_dump(mode="json")
-        return {"contestant": contestant.model_dump(mode="json"), "sample": sample}
+        return contest.work(key, ranked)
 
-    measure_missing(list(searches), measure, results, observe)
+    def kept(key: str, sample: SearchSample) -> dict[str, Any]:
+        contestant = searches[key][0].model_dump(mode="json")
+        return {"contestant": contestant, "sample": sample.model_dump(mode="json")}
+
+    measure_missing(list(searches), work_of, results, observe, pool, kept)
     return results
 
 

@@ -20,10 +20,11 @@ from nasp.bilevel.selection.trial import Trial
 from nasp.domains.domain import SearchLoaders
 from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.jobs.search import SearchJob, search_in
+from nasp.runs.pool import Workplace
 from nasp.spaces import find_space
 from nasp.supernet.derive import derive
 from nasp.training.device import make_fabric
-from nasp.training.events import EpochEnded, Event, Started, Stepped, nobody
+from nasp.training.events import EpochEnded, Event, Observer, Started, Stepped, nobody
 from nasp.training.passes import SamePass
 
 SEARCH = "epoch"
@@ -130,7 +131,7 @@ class SearchSample(BaseModel):
     machine: dict[str, Any]
 
 
-def run_search(request: SearchRequest) -> SearchSample:
+def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSample:
     """Run the search; memory is right only in a fresh process.
 
     Raises:
@@ -150,7 +151,7 @@ def run_search(request: SearchRequest) -> SearchSample:
         data = ImageData(job.data, data.images)
     images = data.config.subset or half
     batches = images // data.batch_size(images)
-    watch = Stopwatch(lambda: PeakMemory(device))
+    watch = Stopwatch(lambda: PeakMemory(device), nobody if at is None else at.tell)
     found = search_in(data, job, observe=watch)
     if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
         _train_one(found, job, data, watch)
@@ -240,10 +241,12 @@ class Stopwatch:
 
     Args:
         begin: called at the start; what it returns is kept as `memory`.
+        observe: is told of the loops, too.
     """
 
-    def __init__(self, begin: Callable[[], PeakMemory]) -> None:
+    def __init__(self, begin: Callable[[], PeakMemory], observe: Observer = nobody) -> None:
         self.begin = begin
+        self.observe = observe
         self.memory: PeakMemory | None = None
         self.derived: list[dict[str, str | None]] = []
         self.phases: list[Phase] = []
@@ -274,6 +277,8 @@ class Stopwatch:
                 self._steps = []
                 if phase.name == SEARCH and architecture is not None:
                     self.derived.append(dict(architecture.edges))
+        if isinstance(event, Started | Stepped | EpochEnded):
+            self.observe(event)
 
 
 def _step(ends: list[Seconds], begun: Seconds) -> Seconds:

@@ -12,7 +12,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.harness import measure_missing
-from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
 from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
@@ -28,7 +27,7 @@ from nasp.domains.root import default_root
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job
 from nasp.jobs.search import SearchJob, search_in
-from nasp.runs.interruption import Interruption
+from nasp.runs.pool import Work, Workplace
 from nasp.strategies import find_strategy, strategy_config
 from nasp.training.device import DeviceName, find_device
 from nasp.training.events import EpochEnded, Event, Observer, Started
@@ -142,18 +141,21 @@ def measure_epochs(
         strategy_config(name, {})
     results = Results(path, "epoch", settings.model_dump(mode="json"), _summary, one_machine=True)
 
-    def measure_one(strategy: str, interruption: Interruption) -> dict[str, Any]:
+    def work_of(strategy: str) -> Work:
         request = EpochRequest(strategy=strategy, settings=settings)
-        sample = in_fresh_process(
-            run_epochs_of, request, interruption, ADVICE, request.settings.threads
-        )
-        return {"sample": sample.model_dump()}
+        return Work(strategy, run_epochs_of, request, None, True, settings.threads, ADVICE)
 
-    measure_missing(strategies, measure_one, results, observe)
+    measure_missing(
+        strategies,
+        work_of,
+        results,
+        observe,
+        kept=lambda _, sample: {"sample": sample.model_dump()},
+    )
     return results
 
 
-def run_epochs_of(request: EpochRequest) -> EpochSample:
+def run_epochs_of(request: EpochRequest, _: Workplace | None = None) -> EpochSample:
     """Search for some epochs in this process; memory is right only in a fresh one.
 
     Raises:

@@ -19,6 +19,7 @@ from nasp.bench.steps.memory import PeakMemory
 from nasp.bench.steps.rows import Iteration, make_iteration
 from nasp.bench.steps.settings import BenchSettings
 from nasp.runs.clock import timed
+from nasp.runs.pool import Workplace
 from nasp.training.device import computing
 
 
@@ -78,7 +79,7 @@ class Sample(BaseModel):
     machine: dict[str, Any]
 
 
-def measure_row(request: Request) -> Sample:
+def measure_row(request: Request, _: Workplace | None = None) -> Sample:
     """Measure a row in this process; memory is right only in a fresh one.
 
     Raises:

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.harness import measure_missing
-from nasp.bench.process import in_fresh_process
 from nasp.bench.results import Measurements, Results
 from nasp.bench.steps.measure import Request, Sample, measure_row
 from nasp.bench.steps.rows import check_row, check_settings
 from nasp.bench.steps.settings import BenchSettings
-from nasp.runs.interruption import Interruption
+from nasp.runs.pool import Work
 from nasp.training.events import Observer
 
 ROUND = ", round "
@@ -80,18 +79,16 @@ def measure_in_rounds(
         check_settings(settings)
     requests = repetition.requests(rows)
 
-    def measure_one(key: str, interruption: Interruption) -> dict[str, Any]:
-        request = requests[key]
-        sample = in_fresh_process(
-            measure_row, request, interruption, ADVICE, request.settings.threads
-        )
-        return {"sample": sample.model_dump()}
+    def work_of(key: str) -> Work:
+        threads = requests[key].settings.threads
+        return Work(key, measure_row, requests[key], None, True, threads, ADVICE)
 
     measure_missing(
         list(requests),
-        measure_one,
+        work_of,
         results,
         observe,
+        kept=lambda _, sample: {"sample": sample.model_dump()},
         is_lost=lambda key: _name(key) in map(_name, results.failed),
     )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +25,7 @@ from nasp.complexity import parameter_count
 from nasp.domains.images.data import ImageConfig, ImageData, read_images
 from nasp.domains.images.networks import sized
 from nasp.domains.images.train import ImageTrainConfig
-from nasp.runs.interruption import Interruption
+from nasp.runs.pool import Pool, Work, Workplace
 from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.spaces.sampling import all_architectures
@@ -77,8 +79,22 @@ class TableSettings(BaseModel):
     """auto (an accelerator if there is one), cpu, cuda or mps."""
 
 
+class CellRequest(BaseModel):
+    """Which cell is trained, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: str
+    seed: int
+    settings: TableSettings
+
+
 def make_table(
-    settings: TableSettings, seeds: int, path: Path | None, observe: Observer
+    settings: TableSettings,
+    seeds: int,
+    path: Path | None,
+    observe: Observer,
+    pool: Pool | None = None,
 ) -> Results:
     """Train every cell with seeds 0 to `seeds` - 1; what the file holds is not trained again.
 
@@ -89,7 +105,8 @@ def make_table(
         settings: how each cell is trained.
         seeds: trainings of each cell; they fix weights, subset and order.
         path: the file that keeps the table.
-        observe: is told before each training.
+        observe: told of each training; see `measure_missing`.
+        pool: runs them; default one after the other.
 
     Returns:
         The results. Their report has ``rows`` in the order of the cells' notation, ``machine``,
@@ -118,15 +135,34 @@ def make_table(
     order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0)).tolist()
     shuffled = [list(cells)[index] for index in order]
     wanted = [_key(name, seed) for seed in range(seeds) for name in shuffled]
-    images = read_images(settings.data, observe) if results.missing(wanted) else None
+    if results.missing(wanted):
+        _images(_Reading(settings.data, observe))  # where there are none, that is said once
 
-    def measure(key: str, _: Interruption) -> dict[str, float]:
-        assert images is not None
+    def work_of(key: str) -> Work:
         name, seed = key.rsplit(" ", 1)
-        return train_cell(cells[name], settings, images, int(seed))
+        request = CellRequest(cell=name, seed=int(seed), settings=settings)
+        return Work(key, train_cell_of, request)
 
-    measure_missing(wanted, measure, results, observe)
+    measure_missing(wanted, work_of, results, observe, pool)
     return results
+
+
+def train_cell_of(request: CellRequest, at: Workplace) -> dict[str, float]:
+    """Train a cell that is told by its notation; a process reads the images once."""
+    settings = request.settings
+    cell = find_space(settings.space).parse(request.cell)
+    return train_cell(cell, settings, _images(_Reading(settings.data, at.tell)), request.seed)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    data: ImageConfig
+    observe: Observer = field(compare=False)
+
+
+@lru_cache(maxsize=1)
+def _images(reading: _Reading) -> ImageData:
+    return read_images(reading.data, reading.observe)
 
 
 def train_cell(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,42 +15,58 @@ from nasp.bilevel.selection import SelectConfig
 from nasp.bilevel.selection.rerank import rerank
 from nasp.domains.domain import Data
 from nasp.errors import UsageError
-from nasp.jobs.job import inner_run
+from nasp.jobs.job import run_of
 from nasp.jobs.options import train_job
 from nasp.jobs.search import run_search_job
 from nasp.jobs.train import run_train_job
 from nasp.runs.folder import RunFolder
+from nasp.runs.pool import Work, Workplace
 from nasp.spaces import find_space
 from nasp.training.device import make_fabric
-from nasp.training.events import Observer
 from nasp.training.passes import SamePass
 
 Errors = dict[str, float]
 """Notation of an architecture -> its error, a fraction."""
 
 
-def measurements_of(
-    job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
-) -> dict[str, Callable[[], Errors]]:
-    """Return what has to be measured to have the errors: name -> how.
+class ErrorRequest(NamedTuple):
+    """Which architectures' errors are asked for.
+
+    Attributes:
+        job: says where they come from.
+        notations: of the architectures.
+        go_on: what the user is told to call where it is stopped.
+    """
+
+    job: SweepJob
+    notations: Sequence[str]
+    go_on: str
+
+
+def works_of(job: SweepJob, notations: Sequence[str], folder: RunFolder) -> dict[str, Work]:
+    """Return what has to be done to have the errors: name -> what.
 
     Args:
         job: says where errors come from.
         notations: of the architectures.
         folder: of the sweep, whose inner runs go on where they were stopped.
-        observe: is told what happens within a run.
     """
+    how, path, name = folder.go_on, folder.path, described(job)
     if job.error == "train":
         return {
-            f"{described(job)} of {notation}": partial(_trained, job, notation, folder, observe)
+            (key := f"{name} of {notation}"): Work(
+                key,
+                _trained,
+                ErrorRequest(job, [notation], how),
+                path / "trained" / blake2b(notation.encode(), digest_size=6).hexdigest(),
+            )
             for notation in notations
         }
-    measure = {"shared": _under_shared_weights, "table": _in_the_table}[job.error]
-    return {
-        f"{described(job)} of {len(notations)} architectures": partial(
-            measure, job, notations, folder, observe
-        )
-    }
+    key = f"{name} of {len(notations)} architectures"
+    request = ErrorRequest(job, notations, how)
+    if job.error == "table":
+        return {key: Work(key, _in_the_table, request)}
+    return {key: Work(key, _under_shared_weights, request, path / "shared-weights")}
 
 
 def check_judged(job: SweepJob, data: Data, network: nn.Module) -> None:
@@ -81,13 +97,12 @@ def described(job: SweepJob) -> str:
     return words[job.error]
 
 
-def _under_shared_weights(
-    job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
-) -> Errors:
+def _under_shared_weights(request: ErrorRequest, at: Workplace) -> Errors:
     """Measure all under one supernet, trained on uniformly random paths: no search's own.
 
     A search trains the weights of what it chooses, and would be judged by what it favours.
     """
+    job, notations, observe = request.job, request.notations, at.tell
     common, domain, seed = job.search.search, job.search.domain, job.seeds[0]
     impartial = common.model_copy(
         update={
@@ -99,7 +114,8 @@ def _under_shared_weights(
         }
     )
     search = job.search.model_copy(update={"search": impartial, "supernet": domain.supernet()})
-    run = inner_run(folder, "shared-weights", search)
+    assert at.folder is not None
+    run = run_of(at.folder, search, request.go_on)
     found = run_search_job(search, run, observe)
     data = domain.read(job.search.data, observe)
     device = make_fabric(common.device, common.precision).device
@@ -118,7 +134,8 @@ def _under_shared_weights(
     return dict(zip(notations, errors, strict=True))
 
 
-def _trained(job: SweepJob, notation: str, folder: RunFolder, observe: Observer) -> Errors:
+def _trained(request: ErrorRequest, at: Workplace) -> Errors:
+    job, (notation,) = request.job, request.notations
     common, data = job.search.search, job.search.data
     plan = train_job(
         find_space(job.search.space).parse(notation),
@@ -130,17 +147,14 @@ def _trained(job: SweepJob, notation: str, folder: RunFolder, observe: Observer)
             **common.model_dump(include={"device", "precision", "checkpoint_minutes"}),
         },
     )
-    key = hashlib.blake2b(notation.encode(), digest_size=6).hexdigest()
-    run = inner_run(folder, f"trained/{key}", plan)
-    result = run_train_job(plan, run, observe)[0]
+    assert at.folder is not None
+    result = run_train_job(plan, run_of(at.folder, plan, request.go_on), at.tell)[0]
     assert result.test is not None
     return {notation: 1 - result.test["accuracy"]}
 
 
-def _in_the_table(
-    job: SweepJob, notations: Sequence[str], folder: RunFolder, observe: Observer
-) -> Errors:
-    del folder, observe
+def _in_the_table(request: ErrorRequest, _: Workplace) -> Errors:
+    job, notations = request.job, request.notations
     table, space = open_table(job.table, job.search.data.name, job.search.space), job.search.space
     parse = find_space(space).parse
     return {notation: 1 - table.accuracy(parse(notation)) / 100 for notation in notations}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from nasp.bench.contests.plots import draw_front
 from nasp.bench.contests.sweep.controls import comparisons, searches_of
-from nasp.bench.contests.sweep.errors import check_judged, described, measurements_of
+from nasp.bench.contests.sweep.errors import check_judged, described, works_of
 from nasp.bench.contests.sweep.job import SweepJob
 from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
 from nasp.bench.harness import measure_missing
@@ -22,14 +22,14 @@ from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge
 from nasp.domains.domain import Data
 from nasp.errors import validated
-from nasp.jobs.job import inner_run
-from nasp.jobs.search import run_search_job
+from nasp.jobs.job import run_of
+from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.folder import RunFolder, json_object
-from nasp.runs.interruption import Interruption
 from nasp.runs.origin import origin
+from nasp.runs.pool import InTurn, Pool, Work, Workplace
 from nasp.spaces import find_space
 from nasp.strategies.random_search import draw
-from nasp.training.events import Event, Measuring, Noted, Observer, nobody
+from nasp.training.events import Event, Measured, Measuring, Noted, Observer, nobody
 
 REPORT, PICTURE = "sweep.json", "front.png"
 
@@ -51,7 +51,9 @@ def sweep_of(folder: RunFolder) -> SweepJob | None:
     return validated(SweepJob, content.get("job", {}), str(folder.config_path))
 
 
-def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> dict[str, Any]:
+def run_sweep(
+    job: SweepJob, folder: RunFolder, observe: Observer = nobody, pool: Pool | None = None
+) -> dict[str, Any]:
     """Search with each setting and seed, compare, and write ``sweep.json`` and ``front.png``.
 
     What is done already is not done again; a search that fails does not stop the others.
@@ -61,6 +63,7 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         folder: its folder; the runs are in ``runs/SETTING/seed-N``, those of controls in
             ``runs/SETTING/CONTROL-seed-N``.
         observe: is told which run begins, and what happens within it.
+        pool: runs searches and trainings; default one after the other.
 
     Returns:
         The report that ``sweep.json`` holds beside the measurements.
@@ -72,7 +75,9 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
     """
 
     def announce(event: Event) -> None:
-        if isinstance(event, Measuring):
+        if not isinstance(event, Measuring | Measured) or not isinstance(pool or InTurn(), InTurn):
+            observe(event)
+        elif isinstance(event, Measuring):  # the bar is the search's own
             observe(Noted(f"[{event.done + 1}/{event.total}] {event.what}"))
 
     with folder.lock():
@@ -107,21 +112,34 @@ def run_sweep(job: SweepJob, folder: RunFolder, observe: Observer = nobody) -> d
         )
         searches = searches_of(job)
 
-        def search(key: str, _: Interruption) -> dict[str, Any]:
-            own = searches[key].job(job)
-            found = run_search_job(own, inner_run(folder, searches[key].run, own), observe)
-            start = None if found.start is None else notation(found.start)
-            return {"architecture": notation(found.architecture), "start": start}
+        def work_of(key: str) -> Work:
+            request = _Request(searches[key].job(job), folder.go_on)
+            return Work(key, _search, request, folder.path / searches[key].run)
 
-        measure_missing(list(searches), search, results, announce)
+        measure_missing(list(searches), work_of, results, announce, pool)
         results.raise_failures()
         found = [results.measurements[key]["architecture"] for key in searches]
-        errors = measurements_of(job, list(dict.fromkeys([*found, *random])), folder, observe)
-        measure_missing(list(errors), lambda key, _: {"errors": errors[key]()}, results, announce)
+        errors = works_of(job, list(dict.fromkeys([*found, *random])), folder)
+        measure_missing(
+            list(errors), errors.__getitem__, results, announce, pool, lambda _, e: {"errors": e}
+        )
         results.raise_failures()
         report = results.report()
         draw_front(report, folder.path / PICTURE)
         return report
+
+
+class _Request(NamedTuple):
+    job: SearchJob
+    go_on: str
+
+
+def _search(request: _Request, at: Workplace) -> dict[str, Any]:
+    assert at.folder is not None
+    found = run_search_job(request.job, run_of(at.folder, *request), at.tell)
+    notation = find_space(request.job.space).notation
+    start = None if found.start is None else notation(found.start)
+    return {"architecture": notation(found.architecture), "start": start}
 
 
 def report_of(folder: RunFolder) -> dict[str, Any] | None:
