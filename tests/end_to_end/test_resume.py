@@ -127,6 +127,11 @@ SELECT = [
     *("--select", "train", "--select-epochs", "8", "--set-select", "candidates=4"),
     *("--set-select", "first_rung=1"),
 ]
+REPEAT = [
+    *("repeat", "--space", "nasbench201-3", "--channels", "2", "--cells", "1", "--epochs", "2"),
+    *("--subset", "48", "--batch-size", "16", "--seeds", "2", "--at-most", "params=95K"),
+    *("--set-select", "first_rung=2"),
+]
 BESIDE = [
     *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),
     *("--epochs", "2", "--subset", "48", "--batch-size", "16", "--beside", "random:1"),
@@ -309,6 +314,27 @@ def test_the_installed_command_is_killed_again_and_again(
     assert result.returncode == 0, result.stderr
     assert re.search(r"Going on after epoch [12], step \d", result.stderr)
     assert_same_run(path, undisturbed(SEARCH))
+
+
+def test_a_repeat_that_is_killed_goes_on_by_the_same_command(
+    tmp_path: Path, server: Server, undisturbed: Undisturbed
+) -> None:
+    path, whole = tmp_path / "run", undisturbed(REPEAT)
+    seeds = [path / "seed-0", path / "seed-1"]
+    argv = [*REPEAT, *EACH_STEP, "--out", str(path)]
+    for jobs, parts in ((["--jobs", "2"], seeds), ([], [path / "selection" / "train"])):
+        child = server.start([*argv, *jobs])
+        wait_until(lambda parts=parts: all(latest(part) > 1 for part in parts))
+        assert child.kill() == -signal.SIGKILL
+        assert [(seed / "architecture.json").is_file() for seed in seeds] == [not jobs] * 2
+        assert not (path / "architecture.json").exists()
+    begun = (path / "seed-1" / "timing.jsonl").read_text()
+    assert server.run(argv).code == 0
+    assert (path / "seed-1" / "timing.jsonl").read_text() == begun  # not searched again
+    for name in ("architecture.json", "weights.safetensors", "selection.json", "costs.json"):
+        assert (path / name).read_bytes() == (whole / name).read_bytes()
+    for seed in ("seed-0", "seed-1"):
+        assert_same_run(path / seed, whole / seed)
 
 
 COMMANDS = {

@@ -13,7 +13,7 @@ from typing import Any
 from nasp.bench.results import Measurements, Results
 from nasp.runs.interruption import Interrupted, interruptible
 from nasp.runs.pool import InTurn, Pool, Work
-from nasp.training.events import Measured, Measuring, Observer, Warned, Within
+from nasp.training.events import Event, Measured, Measuring, Noted, Observer, Warned, Within
 
 WorkOf = Callable[[str], Work]
 Kept = Callable[[str, Any], dict[str, Any]]
@@ -86,6 +86,21 @@ def measure_missing(
                     observe(Measured(done.key, count, len(keys), done.seconds, left(), failure))
         except Interrupted as error:
             raise Interrupted(results.stopped(len(missing()))) from error
+
+
+def announced(observe: Observer, pool: Pool | None) -> Observer:
+    """Return what tells an observer of runs one after the other, each of which has its own bar.
+
+    In turn a measurement is announced by a line; those beside one another are shown as they are.
+    """
+
+    def announce(event: Event) -> None:
+        if not isinstance(event, Measuring | Measured) or not isinstance(pool or InTurn(), InTurn):
+            observe(event)
+        elif isinstance(event, Measuring):
+            observe(Noted(f"[{event.done + 1}/{event.total}] {event.what}"))
+
+    return announce
 
 
 def seconds_left(missing: Sequence[str], measurements: Measurements) -> float | None:

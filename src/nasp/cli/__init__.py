@@ -20,6 +20,7 @@ from nasp.cli.evaluate import evaluate
 from nasp.cli.export import export
 from nasp.cli.fields import ASKED, columns, help_style
 from nasp.cli.predict import predict
+from nasp.cli.repeat import repeat
 from nasp.cli.report import report
 from nasp.cli.resume import resume
 from nasp.cli.search import search
@@ -36,7 +37,9 @@ app = typer.Typer(
     help="Search for a network's architecture, discrete at every step (NASP, AAAI 2020).",
     epilog="First: nasp search searches on embedded images, in about a minute.",
 )
-for each in (search, resume, train, evaluate, predict, show, compare, report, sweep, export):
+for each in (
+    *(search, repeat, resume, train, evaluate, predict, show, compare, report, sweep, export),
+):
     each.add_to(app)
 bench = typer.Typer(
     name="bench",

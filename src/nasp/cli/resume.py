@@ -17,6 +17,7 @@ EXAMPLES = """
   nasp resume runs/first/train        a training
   nasp resume runs/photos --data folder:/new/place    the same images, which were moved
   nasp resume runs/sweep --jobs 2     all searches of a sweep that are not done, two at once
+  nasp resume runs/eight --jobs 2     all searches of a repeat likewise
 """
 
 
@@ -36,12 +37,14 @@ def resume(
     log: o.Log = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Go on with a search, training or sweep that was stopped; it ends as if it never had been."""
+    """Go on with a search, training, repeat or sweep that was stopped, as if it never had been."""
     from nasp.bench.contests.sweep.run import sweep_of
+    from nasp.cli.repeat import repeat_and_show
     from nasp.cli.search_report import tell_search
     from nasp.cli.sweep import run_and_show
     from nasp.cli.training_report import tell_training
     from nasp.errors import UsageError
+    from nasp.jobs.repeat import RepeatJob
     from nasp.jobs.search import SearchJob, run_search_job
     from nasp.jobs.targets import job_of
     from nasp.jobs.train import run_train_job
@@ -53,17 +56,20 @@ def resume(
     plan = sweep_of(folder)
     job = None if plan is not None else job_of(folder)
     if epochs is not None:
-        if not isinstance(job, SearchJob):
+        if not isinstance(job, SearchJob) or isinstance(job, RepeatJob):
             raise UsageError(f"Only a search goes on for more epochs; {run} holds another thing.")
         folder.extend(epochs, job.search.epochs)
     if data is not None and plan is not None:
         plan = plan.model_copy(update={"search": plan.search.moved(data)})
     elif data is not None and job is not None:
         job = job.moved(data)
+    if log is not None and (plan is not None or isinstance(job, RepeatJob)):
+        raise UsageError(f"A {folder.config()['kind']} tells no tracker: leave out --log.")
     if plan is not None:
-        if log is not None:
-            raise UsageError("A sweep tells no tracker: leave out --log.")
         run_and_show(plan, folder, as_json, o.pool(given))
+        return
+    if isinstance(job, RepeatJob):
+        repeat_and_show(job, folder, as_json, o.pool(given))
         return
     assert job is not None
     if given["pool"]:

@@ -26,6 +26,14 @@ EXAMPLES = """
 """
 
 
+BoundAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="channels=N,cells=N",
+        help="The size of the network that bounds and targets are about; default as nasp train"
+        " builds it.",
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -38,14 +46,7 @@ Preset = Annotated[
 @command(*SEARCH, examples=EXAMPLES)
 def search(
     given: Given,
-    bound_at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="channels=N,cells=N",
-            help="The size of the network that bounds and targets are about; default as nasp train"
-            " builds it.",
-        ),
-    ] = None,
+    bound_at: BoundAt = None,
     preset: Preset = None,
     out: o.Out = None,
     then_train: Annotated[
@@ -116,6 +117,6 @@ def asked_search(given: Given, preset: str | None, bound_at: str | None = None) 
             **given["settings"],
         },
         pairs=pairs,
-        selection={**named_values("--set-select", selection), **given["selection"]},
+        selection={**named_values("--set-select", selection), **given.get("selection", {})},
         bound_at=bound_at,
     )

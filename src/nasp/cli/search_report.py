@@ -16,6 +16,7 @@ from nasp.complexity.bound import Reached
 from nasp.complexity.quantity import find_quantity
 from nasp.domains import find_domain
 from nasp.errors import UsageError
+from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
 from nasp.runs.folder import RunFolder, load_tensors
@@ -133,6 +134,11 @@ def draw_run(target: RunFolder | Architecture, path: Path) -> None:
     title = target.path.name
     if not is_from_python(target):
         job = job_of(target)
+        if isinstance(job, RepeatJob):
+            raise UsageError(
+                "A repeat has no curves, its searches have: give --plot with"
+                f" {target.path}/seed-{job.search.seed}."
+            )
         if isinstance(job, SearchJob):
             candidates = candidates_of(find_space(job.space))
         title += f": {job.space} on {job.data.name.rpartition('/')[2]}"
@@ -196,7 +202,7 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         job, epochs = {kind: content[kind]}, content[kind]["epochs"]
     else:
         found = job_of(run)
-        kind = "search" if isinstance(found, SearchJob) else "train"
+        kind = found.kind
         epochs = found.search.epochs if isinstance(found, SearchJob) else found.train.epochs
         job = found.model_dump(mode="json")
     return {

@@ -57,6 +57,17 @@ SEARCH = (
         flags={"epochs": "select-epochs"},
     ),
 )
+REPEAT = (
+    *SEARCH[:-1],
+    Section(
+        "repeat",
+        "nasp.jobs.repeat:RepeatJob",
+        only=["seeds", "random", "budget"],
+        flags={"budget": "select-epochs"},
+        defaults={"random": "one a seed", "budget": "as many as the searches had"},
+    ),
+    POOL,
+)
 SWEEP = (
     *(
         replace(each, but=[*each.but, "complexity", "at_most", "target"])

@@ -16,6 +16,7 @@ EXAMPLES = """
   nasp show architecture.json --channels 36 --cells 20
   nasp show runs/first --plot curves.png          its curves and alphas as a picture
   nasp show runs/sweep                            the front that a sweep found
+  nasp show runs/eight                            what the seeds of a repeat found
 """
 
 
@@ -45,7 +46,9 @@ def show(
     A run's network is measured at the run's own size, unless you say another, and beside it
     random cells of its space at the same size.
     """
+    from nasp.bench.contests.repeat.run import report_in
     from nasp.bench.contests.sweep.run import PICTURE, sweep_of
+    from nasp.cli.repeat import show_seeds
     from nasp.cli.search_report import (
         architecture_summary,
         draw_run,
@@ -87,11 +90,16 @@ def show(
             ]
             example = measured.example
     if as_json:
+        if not isinstance(found, Architecture) and summary["kind"] == "repeat":
+            summary["repeat"] = report_in(found)
         o.print_json(summary)
         return
     if not isinstance(found, Architecture):
-        show_progress(found)
-        show_selection(found)
+        if summary["kind"] == "repeat":
+            show_seeds(found)
+        else:
+            show_progress(found)
+            show_selection(found)
         show_shares(summary["shares"])
         if not summary["finished"]:
             call = f"nasp.{summary['kind']}(..., run='{found.path}')"

@@ -88,7 +88,7 @@ _WORDS = {"data": "data", "supernet": "supernet", "train": "training"}
 
 def begin(path: str | Path, job: Job) -> RunFolder:
     """Make a run folder for a job; see `RunFolder.create`."""
-    content = {"kind": job.kind, "job": _written(job), **origin()}
+    content = {"kind": job.kind, "job": written(job), **origin()}
     return RunFolder.create(path, content)
 
 
@@ -99,12 +99,13 @@ def keep_data(data: Data, job: Job, run: RunFolder) -> None:
         NaspError: the folder holds another, since the data have changed.
     """
     data.keep(run.path)
-    content, written = run.config(), _written(job)
-    if content["job"]["data"] != written["data"]:
-        run.write_config({**content, "job": {**content["job"], "data": written["data"]}})
+    content, own = run.config(), written(job)
+    if content["job"]["data"] != own["data"]:
+        run.write_config({**content, "job": {**content["job"], "data": own["data"]}})
 
 
-def _written(job: Job) -> dict[str, Any]:
+def written(job: Job) -> dict[str, Any]:
+    """Return a job as its run's `config.json` holds it."""
     return job.model_copy(update={"data": job.data.absolute()}).model_dump(mode="json")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field, SerializeAsAny
 
 from nasp.bilevel.found import Found
 from nasp.bilevel.search import run_search
+from nasp.bilevel.search_costs import Bounded
 from nasp.bilevel.settings import SearchConfig
-from nasp.domains.domain import Data, SupernetConfig
+from nasp.domains.domain import Data, SearchLoaders, SupernetConfig
 from nasp.jobs.job import Job, Size, keep_data
 from nasp.runs.folder import RunFolder
 from nasp.runs.random_state import seed_all
@@ -47,27 +48,47 @@ def search_in(
     data: Data, job: SearchJob, run: RunFolder | None = None, observe: Observer = nobody
 ) -> Found:
     """Search in data that are read already; without a run folder nothing is written."""
+    supernet, loaders, bounded = prepared(data, job)
+    # Not before the data are known to be enough: what cannot begin leaves no folder.
+    if run is not None:
+        keep_data(data, job, run)
+    return run_search(
+        supernet,
+        loaders.weights,
+        loaders.alphas,
+        data.task(),
+        job.search,
+        run,
+        observe,
+        loaders.selection,
+        bounded,
+    )
+
+
+class Prepared(NamedTuple):
+    """What a search begins with.
+
+    Attributes:
+        supernet: with fresh weights, on the job's device.
+        loaders: of the data.
+        bounded: makes the network that bounds are about; None: the searched one.
+    """
+
+    supernet: Supernet
+    loaders: SearchLoaders
+    bounded: Bounded | None
+
+
+def prepared(data: Data, job: SearchJob) -> Prepared:
+    """Return what a search in these data begins with, as its seed has it."""
     space, config, domain = find_space(job.space), job.search, job.domain
     size = {**data.shape, "channels": job.channels, "cells": job.cells}
     device = make_fabric(config.device, config.precision).device
     seed_all(config.seed)
     network = laid_out(space.supernet(domain.sized({**size, **dict(job.supernet)})), device)
     loaders = data.search_loaders(network, device, config.seed)
-    # Not before the data are known to be enough: what cannot begin leaves no folder.
-    if run is not None:
-        keep_data(data, job, run)
     bounded = None
     if job.bound_at is not None:
         final = domain.sized({**size, **dict(job.bound_at)})
         bounded = lambda device: domain.target(space, final, device)  # noqa: E731
-    return run_search(
-        Supernet(network, space.name),
-        loaders.weights,
-        loaders.alphas,
-        data.task(),
-        config,
-        run,
-        observe,
-        loaders.selection,
-        bounded,
-    )
+    return Prepared(Supernet(network, space.name), loaders, bounded)

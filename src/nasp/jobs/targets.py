@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 
 from nasp.errors import UsageError, validated
+from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.search import SearchJob
 from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NotationError, find_space, space_names
 from nasp.supernet.architecture import Architecture
 
-_JOBS: dict[str, type[SearchJob | TrainJob]] = {job.kind: job for job in (SearchJob, TrainJob)}
+_JOBS: dict[str, type[SearchJob | TrainJob]] = {
+    job.kind: job for job in (SearchJob, RepeatJob, TrainJob)
+}
 
 
 def is_from_python(run: RunFolder) -> bool:
@@ -79,5 +82,5 @@ def found_architecture(target: RunFolder | Architecture) -> Architecture:
     if isinstance(job, TrainJob) and job.architecture is not None:
         return Architecture(job.architecture, job.space)
     raise UsageError(
-        f"The search in {target.path} is not finished: go on with 'nasp resume {target.path}'."
+        f"The {job.kind} in {target.path} is not finished: go on with 'nasp resume {target.path}'."
     )

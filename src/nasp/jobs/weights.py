@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from nasp.errors import NaspError, validated
+from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.search import SearchJob
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space
@@ -66,9 +67,10 @@ def keep_derived_start(
     if (run.path / INIT).is_file() or not is_supernet or not folder.config_path.is_file():
         return
     content = folder.config()
-    if content.get("kind") != SearchJob.kind:
+    kinds = {job.kind: job for job in (SearchJob, RepeatJob)}
+    if content.get("kind") not in kinds:
         return
-    job = validated(SearchJob, content["job"], str(folder.config_path))
+    job = validated(kinds[content["kind"]], content["job"], str(folder.config_path))
     if job.space == architecture.space:
         supernet = searched_supernet(folder, job, observe)
         run.save_tensors(INIT, derive(supernet, architecture).state_dict())

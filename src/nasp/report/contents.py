@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nasp.bench.contests.repeat.run import report_in
 from nasp.bilevel.search_costs import bounds_of
 from nasp.complexity.among_random import TIMED, AmongRandom
 from nasp.complexity.bound import Reached
+from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.search import SearchJob
 from nasp.jobs.train_job import TrainJob
 from nasp.report.by_epoch import Metrics, curves, figures_of
@@ -16,6 +18,7 @@ from nasp.report.cells import Cell, draw_cells, ends_of
 from nasp.report.charts import Lines
 from nasp.report.facts import Asked, Fact, Warned, asked, health, settings_of, warnings_of
 from nasp.report.moves import Moves, Stop, read_moves
+from nasp.report.repeat import repeat_remarks, repeat_table
 from nasp.report.selection import selection_table
 from nasp.report.standing import costs_table, standing
 from nasp.report.tables import Table
@@ -51,6 +54,8 @@ class Contents:
         curves: by epoch.
         figures: the same as a table.
         selection: its table.
+        seeds: of a repeat, what each found, and random networks beside them.
+        remarks: how to read that.
         costs: of the network, beside random ones.
         training: of what was found, and of rivals.
         settings: section -> setting -> value.
@@ -73,6 +78,8 @@ class Contents:
     curves: list[Lines]
     figures: Table
     selection: Table | None
+    seeds: Table | None
+    remarks: list[str]
     costs: list[AmongRandom]
     costs_of: str
     training: Training | None
@@ -123,6 +130,7 @@ def contents_of(run: RunFolder, latency: bool = False) -> Contents:
         missing += _missing(moves, lines, architecture is not None)
     is_finished = (run.path / "weights.safetensors").is_file()
     charts, training = curves(lines), training_of(run, what.kind)
+    repeated = report_in(run) if what.kind == "repeat" else None
     seconds = sum(line["seconds"] for line in run.timing())
     return Contents(
         name=run.path.name,
@@ -140,6 +148,8 @@ def contents_of(run: RunFolder, latency: bool = False) -> Contents:
         curves=charts,
         figures=figures_of(charts),
         selection=selection_table(run, space),
+        seeds=None if repeated is None else repeat_table(repeated),
+        remarks=[] if repeated is None else repeat_remarks(repeated, str(run.path)),
         costs=costs,
         costs_of=costs_of,
         training=training,
@@ -169,6 +179,8 @@ def _still(architecture: Architecture | None, space: Space | None) -> Moves:
 
 def _lead(what: Asked, lines: Metrics, seconds: float, is_finished: bool) -> str:
     job, done = what.job, len(lines)
+    if isinstance(job, RepeatJob):
+        return f"{job.seeds} searches by {job.search.strategy} in {job.space} on {job.data.name}."
     how = f"A search by {what.config['strategy']}" if what.kind == "search" else "A training"
     where = "of a module of your own" if job is None else f"in {job.space} on {job.data.name}"
     epochs = f"{done} epoch{'s' * (done != 1)}" + f" of {what.epochs}" * (not is_finished)

@@ -81,7 +81,7 @@ def _tabs(environment: Environment, runs: Sequence[Contents | Sweep]) -> Iterato
     if len(runs) == 1:
         yield from _parts(environment, runs[0], "r0")
         return
-    searched = [run for run in runs if isinstance(run, Contents)]
+    searched = [run for run in runs if isinstance(run, Contents) and run.asked.kind != "repeat"]
     if len(searched) > 1:
         macros: Any = environment.get_template("beside.html.j2").module
         yield Tab("Side by side", "Side by side", macros.compare(beside_each_other(searched)))
@@ -101,6 +101,8 @@ def _parts(environment: Environment, run: Contents | Sweep, prefix: str) -> Iter
     parts: Any = environment.get_template("run.html.j2").module
     heading = "What was found" if run.is_finished else "What stands so far"
     yield Tab("Found", heading, parts.found(run, prefix))
+    if run.seeds is not None:
+        yield Tab("Seeds", "What each seed found", parts.seeds(run))
     if run.curves:
         yield Tab("Curves", "Curves by epoch", parts.curves(run))
     if run.selection is not None:
@@ -171,5 +173,5 @@ def next_calls(run: Contents) -> list[str]:
         return ["nasp.train(found, train_loader, val_loader)", "nasp.export(found.build(), ...)"]
     if not run.is_finished:
         return [run.asked.go_on]
-    train = [f"nasp train {run.path}"] if run.asked.kind == "search" else []
+    train = [f"nasp train {run.path}"] if run.asked.kind != "train" else []
     return [*train, f"nasp export {run.path}", f"nasp show {run.path}"]

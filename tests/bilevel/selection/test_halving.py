@@ -42,6 +42,16 @@ def test_more_epochs_never_mean_fewer_rungs(epochs: int, eta: int) -> None:
     assert len(halving_schedule(epochs, eta=eta)) <= len(halving_schedule(epochs + 1, eta=eta))
 
 
+@given(epochs=st.integers(2, 400), eta=st.integers(2, 4), count=st.integers(2, 40))
+def test_all_take_part_where_they_must(epochs: int, eta: int, count: int) -> None:
+    schedule = halving_schedule(epochs, 1, eta, most=count, least=count)
+    assert bool(schedule) == (count <= epochs)
+    if schedule:
+        assert schedule[0].networks == count
+        assert sum(rung.networks * rung.epochs for rung in schedule) <= epochs
+        assert schedule[-1].networks >= 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -57,6 +67,7 @@ def test_more_epochs_never_mean_fewer_rungs(epochs: int, eta: int) -> None:
         ((24, 1, 2, 4), [(4, 3), (2, 6)]),
         ((24, 1, 2, 2), [(2, 12)]),
         ((24, 1, 2, 1), []),
+        ((24, 1, 2, 9, 9), [(9, 1), (4, 2)]),  # of eight networks it would be three rungs
     ],
 )
 def test_schedules(arguments: tuple[int, ...], expected: list[tuple[int, int]]) -> None:

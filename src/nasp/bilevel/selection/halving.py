@@ -13,7 +13,7 @@ class Rung(NamedTuple):
 
 
 def halving_schedule(
-    epochs: int, first_rung: int = 1, eta: int = 2, most: int | None = None
+    epochs: int, first_rung: int = 1, eta: int = 2, most: int | None = None, least: int = 2
 ) -> list[Rung]:
     """Return the rungs that a number of epochs affords.
 
@@ -26,13 +26,14 @@ def halving_schedule(
         first_rung: epochs of a network in the first rung; longer where `most` leaves epochs over.
         eta: at least 2.
         most: how many networks there are at most; default no limit.
+        least: how many take part at least, though it be in fewer rungs.
 
     Returns:
         The rungs; none where fewer than two networks could be compared.
     """
     best: list[Rung] = []
     count = 1
-    while rungs := _rungs(epochs, first_rung, eta, count, most):
+    while rungs := _rungs(epochs, first_rung, eta, count, most, least):
         best, count = rungs, count + 1
     if not best:
         return []
@@ -42,9 +43,11 @@ def halving_schedule(
     ]
 
 
-def _rungs(epochs: int, first_rung: int, eta: int, count: int, most: int | None) -> list[Rung]:
+def _rungs(
+    epochs: int, first_rung: int, eta: int, count: int, most: int | None, fewest: int
+) -> list[Rung]:
     """Return `count` rungs with as many networks as fit; none where two do not reach the last."""
-    least = 2 * eta ** (count - 1)
+    least = max(fewest, 2 * eta ** (count - 1))
     largest = epochs // first_rung if most is None else min(most, epochs // first_rung)
     for networks in range(largest, least - 1, -1):
         rungs = [Rung(networks // eta**rung, first_rung * eta**rung) for rung in range(count)]

@@ -17,6 +17,7 @@ from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.table import Contender, Selection
 from nasp.bilevel.selection.trial import Trial
 from nasp.bilevel.selection.visits import Visits
+from nasp.errors import UsageError
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder
@@ -96,6 +97,35 @@ class Selector:
             ]
             ranked += [_contender(a, proposed) for a in others[: finalists - len(ranked)]]
         schedule = self._schedule(len(ranked)) if mode == "train" else []
+        return self._selected(mode, ranked, schedule)
+
+    def select_of(self, architectures: Sequence[Architecture]) -> Selection:
+        """Return these, ranked by training: every one takes part, whatever the epochs allow else.
+
+        Where they do not suffice for so many first rungs, these are shorter. A single architecture
+        is not trained.
+
+        Args:
+            architectures: distinct; of equals the earlier wins.
+
+        Raises:
+            UsageError: there are fewer epochs than architectures.
+            NaspError: every network of a rung diverged.
+            Interrupted: Ctrl-C; with a run the same call goes on.
+        """
+        config, count = self.config, len(architectures)
+        if config.epochs < count:
+            raise UsageError(
+                f"{config.epochs} epochs of the selection do not train {count} networks: give at"
+                f" least {count}."
+            )
+        first_rung = min(config.first_rung, config.epochs // count)
+        schedule = halving_schedule(config.epochs, first_rung, config.eta, count, count)
+        return self._selected("train", [Contender(each) for each in architectures], schedule)
+
+    def _selected(
+        self, mode: Selecting, ranked: list[Contender], schedule: Sequence[Rung]
+    ) -> Selection:
         weights = None
         if schedule:
             finalists = schedule[0].networks

@@ -13,7 +13,7 @@ from nasp.bench.contests.sweep.controls import comparisons, searches_of
 from nasp.bench.contests.sweep.errors import check_judged, described, works_of
 from nasp.bench.contests.sweep.job import SweepJob
 from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
-from nasp.bench.harness import measure_missing
+from nasp.bench.harness import announced, measure_missing
 from nasp.bench.results import Measurements, Results
 from nasp.bench.tables.accuracies import open_table
 from nasp.complexity.control import check_possible
@@ -26,10 +26,10 @@ from nasp.jobs.job import run_of
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.origin import origin
-from nasp.runs.pool import InTurn, Pool, Work, Workplace
+from nasp.runs.pool import Pool, Work, Workplace
 from nasp.spaces import find_space
 from nasp.strategies.random_search import draw
-from nasp.training.events import Event, Measured, Measuring, Noted, Observer, nobody
+from nasp.training.events import Observer, nobody
 
 REPORT, PICTURE = "sweep.json", "front.png"
 
@@ -73,13 +73,7 @@ def run_sweep(
         NaspError: a run failed.
         Interrupted: Ctrl-C or SIGTERM; ``nasp resume`` goes on.
     """
-
-    def announce(event: Event) -> None:
-        if not isinstance(event, Measuring | Measured) or not isinstance(pool or InTurn(), InTurn):
-            observe(event)
-        elif isinstance(event, Measuring):  # the bar is the search's own
-            observe(Noted(f"[{event.done + 1}/{event.total}] {event.what}"))
-
+    announce = announced(observe, pool)
     with folder.lock():
         if job.error == "table":
             open_table(job.table, job.search.data.name, job.search.space)

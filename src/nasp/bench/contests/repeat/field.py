@@ -1,0 +1,102 @@
+"""Who takes part in the selection that ends a repeat: what was found, and random networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import fmean
+from typing import NamedTuple
+
+from nasp.bilevel.search_costs import make_complexity
+from nasp.bilevel.selection.admitted import Admitted
+from nasp.bilevel.settings import SearchConfig
+from nasp.complexity.control import RESULT, Complexity
+from nasp.complexity.store import Store
+from nasp.domains.domain import Data
+from nasp.jobs.repeat import RepeatJob
+from nasp.jobs.rivals import Draws
+from nasp.jobs.search import Prepared, prepared
+from nasp.runs.folder import RunFolder
+from nasp.supernet.architecture import Architecture
+from nasp.training.passes import EndlessPasses, epoch_length
+from nasp.training.recipe import computing_as_set
+from nasp.training.task import detached
+
+DRAWN = 100
+"""Random architectures by which it is known how often two agree by chance."""
+
+
+class Field(NamedTuple):
+    """What all have in common that are compared.
+
+    Attributes:
+        config: of the searches, by a seed that none of them has: which images are for what, and
+            the fresh weights, favour none.
+        start: supernet and data, as that seed has them.
+        complexity: has the bounds; what was measured for them is in the repeat's folder.
+        random: architectures that keep the bounds, uniform among those that do.
+        chance: in what share of the edges two such agree.
+    """
+
+    config: SearchConfig
+    start: Prepared
+    complexity: Complexity
+    random: list[Architecture]
+    chance: float
+
+
+def field_of(data: Data, job: RepeatJob, folder: RunFolder) -> Field:
+    """Return the field of a repeat; its costs are measured before all searches, once for all.
+
+    Raises:
+        UsageError: no architecture keeps the bounds, or the data are too few.
+    """
+    config = job.search.model_copy(update={"seed": job.search.seed + job.seeds})
+    start = prepared(data, job.model_copy(update={"search": config}))
+    return _field(config, start, data, job, folder)
+
+
+@computing_as_set
+def _field(
+    config: SearchConfig, start: Prepared, data: Data, job: RepeatJob, folder: RunFolder
+) -> Field:
+    supernet, loaders, bounded = start
+    learner = config.learner(supernet, detached(data.task()), supernet.weights())
+    steps, batches = epoch_length(loaders.weights), EndlessPasses(loaders.alphas)
+    complexity = make_complexity(supernet, config, learner, batches, steps, folder, bounded)
+    proposed = Admitted(Draws(supernet, config.seed), complexity)
+    drawn = proposed.propose(max(DRAWN, job.controls))
+    within = list(filter(complexity.is_within, drawn)) or drawn
+    random = list(dict.fromkeys(map(complexity.settle, drawn[: job.controls])))
+    return Field(config, start, complexity, random, by_chance(within))
+
+
+def hand_out(costs: Store, search: RunFolder) -> None:
+    """Give a search that has none the costs that were measured for all.
+
+    A time that is measured twice is two times: a bound would be kept here and broken there.
+    """
+    own = Store(search.costs_path)
+    for name, figures in costs.figures.items() if not own.figures else ():
+        own.put(name, figures)
+
+
+def take_in(costs: Store, search: RunFolder) -> None:
+    """Add what a search measured of networks of its own."""
+    own = Store(search.costs_path).figures
+    for name in sorted(own.keys() - costs.figures.keys() - {RESULT}):
+        costs.put(name, own[name])
+
+
+def agreement(found: Sequence[Architecture]) -> float:
+    """Return in what share of the edges two agree, in the mean over all pairs."""
+    return fmean(1 - a.changes(b) / len(a.edges) for a, b in combinations(found, 2))
+
+
+def by_chance(drawn: Sequence[Architecture]) -> float:
+    """Return in what share of the edges two agree that are drawn independently from these."""
+    edges, shares = list(drawn[0].edges), []
+    for edge in edges:
+        held = [each[edge] for each in drawn]
+        shares.append(sum((held.count(name) / len(held)) ** 2 for name in set(held)))
+    return fmean(shares)
