@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ configs = st.builds(
 
 
 @settings(max_examples=25)
-@given(config=configs, width=st.integers(1, 12))
+@given(config=configs, width=st.integers(1, 48))
 def test_the_closed_form_counts_right(config: NetworkConfig, width: int) -> None:
     assert _count(config, width) == size(_network(config, width))
 
@@ -32,13 +33,19 @@ def test_the_closed_form_counts_right(config: NetworkConfig, width: int) -> None
 @given(config=configs, parameters=st.integers(0, 60_000))
 def test_no_other_width_comes_closer(config: NetworkConfig, parameters: int) -> None:
     built = size(residual_network(config, parameters))
-    distances = [abs(_count(config, width) - parameters) for width in range(1, 20)]
+    distances = [abs(_count(config, width) - parameters) for width in range(1, 80)]
     assert abs(built - parameters) == min(distances)
 
 
 def test_a_large_one_is_as_large_as_wanted() -> None:
     network = residual_network(NetworkConfig(), 3_349_342)
     assert abs(size(network) - 3_349_342) < 0.02 * 3_349_342
+
+
+@pytest.mark.parametrize("parameters", [2416, 10_000, 78_624])
+def test_a_small_one_is_as_large_as_wanted(parameters: int) -> None:
+    network = residual_network(NetworkConfig(in_channels=1, image_size=8, classes=10), parameters)
+    assert abs(size(network) - parameters) < 0.1 * parameters
 
 
 def test_forward() -> None:

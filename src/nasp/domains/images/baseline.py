@@ -9,13 +9,15 @@ from nasp.domains.width import width_for
 from nasp.spaces.space import NetworkConfig
 
 BLOCKS_A_STAGE = 2
+_STEPS = 4
+"""Steps of the width to a channel of the first stage: whole channels are coarse where few."""
 
 
 def residual_network(config: NetworkConfig, parameters: int) -> nn.Module:
     """Return a residual network (He et al., 2016) of about the given size.
 
-    Three stages of two basic blocks, halving the resolution and doubling the channels between
-    them, as people build for CIFAR.
+    Three stages of two basic blocks, halving the resolution and about doubling the channels
+    between them, as people build for CIFAR.
 
     Args:
         config: input channels, image size and classes; its other fields are not read.
@@ -27,18 +29,23 @@ def residual_network(config: NetworkConfig, parameters: int) -> nn.Module:
     return _network(config, width_for(parameters, lambda width: _count(config, width)))
 
 
+def _channels(width: int) -> list[int]:
+    """Return the channels of the stages, each about twice those before it."""
+    return [max(1, (width * 2**stage + _STEPS // 2) // _STEPS) for stage in range(3)]
+
+
 def _network(config: NetworkConfig, width: int) -> nn.Module:
+    channels, *_ = stages = _channels(width)
     layers: list[nn.Module] = [
-        nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(width),
+        nn.Conv2d(config.in_channels, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
         nn.ReLU(inplace=True),
     ]
-    channels = width
-    for stage in range(3):
+    for stage, wide in enumerate(stages):
         for block in range(BLOCKS_A_STAGE):
             stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(_block(channels, width * 2**stage, stride))
-            channels = width * 2**stage
+            layers.append(_block(channels, wide, stride))
+            channels = wide
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, config.classes)]
     return nn.Sequential(*layers)
 
@@ -54,11 +61,10 @@ def _block(channels: int, out_channels: int, stride: int) -> nn.Module:
 
 def _count(config: NetworkConfig, width: int) -> int:
     """Parameters of `_network`, in closed form: widths are tried without building them."""
-    total = 9 * config.in_channels * width + 2 * width
-    channels = width
-    for stage in range(3):
+    channels, *_ = stages = _channels(width)
+    total = 9 * config.in_channels * channels + 2 * channels
+    for stage, wide in enumerate(stages):
         for block in range(BLOCKS_A_STAGE):
-            wide = width * 2**stage
             total += 9 * channels * wide + 9 * wide * wide + 4 * wide
             if channels != wide or (stage > 0 and block == 0):
                 total += channels * wide + 2 * wide
