@@ -43,6 +43,8 @@ def test_a_search_says_what_it_was_and_found(runs: Path, first: Contents) -> Non
     assert {fact.name for fact in first.origin} >= {"nasp", "torch", "python"}
     assert first.selection is not None
     assert first.selection.rows[0][1] == first.notation
+    assert len(first.selection.rows) == 20
+    assert first.selection.title.endswith("; the first 20 of 32, selection.json has all")
 
 
 def test_the_alphas_and_the_path_of_every_epoch_are_there(runs: Path, first: Contents) -> None:

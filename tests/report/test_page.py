@@ -151,6 +151,18 @@ def test_a_chart_is_one_named_picture_in_the_colours_of_the_page(
     assert "script" not in svg
 
 
+@pytest.mark.parametrize(
+    ("chart", "marks"),
+    [
+        (Lines("A", "epoch", "a", [1, 2, 3], {"a": [0.1, 0.2, 0.3]}), ["1", "2", "3", "epoch"]),
+        (Spread("A", "time, us", [450.0, 550.0, 1000.0], 600.0), ["450", "500", "550"]),
+    ],
+)
+def test_an_axis_says_numbers_once_and_plainly(chart: Lines | Spread, marks: list[str]) -> None:
+    said = re.findall(r">([^<>]+)</text>", drawn(chart))
+    assert said[: len(marks)] == marks
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(UsageError, match=r"pip install 'nasp-torch\[report\]'"):

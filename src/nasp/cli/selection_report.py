@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from nasp.cli.tables import print_cells
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
-from nasp.report.selection import SHOWN, selection_table
+from nasp.report.selection import selection_table
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 
@@ -20,6 +18,3 @@ def show_selection(run: RunFolder) -> None:
     if table is None:
         return
     print_cells(table)
-    left = len((run.selection() or {})["contenders"]) - SHOWN
-    if left > 0:
-        typer.echo(f"{left} more in {run.selection_path}")

@@ -17,7 +17,7 @@ COLOURS = 10
 """How many the style sheet has: --c0 to --c9."""
 _MOST_POINTS = 40
 """Of a curve that has a mark for each; in a longer one they would run into each other."""
-_AXIS = {
+_AXIS: Spec = {
     **dict.fromkeys(("labelColor", "titleColor"), "var(--soft)"),
     **dict.fromkeys(("gridColor", "domainColor", "tickColor"), "var(--line)"),
     "titleFontWeight": "normal",
@@ -157,7 +157,8 @@ def _lines(chart: Lines) -> Spec:
     ]
     title = "" if chart.y == chart.title.lower() else chart.y
     points = {"size": 20} if len(chart.at) <= _MOST_POINTS else False
-    x_axis = {"format": "d", "tickMinStep": 1, "grid": False}
+    whole = len(chart.at) < _AXIS["tickCount"]  # or an epoch would be written twice
+    x_axis = {"format": "d", "grid": False, **({"values": chart.at} if whole else {})}
     y_axis = {"format": ".0%" if chart.are_shares else "~g"}
     return {
         "data": {"values": rows},
@@ -171,7 +172,7 @@ def _lines(chart: Lines) -> Spec:
 
 
 def _spread(chart: Spread) -> Spec:
-    axis = {"grid": False, "format": "~g"}
+    axis = {"grid": False, "format": "~f"}
     others = {
         "data": {"values": [{"x": x} for x in chart.others]},
         "mark": {"type": "bar", "color": "var(--soft)", "opacity": 0.5},

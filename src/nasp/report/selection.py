@@ -53,7 +53,9 @@ def _title(selection: Mapping[str, Any]) -> str:
     if selection["schedule"]:
         rungs = ", ".join(f"{r['networks']} for {r['epochs']}" for r in selection["schedule"])
         how = f"by stand-alone training ({rungs} epochs)"
-    return f"Selection {how}, validation accuracy or loss"
+    count = len(selection["contenders"])
+    part = f"; the first {SHOWN} of {count}, selection.json has all" if count > SHOWN else ""
+    return f"Selection {how}, validation accuracy or loss{part}"
 
 
 def _figure(metrics: Mapping[str, float | None] | None) -> str:
