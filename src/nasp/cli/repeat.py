@@ -76,7 +76,7 @@ def show_seeds(folder: RunFolder) -> None:
         typer.echo(f"Searches that are done: {', '.join(done) or 'none'}")
         return
     print_cells(repeat_table(report))
-    for remark in repeat_remarks(report, str(folder.path)):
+    for remark in repeat_remarks(report, folder):
         typer.echo(remark)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from nasp.bench.contests.repeat.run import BETTER
 from nasp.complexity.quantity import find_quantity
 from nasp.report.tables import Table, table_of
+from nasp.runs.folder import RunFolder
 
 
 def repeat_table(report: dict[str, Any]) -> Table:
@@ -47,12 +48,12 @@ def repeat_table(report: dict[str, Any]) -> Table:
     return table_of(rows, columns, title, words=3)
 
 
-def repeat_remarks(report: dict[str, Any], folder: str) -> list[str]:
+def repeat_remarks(report: dict[str, Any], run: RunFolder) -> list[str]:
     """Return in words what was found, how far it lies apart, and whether chance does as well.
 
     Args:
         report: see `repeat_table`.
-        folder: of the repeat.
+        run: of the repeat.
     """
     names, seeds = _letters(report), len(report["seeds"])
     remarks = [f"{letter}: {notation}" for notation, letter in names.items()]
@@ -75,8 +76,8 @@ def repeat_remarks(report: dict[str, Any], folder: str) -> list[str]:
     else:
         remarks.append(
             "A random network did better than all that was found: here the search brought nothing."
-            f" Kept is what seed {kept['seed']} found, the best of a search; the random one is"
-            f" {folder}/{BETTER}."
+            f" Kept is what seed {kept['seed']} found, the best of a search. For the random one:"
+            f" nasp train {run.path / BETTER} --data {run.config()['job']['data']['name']}"
         )
     return remarks
 

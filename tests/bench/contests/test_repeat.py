@@ -36,7 +36,7 @@ from nasp.runs.interruption import Interrupted
 from nasp.spaces import NetworkConfig, find_space
 from nasp.spaces.sampling import random_architecture
 from nasp.supernet.architecture import Architecture
-from nasp.training.events import Event, Noted, Started, Stepped
+from nasp.training.events import Event, Started, Stepped
 
 SPACE = find_space("nasbench201-3")
 DATA = {"name": "digits", "subset": 40, "batch_size": 20}
@@ -152,27 +152,6 @@ def test_a_repeat_that_was_stopped_ends_the_same(
     assert sum(bool(event.epoch or event.step) for event in started) == len(stops)
 
 
-def test_a_search_that_fails_does_not_stop_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, search = plan(random=0), run.run_search_job
-
-    def fail(job: SearchJob, *others: Any) -> Any:
-        if job.search.seed == 3:
-            raise NaspError("The loss became nan.")
-        return search(job, *others)
-
-    monkeypatch.setattr(run, "run_search_job", fail)
-    with pytest.raises(NaspError, match=r"^1 could not be .* \(seed 3: The loss became nan\)"):
-        run_repeat(job, begin_or_go_on(tmp_path / "r", job))
-    monkeypatch.undo()
-    seen: list[Event] = []
-    report = run_repeat(job, RunFolder.open(tmp_path / "r"), seen.append)
-    said = [event.message for event in seen if isinstance(event, Noted)]
-    assert [text.partition("] ")[2] for text in said] == ["seed 3", SELECTION]
-    assert (report["failed"], report["random"], report["spread"]["random"]) == ([], [], None)
-
-
 def reversed_selection(monkeypatch: pytest.MonkeyPatch, order: Callable[[Any], Any]) -> None:
     """Let the selection end in another order."""
     select = run.select_among
@@ -213,49 +192,40 @@ def test_a_random_network_that_is_better_is_told_and_not_kept(
     better = SPACE.notation(Architecture.load(tmp_path / "r" / BETTER))
     assert better == report["better"]["architecture"]
     assert sum(r["networks"] * r["epochs"] for r in report["schedule"]) <= 8
-    said = " ".join(repeat_remarks(report, "runs/r"))
+    said = " ".join(repeat_remarks(report, RunFolder(tmp_path / "r")))
     assert "A random network did better than all that was found" in said
-    assert "runs/r/control.json" in said
+    assert f"nasp train {tmp_path}/r/control.json --data digits" in said
     assert [row[2] for row in repeat_table(report).rows].count("better") == 1
 
 
-def test_what_breaks_a_bound_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = plan({"at_most": [f"params={LIMIT}"]}, random=0)
-    broken: list[Architecture] = []
-    is_feasible = Complexity.is_feasible
+def test_a_time_is_measured_once_for_all_and_what_breaks_the_bound_takes_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, broken = plan({"at_most": ["latency=1s"], "epochs": 1}, random=0), list[Architecture]()
+    take_in, is_feasible = run.take_in, Complexity.is_feasible
+
+    def note(costs: Any, search: RunFolder) -> None:
+        if search.path.name == "seed-3":
+            broken.append(Architecture.load(search.architecture_path))
+        take_in(costs, search)
 
     def feasible(self: Complexity, architecture: Architecture) -> bool:
         return architecture not in broken and is_feasible(self, architecture)
 
-    def first(name: str, _: Path) -> None:
-        broken.append(Architecture.load(Path(name)))
-
-    monkeypatch.setattr(Complexity, "is_feasible", feasible)
-    folder = begin_or_go_on(tmp_path / "r", job)
-    take_in = run.take_in
-
-    def note(costs: Any, search: RunFolder) -> None:
-        if search.path.name == "seed-3":
-            first(str(search.architecture_path), search.path)
-        take_in(costs, search)
-
     monkeypatch.setattr(run, "take_in", note)
-    report = run_repeat(job, folder)
-    out = [row for row in report["seeds"] if row["architecture"] == SPACE.notation(broken[0])]
-    assert out
-    assert all(row["figures"] == [] for row in out)
-    assert report["kept"] not in out
-
-
-def test_a_time_is_measured_once_for_all(tmp_path: Path) -> None:
-    job = plan({"at_most": ["latency=1s"], "epochs": 1}, seeds=2, random=1)
+    monkeypatch.setattr(Complexity, "is_feasible", feasible)
     report = run_repeat(job, begin_or_go_on(tmp_path / "r", job))
     costs = [json.loads(path.read_text()) for path in (tmp_path / "r").glob("**/costs.json")]
-    assert len(costs) == 3
+    assert len(costs) == 4
     assert all(each["bound: latency"] == costs[0]["bound: latency"] for each in costs)
     for row in report["seeds"]:
         own = json.loads((tmp_path / "r" / row["run"] / "costs.json").read_text())
         assert row["costs"]["latency"] == own["result"][0]["reached"]
+    out = [row for row in report["seeds"] if row["architecture"] == SPACE.notation(broken[0])]
+    assert out
+    assert all(row["figures"] == [] for row in out)
+    assert report["kept"] not in out
+    assert (report["random"], report["spread"]["random"]) == ([], None)
 
 
 def test_agreement_and_chance() -> None:
@@ -300,7 +270,7 @@ def test_the_report_counts_and_orders() -> None:
     assert rows[0] == ["seed 3", "A, of 2 seeds", "kept", "1", "0.5000", "0.4000"]
     assert rows[1][:3] == ["seed 4", "B", ""]
     assert rows[3] == ["random 1", "control", "", "1", "diverged", ""]
-    said = repeat_remarks(report, "r")
+    said = repeat_remarks(report, RunFolder(Path("r")))
     assert said[0] == f"A: {cells[0]}"
     assert "3 seeds found 2 architectures; two seeds agree in 50% of the edges" in said[2]
     assert "found 0.5667 ± 0.1155, worst 0.7000" in said[3]
@@ -362,7 +332,9 @@ def test_the_commands_take_its_folder(
     assert "The repeat in r is not finished" in nasp("train", "r", code=2)[1]
     (tmp_path / "first").rename(tmp_path / "second")
     again[again.index("folder:first")] = "folder:second"
-    out, _ = nasp("resume", "r", "--data", "folder:second")
+    out, said_on_resume = nasp("resume", "r", "--data", "folder:second")
+    assert "[2/2] seed 1" in said_on_resume  # what was done is not done again
+    assert "seed 0" not in said_on_resume
     for text in ("seed 0", "seed 1", "random 1", "Next: nasp train r", "two seeds agree in"):
         assert text in out
     shown, _ = nasp("show", "r", "--no-latency")
