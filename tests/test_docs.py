@@ -156,6 +156,10 @@ COMMANDS = [
     for block in blocks(page)
     if block.language in SHELLS and not block.is_skipped
     for arguments in commands(block.text)
+] + [
+    pytest.param(arguments, id=f"README.md: {text}")
+    for text in re.findall("`(nasp [^`]+)`", PAGES["README.md"])
+    for arguments in commands(text)
 ]
 
 
