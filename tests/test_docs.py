@@ -136,6 +136,16 @@ def options(command: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]
             yield name + each, {p.name: p for p in whole.params if p.param_type_name == "option"}
 
 
+def examples(command: Any) -> Iterator[str]:
+    """Yield the commands that the help of each command gives as examples."""
+    for inner in command.commands.values():
+        if hasattr(inner, "commands"):
+            yield from examples(inner)
+        else:
+            _, _, lines = inner.help.partition("Examples:")
+            yield from re.findall(r"^ *(nasp .*?)(?:  .*)?$", lines, re.M)
+
+
 OPTIONS = dict(options(typer.main.get_command(app)))
 PYTHON = {
     name: [b for b in blocks(page) if b.language == "python" and not b.is_skipped]
@@ -157,8 +167,11 @@ COMMANDS = [
     if block.language in SHELLS and not block.is_skipped
     for arguments in commands(block.text)
 ] + [
-    pytest.param(arguments, id=f"README.md: {text}")
-    for text in re.findall("`(nasp [^`]+)`", PAGES["README.md"])
+    pytest.param(arguments, id=text)
+    for text in [
+        *re.findall("`(nasp [^`]+)`", PAGES["README.md"]),
+        *examples(typer.main.get_command(app)),
+    ]
     for arguments in commands(text)
 ]
 
