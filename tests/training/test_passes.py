@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from nasp.errors import UsageError
 from nasp.runs.random_state import random_states, restore_random_states
-from nasp.training.passes import EndlessPasses, ResumableLoader, epoch_length
+from nasp.training.passes import EndlessPasses, ResumableLoader, SamePass, epoch_length
 
 
 def numbers(count: int) -> TensorDataset:
@@ -165,3 +165,29 @@ def test_epoch_length() -> None:
         epoch_length(Counter())
     with pytest.raises(UsageError, match="gives no batch"):
         epoch_length([])
+
+
+class Carrying:
+    """A loader whose batches begin with what was left in the one before."""
+
+    def __init__(self) -> None:
+        self.left = [0]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        while True:
+            self.left = list(self.left)
+            yield self.left
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"left": list(self.left)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.left = list(state["left"])
+
+
+def test_what_is_left_in_a_batch_that_was_looked_at_is_carried_on() -> None:
+    batches = EndlessPasses(Carrying())
+    assert batches.peek() == [0]
+    assert list(SamePass(batches, seed=0, count=1)) == [[0]]
+    next(batches)[0] = 5  # a search leaves a hidden state there
+    assert next(batches) == [5]

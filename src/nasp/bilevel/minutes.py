@@ -58,7 +58,8 @@ def within_minutes(
         )
     known = {} if run is None else run.config().get("within_minutes", {})
     if not known:
-        seconds = _seconds_an_iteration(config, supernet, task, weight_batches, arch_batches)
+        own = _seconds_an_iteration(config, supernet, task, weight_batches, arch_batches)
+        seconds = config.ranks.share(lambda: own)
         total = max(1, int(60 * config.minutes * (1 - RESERVE) / seconds))
         known = {"epochs": max(1, total // steps), "epoch_steps": min(steps, total)}
         if run is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,19 @@ from nasp.bilevel.search import run_search
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.quantity import OWN
 from nasp.errors import UsageError, validated
-from nasp.runs.folder import RunFolder, load_tensors
+from nasp.runs.folder import load_tensors
 from nasp.strategies import strategy_config
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
-from nasp.training.callbacks import Callback, watching
+from nasp.training.callbacks import Callback
 from nasp.training.events import Observer, nobody
-from nasp.training.own import in_folder
+from nasp.training.own import called_folder
 from nasp.training.recalibration import STALE, Recalibration, needs_recalibration
 from nasp.training.recipe import BaseRecipe
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Task
+from nasp.training.together import together, watching_first
 from nasp.training.tracking import tracked
 
 
@@ -91,20 +93,18 @@ def search(
         raise UsageError("go_on_to goes on with a finished search: give its folder as run.")
     supernet = Supernet(network)
 
-    def searched(folder: RunFolder | None) -> Found:
+    wanted = {"kind": "python-search", "search": config.as_kept()}
+    opened = partial(called_folder, run, wanted, "nasp.search")
+    with (
+        together(config, opened) as folder,
+        watching_first(
+            config, observe, [*callbacks, *tracked(logger, config)], progress
+        ) as watchers,
+    ):
         if folder is not None and go_on_to is not None:
             folder.extend(go_on_to, config.epochs)
-        with watching(observe, [*callbacks, *tracked(logger, config)], progress) as watchers:
-            loaders = train_loader, val_loader
-            return run_search(
-                supernet, *loaders, given, config, folder, watchers, own_cost=own_cost
-            )
-
-    if run is None:
-        return searched(None)
-    wanted = {"kind": "python-search", "search": config.model_dump(mode="json")}
-    found: Found = in_folder(Path(run), wanted, "nasp.search", searched)
-    return found
+        loaders = train_loader, val_loader
+        return run_search(supernet, *loaders, given, config, folder, watchers, own_cost=own_cost)
 
 
 _CONFIG_FIELDS = frozenset(SearchConfig.model_fields)

@@ -46,6 +46,7 @@ from nasp.training.recipe import computing_as_set
 from nasp.training.start import start_from
 from nasp.training.supervised import Supervised
 from nasp.training.task import Batch, Metrics, Task, detached
+from nasp.training.together import say_ranks
 
 
 @computing_as_set
@@ -94,12 +95,16 @@ def run_search(
     fresh_task = detached(task)
     learner = config.learner(supernet, task, supernet.weights())
     learner.steps_per_epoch = steps
+    # Closed forms know nothing of the other processes' examples.
+    supernet.fuses = not (config.sync_bn and learner.ranks.size > 1)
     schedule = config.rates(learner)
     seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
-    if learner.accumulate > 1:
+    say_ranks(run, learner.ranks, observe)
+    if learner.parts > 1:
         supernet.single(supernet.random_path(Generator()))
-        check_parts(learner, arch_batches.peek())
-        check_parts(learner, weight_batches.peek())
+        for batches in (arch_batches, weight_batches):
+            for batch in SamePass(batches, config.seed, count=1):  # it begins no pass of theirs
+                check_parts(learner, batch)
     complexity = make_complexity(
         supernet, config, learner, arch_batches, steps, run, bounded, own_cost
     )
@@ -156,6 +161,8 @@ def run_search(
         history.add()
         architecture = strategy.derive()
         path = supernet.path(architecture)
+        learner.ranks.agree("architecture parameters", supernet.named_alphas())
+        learner.ranks.agree("architecture", dict(architecture.edges))
         visits.end_epoch(path)
         health = monitor.end_epoch(architecture)
         warnings = [health.collapse_warning(bool(complexity.bounds))]
@@ -182,7 +189,7 @@ def run_search(
         here.single(path)
         running = learner.fabric.setup_module(here.network)
         batches = SamePass(arch_batches, config.seed, val_steps)
-        found = figures(running, batches, task, learner.fabric.device)
+        found = learner.ranks.share(lambda: figures(running, batches, task, learner.fabric.device))
         return _prefixed("val_", {name: found[name] for name in task.metrics})
 
     if run is not None:
@@ -197,7 +204,9 @@ def run_search(
         run,
         observe,
         can_be_stopped=isinstance(observe, Watchers),
+        ranks=learner.ranks,
     )
+    learner.ranks.alike(list(supernet.buffers()))
     scores = supernet.alphas if average is None else average.scores()
     proposed: Proposes = visits if average is None else Likeliest(complexity, scores)
     last = strategy.derive()

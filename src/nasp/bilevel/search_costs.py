@@ -56,7 +56,7 @@ def make_complexity(
     def about() -> Target:
         return searched() if bounded is None else bounded(learner.fabric.device)
 
-    store = Store(None if run is None else run.costs_path)
+    store = Store(None if run is None else run.costs_path, learner.ranks.share)
     return Complexity(supernet, config, searched, about, steps_per_epoch, store, own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,13 @@ def resume(
     data: Annotated[
         str | None, typer.Option(help="Where the run's data are now; default where they were.")
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, help="Devices that share each batch; default as before."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Machines with so many; default as before.")
+    ] = None,
     log: o.Log = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -51,6 +59,7 @@ def resume(
     from nasp.report.tracking import told
     from nasp.runs.folder import RunFolder
     from nasp.training.progress import Watch
+    from nasp.training.together import together
 
     folder = RunFolder.open(run)
     plan = sweep_of(folder)
@@ -63,7 +72,12 @@ def resume(
         plan = plan.model_copy(update={"search": plan.search.moved(data)})
     elif data is not None and job is not None:
         job = job.moved(data)
-    if log is not None and (plan is not None or isinstance(job, RepeatJob)):
+    is_many = plan is not None or isinstance(job, RepeatJob)
+    if is_many and (devices is not None or nodes is not None):
+        raise UsageError(
+            f"A {folder.config()['kind']} has one device a search: leave out --devices and --nodes."
+        )
+    if log is not None and is_many:
         raise UsageError(f"A {folder.config()['kind']} tells no tracker: leave out --log.")
     if plan is not None:
         run_and_show(plan, folder, as_json, o.pool(given))
@@ -76,14 +90,17 @@ def resume(
         raise UsageError(
             f"{run} is one job: leave out --{next(iter(given['pool'])).replace('_', '-')}."
         )
-    watch = Watch(quiet=as_json)
-    if isinstance(job, SearchJob):
-        with watch, told(watch, log, folder) as observe:
-            found = run_search_job(job, folder, observe)
-        summary = tell_search(folder, found.architecture, as_json)
-        if as_json:
-            o.print_json(summary)
-        return
-    with watch, told(watch, log, folder) as observe:
-        results = run_train_job(job, folder, observe)
-    tell_training(results, run, as_json)
+    job = job.on(devices, nodes)
+    with together(job.recipe, lambda: nullcontext(folder)) as own:
+        assert own is not None
+        watch, log = Watch(quiet=as_json), None if own.is_copy else log
+        if isinstance(job, SearchJob):
+            with watch, told(watch, log, own) as observe:
+                found = run_search_job(job, own, observe)
+            summary = tell_search(own, found.architecture, as_json)
+            if as_json:
+                o.print_json(summary)
+            return
+        with watch, told(watch, log, own) as observe:
+            results = run_train_job(job, own, observe)
+        tell_training(results, run, as_json)

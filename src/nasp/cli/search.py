@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ EXAMPLES = """
   nasp search --data cifar10 --at-most params=3.3M --at-most macs=600M
   nasp search --target params=100K --within 3%    the best that costs just so much
   nasp search --data folder:photos --subset 2000 --epochs 20 --complexity 0.1
+  nasp search --data cifar10 --devices 4 --sync-bn      each batch shared by 4 GPUs
   nasp search --space recurrent                   a language model's cell, on embedded text
   nasp search --data text:wikitext-2 --channels 300 --batch-size 256
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
@@ -68,26 +70,32 @@ def search(
     from nasp.jobs.train import run_train_job
     from nasp.report.tracking import told
     from nasp.training.progress import Watch
+    from nasp.training.together import together
 
     job = asked_search(given, preset, bound_at)
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
-    with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
-        watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
-        with told(watch, log, run) as observe:
-            found = run_search_job(job, run, observe)
-    summary = tell_search(run, found.architecture, as_json)
-    if then_train if then_train is not None else job.data.name == job.domain.embedded:
-        beside = ["random:1", next(iter(job.domain.by_hand))]
-        training = train_job(run, {}, {}, {}, beside=beside)
-        with Watch(quiet=as_json) as watch, new_run(run.path / "train", training) as train_run:
-            watch.say("\nTraining it, and a random cell and a hand-made network beside it")
-            with told(watch, log, train_run) as observe:
-                results = run_train_job(training, train_run, observe)
-        summary["training"] = training_summary(results)
-        if not as_json:
-            show_training(results, run.path / "train")
-    if as_json:
-        o.print_json(summary)
+    with together(job.search, partial(new_run, folder, job)) as run:
+        assert run is not None
+        log = None if run.is_copy else log
+        with Watch(quiet=as_json) as watch:
+            watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
+            with told(watch, log, run) as observe:
+                found = run_search_job(job, run, observe)
+        summary = tell_search(run, found.architecture, as_json)
+        if then_train if then_train is not None else job.data.name == job.domain.embedded:
+            beside = ["random:1", next(iter(job.domain.by_hand))]
+            shared = job.search.model_dump(include={"devices", "nodes", "sync_bn"})
+            training = train_job(run, {}, {}, shared, beside=beside)
+            with Watch(quiet=as_json) as watch, new_run(run.path / "train", training) as inner:
+                inner.is_copy = run.is_copy
+                watch.say("\nTraining it, and a random cell and a hand-made network beside it")
+                with told(watch, log, inner) as observe:
+                    results = run_train_job(training, inner, observe)
+            summary["training"] = training_summary(results)
+            if not as_json:
+                show_training(results, run.path / "train")
+        if as_json:
+            o.print_json(summary)
 
 
 def asked_search(given: Given, preset: str | None, bound_at: str | None = None) -> SearchJob:

@@ -57,8 +57,13 @@ SEARCH = (
         flags={"epochs": "select-epochs"},
     ),
 )
+SHARED = ("devices", "nodes", "sync_bn")
+"""What several searches at once have no place for."""
 REPEAT = (
-    *SEARCH[:-1],
+    *(
+        replace(each, but=[*each.but, *SHARED]) if each is SEARCH_CONFIG else each
+        for each in SEARCH[:-1]
+    ),
     Section(
         "repeat",
         "nasp.jobs.repeat:RepeatJob",
@@ -70,7 +75,7 @@ REPEAT = (
 )
 SWEEP = (
     *(
-        replace(each, but=[*each.but, "complexity", "at_most", "target"])
+        replace(each, but=[*each.but, *SHARED, "complexity", "at_most", "target"])
         if each is SEARCH_CONFIG
         else each
         for each in SEARCH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -49,6 +50,7 @@ def train(
     from nasp.report.tracking import told
     from nasp.supernet.architecture import Architecture
     from nasp.training.progress import Watch
+    from nasp.training.together import together
 
     found = target_of(target)
     training = dict(given["train"])
@@ -57,8 +59,10 @@ def train(
     job = train_job(found, given["data"], given["size"], training, beside or [])
     in_run = o.new_folder("train") if isinstance(found, Architecture) else found.path / "train"
     folder = out or in_run
-    with Watch(quiet=as_json) as watch, new_run(folder, job) as run:
-        watch.say(f"Training on {job.data.name}; folder {folder}")
-        with told(watch, log, run) as observe:
-            results = run_train_job(job, run, observe)
-    tell_training(results, folder, as_json)
+    with together(job.train, partial(new_run, folder, job)) as run:
+        assert run is not None
+        with Watch(quiet=as_json) as watch:
+            watch.say(f"Training on {job.data.name}; folder {folder}")
+            with told(watch, None if run.is_copy else log, run) as observe:
+                results = run_train_job(job, run, observe)
+        tell_training(results, folder, as_json)

@@ -16,10 +16,16 @@ class Store:
 
     Args:
         path: the file; None keeps nothing.
+        share: makes figures once for several processes; default each makes its own.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        share: Callable[[Callable[[], Any]], Any] = lambda make: make(),
+    ) -> None:
         self.path = path
+        self.share = share
         self.figures: dict[str, Any] = {}
         if path is not None and path.is_file():
             try:
@@ -32,7 +38,7 @@ class Store:
     def get(self, name: str, make: Callable[[], Any]) -> Any:
         """Return the figures of this name, made now where there are none yet."""
         if name not in self.figures:
-            self.put(name, make())
+            self.put(name, self.share(make))
         return self.figures[name]
 
     def put(self, name: str, figures: Any) -> None:

@@ -14,6 +14,7 @@ from nasp.domains.domain import Data, DataConfig
 from nasp.errors import NaspError, UsageError, validated
 from nasp.runs.folder import RunFolder
 from nasp.runs.origin import origin
+from nasp.training.recipe import BaseRecipe
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,6 +63,18 @@ class Job(BaseModel):
         if not self.domain.knows(data):
             raise UsageError(f"The run is about {self.domain.name}, and '{data}' is not.")
         return self.model_copy(update={"data": self.data.moved(data).absolute()})
+
+    @property
+    def recipe(self) -> BaseRecipe:
+        """What it computes with."""
+        found: BaseRecipe = getattr(self, self.kind)
+        return found
+
+    def on(self, devices: int | None, nodes: int | None) -> Self:
+        """Return the same job on other devices; None leaves a number as it is."""
+        given = {"devices": devices, "nodes": nodes}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return self.model_copy(update={self.kind: self.recipe.model_copy(update=changed)})
 
     @model_validator(mode="before")
     @classmethod
@@ -128,7 +141,9 @@ def inner_run(outer: RunFolder, name: str, job: Job) -> RunFolder:
         name: its path inside the outer's folder.
         job: what the run is made for.
     """
-    return run_of(outer.path / name, job, outer.go_on)
+    run = run_of(outer.path / name, job, outer.go_on)
+    run.is_copy = outer.is_copy
+    return run
 
 
 def run_of(path: Path, job: Job, go_on: str) -> RunFolder:

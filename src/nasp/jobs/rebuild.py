@@ -21,7 +21,6 @@ from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.derive import derive
-from nasp.training.device import make_fabric
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.recalibration import STALE, Recalibration, needs_recalibration
 
@@ -165,11 +164,10 @@ def _recalibrate(
     network: nn.Module, searched: nn.Module, run: RunFolder, job: SearchJob, observe: Observer
 ) -> None:
     """Measure BatchNorm's statistics on the run's data, or tell that they are not there."""
-    config = job.search
+    config = job.search.alone()
     try:
         data = job.domain.read(job.data.in_run(run.path), observe)
-        device = make_fabric(config.device, config.precision).device
-        loaders = data.search_loaders(searched, device, config.seed)
+        loaders = data.search_loaders(searched, config.fabric().device, config.seed)
         Recalibration(loaders.weights, data.task(), config)(network)
     except NaspError as error:
         observe(Warned(STALE.format(f"they need the run's data: {error}".rstrip("."))))

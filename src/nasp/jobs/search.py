@@ -16,7 +16,6 @@ from nasp.runs.folder import RunFolder
 from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.supernet.supernet import Supernet
-from nasp.training.device import make_fabric
 from nasp.training.events import Observer, nobody
 from nasp.training.layout import laid_out
 
@@ -83,7 +82,7 @@ def prepared(data: Data, job: SearchJob) -> Prepared:
     """Return what a search in these data begins with, as its seed has it."""
     space, config, domain = find_space(job.space), job.search, job.domain
     size = {**data.shape, "channels": job.channels, "cells": job.cells}
-    device = make_fabric(config.device, config.precision).device
+    device = config.fabric().device
     seed_all(config.seed)
     network = laid_out(space.supernet(domain.sized({**size, **dict(job.supernet)})), device)
     loaders = data.search_loaders(network, device, config.seed)

@@ -20,7 +20,6 @@ from nasp.runs.folder import RunFolder, json_object, load_tensors
 from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture
-from nasp.training.device import make_fabric
 from nasp.training.events import Observer, nobody
 from nasp.training.layout import laid_out
 from nasp.training.train import Trained, train
@@ -80,7 +79,7 @@ def run_train_job(job: TrainJob, run: RunFolder, observe: Observer = nobody) -> 
 
 def _train_one(job: TrainJob, name: str, run: RunFolder, data: Data, observe: Observer) -> Result:
     config, size = job.train, job.size(data.shape)
-    device = make_fabric(config.device, config.precision).device
+    device = config.fabric().device
     seed_all(config.seed)
     network, auxiliary = laid_out(job.network(size), device), None
     if job.architecture is not None:
@@ -122,8 +121,9 @@ def _tested(
     if path.is_file():
         return json_object(path)
     network.load_state_dict(load_tensors(run.path / "best.safetensors"))
-    fabric = make_fabric(job.train.device, job.train.precision)
-    figures = data.task(job.train).evaluate(fabric.setup_module(network), loader, fabric.device)
+    fabric = job.train.fabric()
+    task, running = data.task(job.train), fabric.setup_module(network)
+    figures = job.train.ranks.share(lambda: task.evaluate(running, loader, fabric.device))
     figures["epoch"] = trained.best["epoch"]
     write_text_atomic(path, json.dumps(figures) + "\n")
     return figures

@@ -76,7 +76,7 @@ class Checkpointer:
             step: grows from checkpoint to checkpoint; names the file.
             progress: what else the loop has to remember (plain values and tensors).
         """
-        if self.run is None:
+        if self.run is None or self.run.is_copy:
             return
         states = {name: part.state_dict() for name, part in self.parts.items()}
         self._check(states)

@@ -24,11 +24,16 @@ class RunFolder:
     `config.json` (what it was asked to do), `metrics.jsonl` (a line an epoch), `timing.jsonl`
     (seconds, kept apart so that equal runs have equal metrics), `checkpoints/` (the latest two),
     and what the run ends with.
+
+    Attributes:
+        go_on: what the user is told when the run is stopped.
+        is_copy: of a run that another process keeps: no checkpoint is written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.go_on = f"nasp resume {path}"  # what the user is told when the run is stopped
+        self.go_on = f"nasp resume {path}"
+        self.is_copy = False
         self.is_under_way = False
 
     @staticmethod
@@ -63,7 +68,7 @@ class RunFolder:
     def part(self, name: str) -> RunFolder:
         """Return a folder in this one that keeps a loop of its own; made where it is missing."""
         part = RunFolder(self.path / name)
-        part.go_on = self.go_on
+        part.go_on, part.is_copy = self.go_on, self.is_copy
         try:
             part.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -40,6 +40,7 @@ class Supernet(nn.Module):
         edges: the names of all edges, table after table.
         groups: the node groups, over all edges in the order of `edges`.
         has_inner_passes: whether the loss runs backward passes of its own; default False.
+        fuses: whether edges may share a probe's work; default True.
         run_key: equal whenever the edges are told to run alike; None where weights say how.
 
     Raises:
@@ -56,6 +57,7 @@ class Supernet(nn.Module):
         self.edges = tuple(edge for table in self.tables.values() for edge in table.edges)
         self.groups = node_groups(network, self._choices)
         self.has_inner_passes = False
+        self.fuses = True
         self._shared = shared_blocks(network, list(self.choices()))
         self.run_key: tuple[Hashable, ...] | None = None
         self._alphas = nn.ParameterList(
@@ -147,6 +149,7 @@ class Supernet(nn.Module):
         alphas = self.alphas
         shapes = {name: (len(a), a.shape[1]) for name, a in alphas.items()}
         dtype = next(iter(alphas.values())).dtype
+        fused = fused and self.fuses
         probe = Probe(path, shapes, self.device, dtype, fused, fixed_weights)
         kept = self._kept(path)
         self._run([Probed(k, edge, probe, kept) for edge, k in enumerate(path)])

@@ -29,7 +29,7 @@ def check_parts(learner: Learner, batch: Batch) -> None:
     """
     task, network = learner.task, learner.network
     known = isinstance(task, Supervised) and is_known(task.criterion)
-    if learner.accumulate == 1 or known or isinstance(task, Evaluates):
+    if learner.parts == 1 or known or isinstance(task, Evaluates):
         return
     device, drawn = learner.fabric.device, random_states()
 
@@ -39,7 +39,7 @@ def check_parts(learner: Learner, batch: Batch) -> None:
     with evaluation_mode(network):
         whole, again = loss(batch), loss(batch)
         restore_random_states(drawn)
-        parts = parts_of(batch, learner.accumulate, task)
+        parts = parts_of(batch, learner.parts, task)
         together = sum(part.of_loss * loss(part.batch) for part in parts)
     restore_random_states(drawn)
     near = 1e-3 if learner.fabric.strategy.precision.precision in ("32-true", "64-true") else 0.02
@@ -47,8 +47,12 @@ def check_parts(learner: Learner, batch: Batch) -> None:
         return
     if not math.isclose(whole, together, rel_tol=near, abs_tol=near * 0.01):
         raise UsageError(
-            f"accumulate={learner.accumulate} would change the loss: of the first batch it is"
-            f" {whole:.4g}, of its parts together {together:.4g}, so it is no mean over examples."
-            " Leave accumulate at 1, or give a task with a method split(batch, parts) that says"
-            " each part's share of the loss."
+            f"accumulate={learner.accumulate}{_devices(learner)} would change the loss: of the"
+            f" first batch it is {whole:.4g}, of its parts together {together:.4g}, so it is no"
+            " mean over examples. Leave it at 1, or give a task with a method split(batch, parts)"
+            " that says each part's share of the loss."
         )
+
+
+def _devices(learner: Learner) -> str:
+    return f", devices={learner.ranks.size}" if learner.ranks.size > 1 else ""

@@ -16,6 +16,8 @@ from pydantic import AfterValidator
 from torch import nn
 
 from nasp.errors import UsageError
+from nasp.training.launch import DataParallel, check_started
+from nasp.training.ranks import Ranks
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """cuBLAS reads it once, when it starts: with a value as below its products repeat themselves."""
@@ -79,25 +81,63 @@ class Fabric(lightning_fabric.Fabric):
         return module
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Return Lightning Fabric for one device.
+def make_fabric(
+    device: str, precision: str, devices: int = 1, nodes: int = 1, launch: bool = True
+) -> Fabric:
+    """Return Lightning Fabric for one device, or for one of several processes with one each.
+
+    Args:
+        device: see `find_device`.
+        precision: as Fabric calls it.
+        devices: how many of this kind a machine gives.
+        nodes: machines.
+        launch: with several processes, start them and wait for them; where they are there, nothing
+            happens.
 
     Raises:
-        UsageError: the machine has no such device, or it cannot compute in this precision.
+        UsageError: the machine has no such devices, or they cannot compute in this precision.
     """
     found = find_device(device)
-    devices = 1 if found.index is None else [found.index]
+    check_started(devices * nodes)
+    if devices * nodes == 1:
+        own: Any = {"devices": 1 if found.index is None else [found.index]}
+    else:
+        _check_many(device, found, devices)
+        own = {"devices": devices, "num_nodes": nodes, "strategy": DataParallel()}
     try:
         with _without_hints():
-            return Fabric(accelerator=found.type, devices=devices, precision=precision)  # type: ignore[arg-type]
+            fabric = Fabric(accelerator=found.type, precision=precision, **own)  # type: ignore[arg-type]
+            if launch and devices * nodes > 1:
+                fabric.launch()
     except Exception as error:
         raise UsageError(
             f"Cannot use device '{device}' with precision '{precision}': {error}"
         ) from error
+    return fabric
+
+
+def _check_many(name: str, found: torch.device, devices: int) -> None:
+    if ":" in name or found.type == "mps":
+        raise UsageError(f"Several devices are cuda or cpu, and not '{name}': give --device cuda.")
+    count = torch.cuda.device_count() if found.type == "cuda" else devices
+    if devices > count:
+        raise UsageError(
+            f"This machine has {count} CUDA GPU{'s' * (count != 1)}, and devices are to be"
+            f" {devices}: give {count}, or --device cpu."
+        )
+
+
+def ranks_of(fabric: lightning_fabric.Fabric) -> Ranks:
+    """Return which process of how many this is; known before they are launched."""
+    strategy = fabric.strategy
+    if not isinstance(strategy, DataParallel):
+        return Ranks(device=fabric.device)
+    rank = strategy.node_rank * strategy.num_processes + strategy.local_rank
+    return Ranks(rank, strategy.num_nodes * strategy.num_processes, fabric.device)
 
 
 @contextmanager
-def computing(device: str, deterministic: bool) -> Iterator[None]:
+def computing(device: str | torch.device, deterministic: bool) -> Iterator[None]:
     """Compute so that a seed means one run; torch's own settings are put back at the end.
 
     On a CUDA device `deterministic` lets torch take only algorithms that repeat themselves, and
@@ -111,7 +151,7 @@ def computing(device: str, deterministic: bool) -> Iterator[None]:
     Raises:
         UsageError: there is no such device, or an operation cannot repeat itself.
     """
-    found = find_device(device)
+    found = find_device(device) if isinstance(device, str) else device
     if found.type != "cuda":
         yield
         return
@@ -157,11 +197,15 @@ def _cannot_repeat(message: str) -> str:
 
 @contextmanager
 def _without_hints() -> Iterator[None]:
-    # Fabric tells everyone with Tensor Cores about a setting that is the caller's to choose.
-    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    # Fabric tells everyone with Tensor Cores about a setting that is the caller's to choose, and
+    # each process of a run that it has begun.
+    log = logging.getLogger("lightning_fabric")
+    parts = [log, *(log.getChild(f"utilities.{name}") for name in ("rank_zero", "distributed"))]
+    levels = [part.level for part in parts]
+    for part in parts:
+        part.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for part, level in zip(parts, levels, strict=True):
+            part.setLevel(level)

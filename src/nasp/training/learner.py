@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from nasp.supernet.path import Path
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
-from nasp.training.batches import Part, moved, parts_of
+from nasp.training.batches import moved, parts_of
 from nasp.training.captured import Captured, is_plain
+from nasp.training.device import ranks_of
 from nasp.training.evaluation import measured_loss
+from nasp.training.exchange import Exchange
 from nasp.training.layout import check_layout
 from nasp.training.pieces import Pieces
 from nasp.training.task import Batch, Metrics, Paced, Static, Task, module_of
@@ -44,10 +46,13 @@ class Learner:
         clip: largest norm of the weights' gradient; None leaves it as it is.
         accumulate: into how many parts a batch is split, one after the other; default 1.
         capture: replay steps that repeat themselves as CUDA graphs, where a supernet and a task
-            are known to depend on nothing else; default True.
+            are known to depend on nothing else; default True. Not with several processes.
+        sync_bn: with several processes, let BatchNorm normalise by the whole batch.
+        seed: of what is drawn in passes over a process's share of a batch.
 
     Attributes:
         is_static: whether what network and task do is known to depend on nothing but the batch.
+        ranks: this process, and those that share each batch with it.
         steps_per_epoch: by which schedules that change after each step are laid out.
         after_step: called after each weight step.
     """
@@ -62,11 +67,15 @@ class Learner:
         clip: float | None = 5.0,
         accumulate: int = 1,
         capture: bool = True,
+        sync_bn: bool = False,
+        seed: int = 0,
     ) -> None:
         self.fabric = fabric
+        self.ranks = ranks_of(fabric)
         self.is_static = isinstance(task, Static) and is_plain(network.modules())
         self._supernet = network if isinstance(network, Supernet) and self.is_static else None
-        self._captured = Captured(fabric.device, capture)
+        self._captured = Captured(fabric.device, capture and self.ranks.size == 1)
+        self._exchange = Exchange(self.ranks, network, task, self.is_static, sync_bn, seed)
         self._pieces: dict[Hashable, Pieces] = {}
         self.task = task
         self._module = module_of(task)
@@ -79,6 +88,7 @@ class Learner:
         self.network = fabric.setup_module(fabric.to_device(network), move_to_device=False)
         self.optimizer = optimizer(self.weights)
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
+        self._scaler: Any = getattr(fabric.strategy.precision, "scaler", None)  # 16-mixed's
         self._scale = 1.0
         self.steps_per_epoch = 1
         self.after_step: Callable[[], None] = lambda: None
@@ -92,12 +102,13 @@ class Learner:
                 what a probe of the pass finds is worked out here, with the rest.
 
         Returns:
-            The loss and the task's metrics: the device may still be at work on them.
+            Loss and metrics: the device may still be at work on them.
         """
         probe = inputs if isinstance(inputs, Probe) else None
         leaves = list(inputs if isinstance(inputs, Sequence) else inputs.anchors)
         unread, products = Unread(), [] if probe is None else [probe.take()]
-        parts = self._parts(batch)
+        here = moved(batch, self.fabric.device)
+        parts = self.ranks.own(parts_of(here, self.parts, self.task))
         for part in parts:
 
             def work(batch: Batch, share: float = part.of_loss) -> tuple[Any, ...]:
@@ -114,20 +125,24 @@ class Learner:
             # What comes of a replay holds until the next one: another part's would replace it.
             key = self.run_key if len(parts) == 1 else None
             in_pieces = self._in_pieces(probe)
-            loss, metrics, gradients, of_part = self._captured.run(
-                kind, key, work, part.batch, in_pieces
-            )
+            with self._exchange.apart():
+                loss, metrics, gradients, of_part = self._captured.run(
+                    kind, key, work, part.batch, in_pieces
+                )
             unread.add(part, loss, metrics)
             _add(leaves, gradients)
             products += [] if probe is None else [of_part]
+        unread, products = self._exchange.join(here, unread, leaves, products)
         if probe is not None:
             probe.forget()
             for found in products:
                 probe.give(found)
         return unread
 
-    def _parts(self, batch: Batch) -> list[Part]:
-        return parts_of(moved(batch, self.fabric.device), self.accumulate, self.task)
+    @property
+    def parts(self) -> int:
+        """Into how many parts a batch is split, in all processes."""
+        return self.accumulate * self.ranks.size
 
     def _gradients(self, objective: Tensor, leaves: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the gradients by the leaves, scaled as the precision wants it."""
@@ -203,10 +218,13 @@ class Learner:
 
     def loss(self, batch: Batch) -> float:
         """Return the batch's mean loss, the network as it is set, in the mode it is in."""
-        unread = Unread()
-        for part in self._parts(batch):
-            unread.add(part, measured_loss(self.task, self.network, part.batch)[0], {})
-        (metrics,), _ = read([unread], must_be_finite=False)
+        unread, here = Unread(), moved(batch, self.fabric.device)
+        for part in self.ranks.own(parts_of(here, self.parts, self.task)):
+            with self._exchange.apart():
+                loss, _ = measured_loss(self.task, self.network, part.batch)
+            unread.add(part, loss, {})
+        whole, _ = self._exchange.join(here, unread, [], [])
+        (metrics,), _ = read([whole], must_be_finite=False)
         return metrics["loss"]
 
     def weight_step(self, batch: Batch) -> Metrics:
@@ -236,11 +254,6 @@ class Learner:
         self.after_step()
         return metrics
 
-    @property
-    def _scaler(self) -> Any:
-        """The precision's loss scale; None where it has none."""
-        return getattr(self.fabric.strategy.precision, "scaler", None)
-
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the optimiser, the precision's loss scale and the task's weights."""
         return {
@@ -248,6 +261,7 @@ class Learner:
             "precision": self.fabric.strategy.precision.state_dict(),
             "task": {} if self._module is None else self._module.state_dict(),
             "captured": self._captured.state_dict(),
+            "passes": self._exchange.passes,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -257,6 +271,7 @@ class Learner:
         if self._module is not None:
             self._module.load_state_dict(state["task"])
         self._captured.load_state_dict(state["captured"])
+        self._exchange.passes = state.get("passes", 0)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from nasp.runs.interruption import Interrupted, interruptible
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import EpochEnded, Observer, Started, Stepped, Warned
 from nasp.training.meter import Meter
+from nasp.training.ranks import Ranks
 from nasp.training.task import Metrics
 
 
@@ -54,6 +55,7 @@ def run_epochs(
     phase: str = "epoch",
     clock: Clock = "wall",
     can_be_stopped: bool = False,
+    ranks: Ranks | None = None,
 ) -> list[dict[str, Any]]:
     """Run all epochs that are not done yet; return their lines of metrics.
 
@@ -72,11 +74,13 @@ def run_epochs(
         can_be_stopped: whether an observer that returns True ends the loop; such a one is a part
             of its checkpoints.
         clock: by which these minutes, and the seconds of the steps, are counted.
+        ranks: this process and those that take the same steps; default it is alone. The first
+            one's wishes and clock count.
 
     Raises:
         Interrupted: the user asked to stop, and a checkpoint was saved.
     """
-    now = CLOCKS[clock]
+    now, ranks = CLOCKS[clock], ranks or Ranks()
     progress = checkpointer.restore() or {"epoch": 0, "step": 0, "seconds": 0.0}
     is_over = progress.get("stopped_at") == epochs
     first_epoch, first_step = progress["epoch"], progress["step"]
@@ -86,7 +90,8 @@ def run_epochs(
     observe(Started(first_epoch, epochs, steps_per_epoch, first_step, phase, left))
     with interruptible() as interruption:
         for epoch in range(first_epoch, epochs):
-            if is_over or (minutes is not None and spent >= 60 * minutes):
+            is_late = minutes is not None and spent >= 60 * minutes
+            if is_over or ranks.share(lambda late=is_late: late):  # type: ignore[misc]
                 break
             started = now() - progress["seconds"]
             for index in range(first_step, steps_per_epoch):
@@ -101,10 +106,11 @@ def run_epochs(
                         report.architecture,
                     )
                 )
-                is_over = can_be_stopped and answer is True
-                if is_over and not interruption.asked:
+                wants = [interruption.asked, can_be_stopped and answer is True]
+                is_asked, is_over = ranks.in_any(wants)
+                if is_over and not is_asked:
                     break  # this epoch is closed as it is
-                if interruption.asked or checkpointer.due():
+                if is_asked or checkpointer.due():
                     checkpointer.save(
                         epoch * steps_per_epoch + index + 1,
                         {
@@ -113,7 +119,7 @@ def run_epochs(
                             "seconds": now() - started,
                         },
                     )
-                if interruption.asked:
+                if is_asked:
                     raise Interrupted(_farewell(run, phase, epoch + 1, index + 1))
             seconds = now() - started
             spent += seconds
@@ -129,7 +135,7 @@ def run_epochs(
             first_step, progress["seconds"] = 0, 0.0
             closed = EpochEnded(epoch + 1, line, seconds, ended.architecture, ended.alphas)
             if can_be_stopped:  # before the checkpoint, which holds what it makes of it
-                is_over = observe(closed) is True or is_over
+                (is_over,) = ranks.in_any([observe(closed) is True or is_over])
             over = {"stopped_at": epochs} if is_over else {}
             checkpointer.save(
                 (epoch + 1) * steps_per_epoch,

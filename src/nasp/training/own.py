@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -13,7 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 from nasp.errors import UsageError, validated
 from nasp.runs.folder import RunFolder
 from nasp.runs.origin import origin
-from nasp.training.callbacks import Callback, watching
+from nasp.training.callbacks import Callback
 from nasp.training.evaluation import evaluation_mode, measured_loss
 from nasp.training.events import Observer, nobody
 from nasp.training.falling import Falling
@@ -22,6 +24,7 @@ from nasp.training.passes import SamePass
 from nasp.training.recipe import Recipe
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Task
+from nasp.training.together import together, watching_first
 from nasp.training.tracking import tracked
 from nasp.training.train import TrainConfig, Trained
 from nasp.training.train import train as run_training
@@ -108,40 +111,46 @@ def train(
                 measured_loss(given, module, batch)
     measured = None if val_loader is None else SamePass(val_loader, config.seed)
 
-    def trained(folder: RunFolder | None) -> Trained:
-        with watching(observe, [*callbacks, *tracked(logger, config)], progress) as watchers:
-            return run_training(
-                module,
-                train_loader,
-                measured,
-                given,
-                config,
-                run=folder,
-                observe=watchers,
-                epoch_steps=config.epoch_steps,
-            )
+    wanted = {"kind": "python-train", "train": config.as_kept()}
+    opened = partial(called_folder, run, wanted, "nasp.train")
+    with (
+        together(config, opened) as folder,
+        watching_first(
+            config, observe, [*callbacks, *tracked(logger, config)], progress
+        ) as watchers,
+    ):
+        return run_training(
+            module,
+            train_loader,
+            measured,
+            given,
+            config,
+            run=folder,
+            observe=watchers,
+            epoch_steps=config.epoch_steps,
+        )
 
-    if run is None:
-        return trained(None)
-    wanted = {"kind": "python-train", "train": config.model_dump(mode="json")}
-    result: Trained = in_folder(Path(run), wanted, "nasp.train", trained)
-    return result
 
+@contextmanager
+def called_folder(
+    run: str | Path | None, wanted: Mapping[str, Any], call: str
+) -> Iterator[RunFolder | None]:
+    """Open the run folder of a call from Python, begun where it was not yet.
 
-def in_folder(
-    path: Path, wanted: Mapping[str, Any], call: str, work: Callable[[RunFolder], Any]
-) -> Any:
-    """Do some work in the run folder of a call from Python, begun where it was not yet.
+    No other process works on it meanwhile.
 
     Args:
-        path: of the folder.
+        run: its path; None: there is none.
         wanted: what its config.json is to hold; other keys of it are not compared.
         call: how the user goes on with it.
-        work: is given the folder, while no other process is at work on it.
 
     Raises:
         UsageError: it holds something else.
     """
+    if run is None:
+        yield None
+        return
+    path = Path(run)
     is_new = not (path / "config.json").is_file()
     folder = RunFolder.create(path, {**wanted, **origin()}) if is_new else RunFolder.open(path)
     held = folder.config()
@@ -151,7 +160,7 @@ def in_folder(
     folder.go_on = f"{call}(..., run='{path}')"
     with folder.lock():
         try:
-            return work(folder)
+            yield folder
         except UsageError:
             if is_new:
                 folder.discard_unless_under_way()

@@ -57,6 +57,13 @@ class EndlessPasses:
 
     def peek(self) -> Batch:
         """Return what `next` will return; not to be followed by `state_dict`."""
+        if isinstance(self.loader, ResumableLoader):
+            # Put back: what a pass leaves in a batch must be in the one that `next` returns.
+            place, position = self.loader.state_dict(), self._position
+            batch = next(self)
+            self.loader.load_state_dict(place)
+            self._batches, self._position = iter(self.loader), position
+            return batch
         self._ahead = self._ahead or [next(self)]
         return self._ahead[0]
 

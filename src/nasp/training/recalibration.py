@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from nasp.training.batches import moved
-from nasp.training.device import computing, make_fabric
+from nasp.training.device import computing
 from nasp.training.evaluation import evaluation_mode
 from nasp.training.passes import EndlessPasses, SamePass
 from nasp.training.recipe import BaseRecipe
@@ -61,8 +61,8 @@ class Recalibration:
             return
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         momenta = [norm.momentum for norm in norms]
-        fabric = make_fabric(config.device, config.precision)
-        with evaluation_mode(network), computing(config.device, config.deterministic):
+        fabric = config.fabric()
+        with evaluation_mode(network), computing(fabric.device, config.deterministic):
             for module in network.modules():
                 module.training = not isinstance(module, _DropoutNd)
             for norm in norms:

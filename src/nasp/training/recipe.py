@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from nasp.runs.random_state import seeded
-from nasp.training.device import DeviceName, computing, make_fabric
+from nasp.training.device import DeviceName, Fabric, computing, make_fabric, ranks_of
 from nasp.training.learner import Learner
+from nasp.training.ranks import Ranks
 from nasp.training.rates import (
     OptimizerChoice,
     Per,
@@ -24,6 +25,9 @@ from nasp.training.rates import (
     make_scheduler,
 )
 from nasp.training.task import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -48,6 +52,12 @@ class BaseRecipe(BaseModel):
     """Fixes the run on one machine."""
     device: DeviceName = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
+    devices: int = Field(1, ge=1)
+    """Devices of a machine that share each batch, a process each."""
+    nodes: int = Field(1, ge=1)
+    """Machines with so many devices each; the same command is started on all of them."""
+    sync_bn: bool = False
+    """With several devices, let BatchNorm normalise by all of a batch, not by a device's share."""
     deterministic: bool = True
     """On a CUDA device, take only algorithms that repeat themselves, so that a seed fixes the run;
     otherwise the fastest."""
@@ -75,7 +85,7 @@ class BaseRecipe(BaseModel):
             UsageError: the machine lacks the device, or it cannot compute in this precision.
         """
         return Learner(
-            make_fabric(self.device, self.precision),
+            self.fabric(),
             network,
             task,
             weights,
@@ -83,7 +93,31 @@ class BaseRecipe(BaseModel):
             clip=self.clip,
             accumulate=self.accumulate,
             capture=self.capture,
+            sync_bn=self.sync_bn,
+            seed=self.seed,
         )
+
+    def fabric(self, launch: bool = True) -> Fabric:
+        """Return what these settings compute with; see `make_fabric`.
+
+        Raises:
+            UsageError: the machine lacks the device, or it cannot compute in this precision.
+        """
+        return make_fabric(self.device, self.precision, self.devices, self.nodes, launch)
+
+    def as_kept(self) -> dict[str, Any]:
+        """Return what a run that goes on must have alike, as JSON: not how many processes."""
+        plain = () if self.sync_bn else ("sync_bn",)  # runs of before lack it
+        return self.model_dump(mode="json", exclude={"devices", "nodes", *plain})
+
+    def alone(self) -> Self:
+        """Return the same settings for one process."""
+        return self.model_copy(update={"devices": 1, "nodes": 1})
+
+    @property
+    def ranks(self) -> Ranks:
+        """Which process of a run by these settings this is; the others need not be there yet."""
+        return ranks_of(self.fabric(launch=False))
 
 
 def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -96,7 +130,8 @@ def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Argument
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         settings = next(a for a in (*args, *kwargs.values()) if isinstance(a, BaseRecipe))
-        with computing(settings.device, settings.deterministic), seeded(settings.seed):
+        device = settings.fabric().device
+        with computing(device, settings.deterministic), seeded(settings.seed):
             return function(*args, **kwargs)
 
     return run

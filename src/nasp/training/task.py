@@ -75,6 +75,15 @@ class Paced(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembers(Protocol):
+    """What a task adds that leaves something in its batches for the next one."""
+
+    def memory(self, batch: Batch) -> Tensor:
+        """Return the tensor of the batch where a pass leaves it; NaN until then."""
+        ...
+
+
 class Splits(Task, Protocol):
     """What a task adds that knows how to split its batches, for ``accumulate`` above 1."""
 

@@ -36,6 +36,7 @@ from nasp.training.task import (
     Task,
     score,
 )
+from nasp.training.together import say_ranks
 
 
 class Course(Protocol):
@@ -167,7 +168,8 @@ def train(
     learner.steps_per_epoch = steps
     course = config.course(learner, network)
     batches = EndlessPasses(train_loader, "The training loader")
-    if learner.accumulate > 1 and not isinstance(task, Evaluates):
+    say_ranks(run, learner.ranks, observe)
+    if learner.parts > 1 and not isinstance(task, Evaluates):
         check_parts(learner, batches.peek())
     best = Best(Figure("score", higher_is_better=True))
     meter = Meter()
@@ -192,7 +194,8 @@ def train(
     def end_epoch(_epoch: int) -> EpochReport:
         if test_loader is None:
             return EpochReport(course.end_epoch({}))
-        measured = evaluated(course.measurable(), test_loader, task, learner.fabric.device)
+        network_now, device = course.measurable(), learner.fabric.device
+        measured = learner.ranks.share(lambda: evaluated(network_now, test_loader, task, device))
         if run is not None and best.improved(score(task, measured)):
             run.save_tensors("best.safetensors", course.kept().state_dict())
         line = {f"{config.measured_on}_{name}": value for name, value in measured.items()}
@@ -210,7 +213,9 @@ def train(
         minutes=config.minutes,
         clock=config.clock,
         can_be_stopped=isinstance(observe, Watchers),
+        ranks=learner.ranks,
     )
+    learner.ranks.alike(list(course.kept().buffers()))
     if run is not None:
         run.save_tensors("weights.safetensors", course.kept().state_dict())
         lines = run.metrics()

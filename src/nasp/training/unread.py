@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from nasp.errors import NaspError
@@ -32,6 +33,17 @@ class Unread:
         figures = {"loss": loss, **metrics}
         detached = {n: v.detach() if isinstance(v, Tensor) else v for n, v in figures.items()}
         self.parts.append((part._replace(batch=None), {**detached}))
+
+    def totals(self, device: torch.device) -> tuple[list[str], Tensor]:
+        """Return the names of the figures, and their sums over the parts, still on the device."""
+        sums: dict[str, Tensor] = {}
+        for part, figures in self.parts:
+            for name, figure in figures.items():
+                share = part.of_loss if name == "loss" else part.share
+                value = share * torch.as_tensor(figure, device=device).detach()
+                sums[name] = sums[name] + value if name in sums else value
+        wide = sums["loss"].dtype if sums["loss"].dtype == torch.float64 else torch.float32
+        return list(sums), torch.stack([value.to(wide).reshape(()) for value in sums.values()])
 
 
 def read(

@@ -23,7 +23,6 @@ from nasp.jobs.search import SearchJob, search_in
 from nasp.runs.pool import Workplace
 from nasp.spaces import find_space
 from nasp.supernet.derive import derive
-from nasp.training.device import make_fabric
 from nasp.training.events import EpochEnded, Event, Observer, Started, Stepped, nobody
 from nasp.training.passes import SamePass
 
@@ -139,7 +138,7 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
         NaspError: the search failed.
     """
     job = request.job
-    device = make_fabric(job.search.device, job.search.precision).device
+    device = job.search.fabric().device
     data = job.domain.read(job.data, nobody)
     assert isinstance(data, ImageData)
     half = data.config.subset or len(data.images.train) // 2
@@ -232,7 +231,7 @@ def _scored(found: Found, request: SearchRequest) -> list[float]:
 
 
 def _loaders(found: Found, job: SearchJob, data: ImageData) -> SearchLoaders:
-    device = make_fabric(job.search.device, job.search.precision).device
+    device = job.search.fabric().device
     return data.search_loaders(found.supernet.network, device, job.search.seed)
 
 

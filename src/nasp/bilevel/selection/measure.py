@@ -11,12 +11,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
+from nasp.training.device import ranks_of
 from nasp.training.figures import figures
 from nasp.training.task import Batch, Metrics, Task, score
 
 
 def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fabric) -> Metrics:
     """Return loss and metrics as means over the examples, and the task's ``score``.
+
+    Of several processes the first one measures.
 
     Args:
         network: set up by `fabric`, in the mode in which it is to be measured.
@@ -28,7 +31,7 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
     Raises:
         UsageError: there is no batch.
     """
-    means = figures(network, batches, task, fabric.device)
+    means = ranks_of(fabric).share(lambda: figures(network, batches, task, fabric.device))
     if not all(map(math.isfinite, means.values())):
         return {"score": -math.inf}  # such a network loses to every other
     return {**means, "score": score(task, means)}

@@ -10,7 +10,6 @@ from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
-from nasp.training.device import make_fabric
 from nasp.training.events import Observer
 from nasp.training.loop import EpochReport, StepReport, run_epochs
 from nasp.training.meter import Meter
@@ -38,7 +37,7 @@ def rerank(
         run: a folder of its own, from which a re-ranking that was stopped goes on.
         observe: is told what happens; a candidate is a step.
     """
-    fabric = make_fabric(recipe.device, recipe.precision)
+    fabric = recipe.fabric()
     ranked = with_batch_statistics(supernet)
     network = fabric.setup_module(ranked.network)
     measured, meter = Measured(), Meter()
@@ -58,7 +57,16 @@ def rerank(
         return EpochReport({"best": dict(candidates[best].edges)}, (), candidates[best])
 
     run_epochs(
-        1, len(candidates), step, end_epoch, checkpointer, meter, run, observe, phase="re-ranking"
+        1,
+        len(candidates),
+        step,
+        end_epoch,
+        checkpointer,
+        meter,
+        run,
+        observe,
+        phase="re-ranking",
+        ranks=recipe.ranks,
     )
     return measured.rows
 

@@ -191,6 +191,7 @@ class Selector:
             run,
             self.observe,
             phase=phase,
+            ranks=self.recipe.ranks,
         )
         pairs = zip(finalists, contest.rows, strict=True)
         ranked = [replace(contender, rungs=tuple(rows)) for contender, rows in pairs]

@@ -53,6 +53,11 @@ class LanguageModelling:
         length: int = batch[0].shape[1]
         return length / self.bptt
 
+    def memory(self, batch: Batch) -> Tensor:
+        """Return where a pass leaves the state that it ends with."""
+        memory: Tensor = batch[2]
+        return memory[:, 1]
+
     def evaluate(
         self, network: nn.Module, loader: Iterable[Batch], device: torch.device | str = "cpu"
     ) -> dict[str, float]:

@@ -22,7 +22,6 @@ from nasp.jobs.train import run_train_job
 from nasp.runs.folder import RunFolder
 from nasp.runs.pool import Work, Workplace
 from nasp.spaces import find_space
-from nasp.training.device import make_fabric
 from nasp.training.passes import SamePass
 
 Errors = dict[str, float]
@@ -118,7 +117,7 @@ def _under_shared_weights(request: ErrorRequest, at: Workplace) -> Errors:
     run = run_of(at.folder, search, request.go_on)
     found = run_search_job(search, run, observe)
     data = domain.read(job.search.data, observe)
-    device = make_fabric(common.device, common.precision).device
+    device = common.fabric().device
     loader = data.search_loaders(found.supernet.network, device, seed).selection
     rows = rerank(
         found.supernet,

@@ -1,0 +1,152 @@
+"""One process of several, or all of the work alone: searches by every strategy, as JSON.
+
+Started by `test_equal.py`, with the variables that torchrun's or SLURM's processes would have.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import nasp
+from nasp.strategies import strategy_names
+
+STEPS = 20
+ITERATIVE = [name for name in strategy_names() if nasp.strategies.find_strategy(name).iterative]
+
+
+class Network(nn.Module):
+    """Edges that read images, and edges that read vectors; nothing that draws."""
+
+    def __init__(self, norms: bool) -> None:
+        super().__init__()
+
+        def conv(size: int) -> nn.Module:
+            layers: list[nn.Module] = [nn.ReLU(), nn.Conv2d(4, 4, size, padding=size // 2)]
+            return nn.Sequential(*layers, *([nn.BatchNorm2d(4)] if norms else []))
+
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.edges = nn.ModuleList(
+            nasp.Choice(
+                {
+                    "conv1": conv(1),
+                    "conv3": conv(3),
+                    "pool": nn.AvgPool2d(3, 1, 1),
+                    "skip": nn.Identity(),
+                }
+            )
+            for _ in range(2)
+        )
+        deep = nn.Sequential(nn.Linear(4, 4), *([nn.BatchNorm1d(4)] if norms else []), nn.Tanh())
+        self.head = nasp.Choice({"deep": deep, "skip": nn.Identity()})
+        self.classes = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.edges[0](x) + self.edges[1](x)
+        return self.classes(self.head(x.mean((2, 3))))
+
+
+def loader(seed: int) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(28, 2, 6, 6, generator=generator)
+    y = torch.randint(3, (28,), generator=generator)
+    return DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True)  # odd: unequal shares
+
+
+@contextmanager
+def in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)  # in which Fabric hands over what a network returns
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@in_float64()
+def searched(strategy: str, norms: bool, devices: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    return searched_in(Network(norms), loader(1), loader(2), strategy, norms, devices)
+
+
+def searched_in(
+    network: nn.Module,
+    weights: Any,
+    alphas: Any,
+    strategy: str,
+    norms: bool,
+    devices: int,
+    **settings: Any,
+) -> dict[str, Any]:
+    found = nasp.search(
+        network,
+        weights,
+        alphas,
+        strategy=strategy,
+        epochs=2,
+        epoch_steps=STEPS // 2,
+        precision="64-true",
+        device="cpu",
+        devices=devices,
+        sync_bn=norms,
+        progress=False,
+        **settings,
+    )
+    state = found.supernet.network.state_dict()
+    return {
+        "architecture": dict(found.architecture.edges),
+        "state": {name: tensor.double().flatten().tolist() for name, tensor in state.items()},
+        "alphas": {n: a.double().flatten().tolist() for n, a in found.supernet.alphas.items()},
+        "metrics": [
+            {k: v for k, v in line.items() if isinstance(v, float)} for line in found.metrics
+        ],
+    }
+
+
+@in_float64()
+def searched_text(devices: int) -> dict[str, Any]:
+    """A recurrent cell: what a batch begins with is what the one before left in its columns."""
+    from nasp.domains.text.loader import TextLoader
+    from nasp.domains.text.task import LanguageModelling
+    from nasp.spaces.language_model import Dropouts
+    from nasp.spaces.recurrent import LanguageConfig, Recurrent
+
+    torch.manual_seed(0)
+    none = Dropouts(output=0, hidden=0, input=0, embedding=0)
+    size = LanguageConfig(vocabulary=7, channels=4, dropouts=none)
+    network = Recurrent().supernet(size)
+    tokens = torch.randint(7, (200,), generator=torch.Generator().manual_seed(0))
+    loaders = [
+        TextLoader(tokens, batch_size=5, bptt=6, state_size=network.state_size) for _ in range(2)
+    ]
+    return searched_in(network, *loaders, "nasp", True, devices, task=LanguageModelling(6))
+
+
+def drawn() -> dict[str, Any]:
+    """Random numbers in a pass over a share, and after it."""
+    ranks = nasp.training.recipe.BaseRecipe(device="cpu", devices=2).ranks
+    with ranks.own_draws(0, 1):
+        inside = torch.rand(3).tolist()
+    return {"inside": inside, "after": torch.rand(3).tolist()}
+
+
+def all_of_them(devices: int) -> dict[str, Any]:
+    found = {
+        f"{strategy}{', norms' * norms}": searched(strategy, norms, devices)
+        for strategy in ITERATIVE
+        for norms in (False, True)
+    }
+    torch.manual_seed(0)
+    return {**found, "text": searched_text(devices), "drawn": drawn()}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(all_of_them(int(sys.argv[1]))))
