@@ -81,14 +81,19 @@ def _tabs(environment: Environment, runs: Sequence[Contents | Sweep]) -> Iterato
     if len(runs) == 1:
         yield from _parts(environment, runs[0], "r0")
         return
+
+    def whole(number: int, run: Contents | Sweep) -> Tab:
+        parts = _parts(environment, run, f"r{number}")
+        bodies = (Markup("<h3>{}</h3>{}").format(part.heading, part.body) for part in parts)
+        return Tab(run.name, run.name, Markup("").join(bodies))
+
+    repeats = {n for n, run in enumerate(runs) if isinstance(run, Contents) and run.seeds}
+    yield from (whole(number, runs[number]) for number in sorted(repeats))
     searched = [run for run in runs if isinstance(run, Contents) and run.asked.kind != "repeat"]
     if len(searched) > 1:
         macros: Any = environment.get_template("beside.html.j2").module
         yield Tab("Side by side", "Side by side", macros.compare(beside_each_other(searched)))
-    for number, run in enumerate(runs):
-        parts = _parts(environment, run, f"r{number}")
-        bodies = (Markup("<h3>{}</h3>{}").format(part.heading, part.body) for part in parts)
-        yield Tab(run.name, run.name, Markup("").join(bodies))
+    yield from (whole(number, run) for number, run in enumerate(runs) if number not in repeats)
 
 
 def _parts(environment: Environment, run: Contents | Sweep, prefix: str) -> Iterator[Tab]:

@@ -37,7 +37,7 @@ def repeat_table(report: dict[str, Any]) -> Table:
                 "result": _standing(row, report, is_found),
             }
         )
-    columns = {"": "{who}", "found": "{found}", "result": "{result}"}
+    columns = {"network": "{who}", "found": "{found}", "result": "{result}"}
     if "parameters" not in costs:
         columns["parameters"] = "{parameters:,}"
     columns |= {find_quantity(name).label: f"{{cost {name}}}" for name in costs}
@@ -69,6 +69,11 @@ def repeat_remarks(report: dict[str, Any], run: RunFolder) -> list[str]:
         remarks.append(
             f"After {epochs} epoch{'s' * (epochs > 1)} each: {'; '.join(said)}"
             " (mean ± standard deviation)."
+        )
+    if report["beats"] is not None:
+        remarks.append(
+            f"Of a network that was found and a random one the former is better in"
+            f" {report['beats']:.0%} of the pairs; chance is 50%."
         )
     kept, better = report["kept"], report["better"]
     if better is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -100,6 +101,8 @@ def test_all_keep_the_bound_and_train_under_one_budget(
     assert report["spread"]["found"]["mean"] == pytest.approx(fmean(figures))
     assert report["spread"]["found"]["std"] == pytest.approx(stdev(figures))
     assert report["spread"]["found"]["worst"] == min(figures)
+    pairs = [(a, row["figures"][0]) for a in figures for row in report["random"]]
+    assert report["beats"] == fmean((a > b) + (a == b) / 2 for a, b in pairs)
 
 
 def test_the_folder_ends_as_a_searchs_does(
@@ -225,7 +228,7 @@ def test_a_time_is_measured_once_for_all_and_what_breaks_the_bound_takes_no_part
     assert out
     assert all(row["figures"] == [] for row in out)
     assert report["kept"] not in out
-    assert (report["random"], report["spread"]["random"]) == ([], None)
+    assert (report["random"], report["spread"]["random"], report["beats"]) == ([], None, None)
 
 
 def test_agreement_and_chance() -> None:
@@ -266,6 +269,7 @@ def test_the_report_counts_and_orders() -> None:
     assert (over["best"], over["worst"], over["networks"]) == (0.5, 0.7, 3)
     assert over["std"] == pytest.approx(stdev([0.5, 0.7, 0.5]))
     assert report["spread"]["random"] is None
+    assert report["beats"] == 1  # for the random one diverged
     rows = repeat_table(report).rows
     assert rows[0] == ["seed 3", "A, of 2 seeds", "kept", "1", "0.5000", "0.4000"]
     assert rows[1][:3] == ["seed 4", "B", ""]
@@ -350,8 +354,9 @@ def test_the_commands_take_its_folder(
     assert (tmp_path / "net.py").is_file()
     nasp("report", "r")
     page = (tmp_path / "r" / "report.html").read_text()
-    for text in ("What each seed found", "seed-0", "seed-1", "Side by side"):
-        assert text in page
+    tabs = re.findall(r'role="tab".*?>(.*?)</button>', page)
+    assert tabs == ["r", "Side by side", "seed-0", "seed-1"]
+    assert "What each seed found" in page
     for words, message in (
         (("resume", "r", "--epochs", "9"), "Only a search goes on for more epochs"),
         (("resume", "r", "--log", "wandb"), "A repeat tells no tracker"),

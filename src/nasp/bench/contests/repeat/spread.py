@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from nasp.bench.results import Measurements
@@ -39,8 +41,9 @@ def report_of(job: RepeatJob, found: Measurements) -> dict[str, Any]:
         rung, its ``place``) and ``same``, how many seeds found it; and the report has ``random``
         (rows alike), ``architectures`` (distinct ones that were found), ``agreement`` and
         ``chance`` (in what share of the edges two seeds, and two random ones, agree), ``spread``
-        (of the first rung's figures, after which all have trained equally long), ``kept`` (a
-        seed's row) and ``better`` (the random row before it, if there is one).
+        (of the first rung's figures, after which all have trained equally long), ``beats`` (in
+        what share of the pairs what was found is there better than a random one, ties being
+        half), ``kept`` (a seed's row) and ``better`` (the random row before it, if there is one).
     """
     seeds: list[dict[str, Any]] = [
         {"seed": seed, "run": folder_of(seed), "architecture": found[key_of(seed)]["architecture"]}
@@ -72,6 +75,7 @@ def report_of(job: RepeatJob, found: Measurements) -> dict[str, Any]:
         "agreement": last["agreement"],
         "chance": last["chance"],
         "spread": {"found": _spread(seeds, sign), "random": _spread(random, sign)},
+        "beats": _beats(seeds, random, sign),
         "kept": kept,
         "better": None if first in often else measured[first],
     }
@@ -90,3 +94,15 @@ def _spread(rows: Sequence[dict[str, Any]], sign: int) -> dict[str, Any] | None:
         "networks": len(known),
         "diverged": len(figures) - len(known),
     }
+
+
+def _beats(
+    seeds: Sequence[dict[str, Any]], random: Sequence[dict[str, Any]], sign: int
+) -> float | None:
+    def scores(rows: Sequence[dict[str, Any]]) -> list[float]:
+        figures = [row["figures"][0] for row in rows if row["figures"]]
+        return [-math.inf if figure is None else sign * figure for figure in figures]
+
+    pairs = list(product(scores(seeds), scores(random)))
+    wins = sum((own > other) + (own == other) / 2 for own, other in pairs)
+    return wins / len(pairs) if pairs else None
