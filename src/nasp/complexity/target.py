@@ -93,9 +93,18 @@ class Gauge:
 
     def of(self, architecture: Architecture) -> Measurement:
         """Return what the network of an architecture costs, measured on it, once."""
-        held = " ".join(architecture[edge] or "-" for edge in self.target.supernet.edges)
-        figures = self.store.get(f"{self.quantity.name} of {held}", lambda: self._of(architecture))
+        figures = self.store.get(self._name(architecture), lambda: self._of(architecture))
         return Measurement(**figures)
+
+    def take(self, architecture: Architecture, other: Store) -> None:
+        """Keep what another store holds of an architecture, instead of measuring it anew."""
+        name = self._name(architecture)
+        if name in other.figures:
+            self.store.get(name, lambda: other.figures[name])
+
+    def _name(self, architecture: Architecture) -> str:
+        held = " ".join(architecture[edge] or "-" for edge in self.target.supernet.edges)
+        return f"{self.quantity.name} of {held}"
 
     def _of(self, architecture: Architecture) -> dict[str, float]:
         with torch.random.fork_rng():  # weights are drawn, and do not matter

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nasp.bilevel.search_costs import make_complexity
 from nasp.bilevel.selection.admitted import Admitted
 from nasp.bilevel.settings import SearchConfig
-from nasp.complexity.control import RESULT, Complexity
+from nasp.complexity.control import Complexity
 from nasp.complexity.store import Store
 from nasp.domains.domain import Data
 from nasp.jobs.repeat import RepeatJob
@@ -81,11 +81,10 @@ def hand_out(costs: Store, search: RunFolder) -> None:
         own.put(name, figures)
 
 
-def take_in(costs: Store, search: RunFolder) -> None:
-    """Add what a search measured of networks of its own."""
-    own = Store(search.costs_path).figures
-    for name in sorted(own.keys() - costs.figures.keys() - {RESULT}):
-        costs.put(name, own[name])
+def take_in(complexity: Complexity, architecture: Architecture, search: RunFolder) -> None:
+    """Let what a search measured of its result hold here, too."""
+    for bound in complexity.bounds:
+        bound.gauge.take(architecture, Store(search.costs_path))
 
 
 def agreement(found: Sequence[Architecture]) -> float:

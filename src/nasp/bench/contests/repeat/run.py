@@ -22,7 +22,7 @@ from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder, json_object
-from nasp.runs.pool import Pool, Work, Workplace
+from nasp.runs.pool import InTurn, Pool, Work, Workplace
 from nasp.spaces import Space, find_space
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import Observer, Warned, nobody
@@ -83,11 +83,17 @@ def run_repeat(
             hand_out(field.complexity.store, run)
             return Work(key, _search, _Request(own, folder.go_on), run.path)
 
+        def kept(_: str, answer: dict[str, Any]) -> dict[str, Any]:
+            return {**answer, "alone": isinstance(pool or InTurn(), InTurn)}
+
         def select(_: None, at: Workplace) -> dict[str, Any]:
             runs = [RunFolder(folder.path / name) for name, _ in names.values()]
+            for key, architecture, run in zip(names, found, runs, strict=True):
+                if results.measurements[key]["alone"]:  # else others slowed it down
+                    take_in(field.complexity, architecture, run)
             return _select(field.config, job, field, found, data.task(), runs, folder, at.tell)
 
-        measure_missing(list(names), search, results, announce, pool)
+        measure_missing(list(names), search, results, announce, pool, kept)
         results.raise_failures()
         found = [space.parse(results.measurements[key]["architecture"]) for key in names]
         measure_missing([SELECTION], lambda key: Work(key, select, None), results, announce)
@@ -121,8 +127,6 @@ def _select(
 ) -> dict[str, Any]:
     supernet, loaders, _ = field.start
     complexity, space = field.complexity, find_space(job.space)
-    for run in runs:
-        take_in(complexity.store, run)
     # Of equals the first wins: what most seeds found, then the earlier seed's.
     distinct = [each for each, _ in Counter(found).most_common()]
     keeping = list(filter(complexity.is_feasible, distinct))
