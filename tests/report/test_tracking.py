@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch import nn
 import nasp
 from nasp.bilevel.found import Found
 from nasp.errors import UsageError
-from nasp.report.tracking import picture_of, tell_result
+from nasp.report.tracking import picture_of
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.training.tracking import Tracked, Tracker
 
@@ -23,7 +25,7 @@ DATA = [(torch.randn(8, 5), torch.randint(3, (8,))) for _ in range(2)]
 OPTIONS = ("--epochs", 2, "--subset", 64, "--no-train", "--json")
 
 
-def searched(logger: Any, run: Path) -> Found:
+def searched(logger: Any, run: Path | None) -> Found:
     torch.manual_seed(0)
     choice = nasp.Choice({"linear": nn.Linear(5, 5), "<tanh>": nn.Tanh()})
     net = nn.Sequential(choice, nn.Linear(5, 3))
@@ -79,13 +81,14 @@ def test_of_several_trainings_the_first_is_told() -> None:
     from nasp.training.events import EpochEnded, Started
 
     log = Log()
-    tracked = Tracked(Tracker(log))
+    tracked = Tracked(Tracker(log), {"epochs": 1})
     for loss in (1.0, 2.0):
         tracked(Started(0, 1, 1))
         tracked(EpochEnded(1, {"epoch": 1, "val_loss": loss, "warnings": ["no number"]}, 0.1))
     tracked(Started(0, 1, 1, phase="selection epoch"))
     tracked(EpochEnded(1, {"epoch": 1, "val_loss": float("inf"), "x": 3}, 0.1))
     assert log.told == [(1, {"val_loss": 1.0}), (1, {"selection/x": 3.0})]
+    assert log.settings == {"epochs": 1}
 
 
 def test_a_cell_is_a_picture(runs: Path) -> None:
@@ -127,15 +130,45 @@ def test_tensorboard_has_all(call: Call, tmp_path: Path) -> None:
     assert (run / "tensorboard" / "report.html").read_text() == (run / "report.html").read_text()
 
 
+def test_a_call_without_a_run_folder_leaves_picture_and_report(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pytest.importorskip("vl_convert", reason="the extra 'report' draws the report")
+    from lightning_fabric.loggers import TensorBoardLogger
+
+    loggers = [TensorBoardLogger(tmp_path, name=name, version="") for name in ("a", "b")]
+    found = searched(loggers[0], None)
+    assert found.run is None
+    assert found.architecture == searched(None, None).architecture
+    read = accumulator.EventAccumulator(str(tmp_path / "a")).Reload()
+    assert read.Tags()["images"] == ["found/choices"]
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "nasp.search(network, train_loader, val_loader, epochs=2)" in html.unescape(page)
+    nasp.train(found, DATA, DATA, epochs=1, logger=loggers[1])
+    assert "A training of a module of your own" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_without_what_draws_a_logger_has_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    from lightning_fabric.loggers import TensorBoardLogger
+
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.warns(UserWarning, match=r"no report.*pip install 'nasp-torch\[report\]'"):
+        searched(TensorBoardLogger(tmp_path, name="", version=""), None)
+    assert list(tmp_path.glob("events*"))
+    assert not (tmp_path / "report.html").exists()
+
+
 @pytest.mark.slow
-def test_wandb_has_all_and_stays_offline(tmp_path: Path) -> None:
+def test_wandb_has_all_and_stays_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
     pytest.importorskip("wandb")
     pytest.importorskip("pytorch_lightning")
     pytest.importorskip("vl_convert", reason="the extra 'report' draws the report")
     run = tmp_path / "run"
     tracker = Tracker.into("wandb", run)
     found = searched(tracker.logger, run)
-    tell_result(tracker, RunFolder.open(run))
     assert found.metrics == searched(None, tmp_path / "untold").metrics
     summary = tracker.logger.experiment.summary
     assert tracker.logger.experiment.offline
@@ -147,6 +180,8 @@ def test_wandb_has_all_and_stays_offline(tmp_path: Path) -> None:
     last = json.loads(max(tables, key=lambda table: len(str(table)))["data"][0][0])
     assert last["edges"].keys() == found.architecture.edges.keys()
     assert list(files.rglob("*.png"))
+    kept = [path.read_bytes() for path in (tmp_path / "artifacts/staging").iterdir()]
+    assert (run / "report.html").read_bytes() in kept
 
 
 @pytest.mark.slow
@@ -158,7 +193,6 @@ def test_mlflow_has_all(tmp_path: Path) -> None:
     log.mkdir()
     tracker = Tracker.into("mlflow", log)
     found = searched(tracker.logger, run)
-    tell_result(tracker, RunFolder.open(run))
     tracker.close()
     assert found.metrics == searched(None, tmp_path / "untold").metrics
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{log}/mlflow.db")

@@ -67,7 +67,8 @@ def search(
         callbacks: the same, and one that returns True ends the epochs: what was found until then
             is returned; see `nasp.callbacks`.
         progress: whether to show it on standard error; default in a terminal or a notebook.
-        logger: one of Lightning's loggers: is told settings, metrics, alphas and architectures.
+        logger: one of Lightning's loggers: is told settings, metrics, alphas and architectures,
+            and at the end, if it takes files, the cells as pictures and the report.
         settings: fields of `SearchConfig`: ``epochs=50``, ``strategy="nasp"``, ``seed=0``,
             ``complexity=0.0``, ``init=None`` (weights to start from), ...; any other name is a
             setting of the strategy. ``cost`` may be a function: ``cost(operation, *inputs)``.
@@ -94,17 +95,19 @@ def search(
     supernet = Supernet(network)
 
     wanted = {"kind": "python-search", "search": config.as_kept()}
-    opened = partial(called_folder, run, wanted, "nasp.search")
+    told = tracked(logger, config)
+    opened = partial(called_folder, run, wanted, "nasp.search", told)
     with (
         together(config, opened) as folder,
-        watching_first(
-            config, observe, [*callbacks, *tracked(logger, config)], progress
-        ) as watchers,
+        watching_first(config, observe, [*callbacks, *told], progress) as watchers,
     ):
         if folder is not None and go_on_to is not None:
             folder.extend(go_on_to, config.epochs)
         loaders = train_loader, val_loader
-        return run_search(supernet, *loaders, given, config, folder, watchers, own_cost=own_cost)
+        found = run_search(supernet, *loaders, given, config, folder, watchers, own_cost=own_cost)
+        for each in told:
+            each.ended(folder)
+    return found
 
 
 _CONFIG_FIELDS = frozenset(SearchConfig.model_fields)

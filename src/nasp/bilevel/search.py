@@ -240,7 +240,7 @@ def run_search(
         supernet,
         initial_weights,
         lines if run is None else run.metrics(),
-        None if run is None else run.path,
+        None if run is None or run.is_copy else run.path,
         selection,
         complexity.reached(result),
         {name: score.detach().clone() for name, score in scores.items()},

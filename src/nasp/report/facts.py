@@ -52,10 +52,12 @@ def asked(run: RunFolder) -> Asked:
     if is_from_python(run):
         kind = str(content["kind"]).removeprefix("python-")
         config: Mapping[str, Any] = content[kind]
-        call = f"nasp.{kind}(network, train_loader, val_loader, {{}}run={str(run.path)!r})"
         defaults: BaseModel = SearchConfig() if kind == "search" else OwnTrainConfig()
         given = _given(config, defaults.model_dump(mode="json"))
-        again = call.format("".join(f"{name}={value!r}, " for name, value in given.items()))
+        if run.go_on:
+            given["run"] = str(run.path)
+        words = ("network", "train_loader", "val_loader", *(f"{n}={v!r}" for n, v in given.items()))
+        again = f"nasp.{kind}({', '.join(words)})"
         return Asked(kind, None, config, run.epochs(config["epochs"]), again, again)
     job = job_of(run)
     own = job.search if isinstance(job, SearchJob) else job.train

@@ -25,6 +25,32 @@ rect { fill: #ffffff; stroke-width: 1.6; }
 </style>"""
 
 
+class Reporting(Tracker):
+    """A tracker that is also told a run's result: its cells as pictures, its report as a file."""
+
+    @property
+    def wants_result(self) -> bool:
+        """Whether its kind takes pictures and files."""
+        return self.kind is not None
+
+    def result(self, run: RunFolder) -> None:
+        """Write a run's report, and tell of it.
+
+        Raises:
+            UsageError: what draws is not installed.
+        """
+        contents = contents_of(run)
+        write_page([contents], run.path / REPORT)
+        self.file(run.path / REPORT)
+        stops = contents.moves.stops
+        with TemporaryDirectory() as folder:
+            for cell in contents.cells if stops else ():
+                name = (cell.title or "choices").replace(" ", "-")
+                file = Path(folder) / f"{name}.png"
+                file.write_bytes(picture_of(cell, stops[-1].path, colours(contents)))
+                self.picture(f"found/{name}", file)
+
+
 @contextmanager
 def told(observe: Observer, name: str | None, run: RunFolder) -> Iterator[Observer]:
     """Tell a tracker what an observer is told, and at the end the result; it writes into the run.
@@ -41,9 +67,8 @@ def told(observe: Observer, name: str | None, run: RunFolder) -> Iterator[Observ
         yield observe
         return
     vega()  # says so now, not after the search, where the report cannot be drawn
-    tracker = Tracker.into(name, run.path)
-    tracker.settings(run.config().get("job", {}))
-    tracked = Tracked(tracker)
+    tracker = Reporting.into(name, run.path)
+    tracked = Tracked(tracker, run.config().get("job", {}))
 
     def both(event: Event) -> object:
         tracked(event)
@@ -51,29 +76,9 @@ def told(observe: Observer, name: str | None, run: RunFolder) -> Iterator[Observ
 
     try:
         yield both
-        tell_result(tracker, run)
+        tracker.result(run)
     finally:
         tracker.close()
-
-
-def tell_result(tracker: Tracker, run: RunFolder) -> None:
-    """Write a run's report, and tell a tracker of it: the cells as pictures, the page as a file.
-
-    Raises:
-        UsageError: what draws them is not installed.
-    """
-    contents = contents_of(run)
-    write_page([contents], run.path / REPORT)
-    tracker.file(run.path / REPORT)
-    if not contents.moves.stops:
-        return
-    path, numbers = contents.moves.stops[-1].path, colours(contents)
-    with TemporaryDirectory() as folder:
-        for cell in contents.cells:
-            name = (cell.title or "choices").replace(" ", "-")
-            file = Path(folder) / f"{name}.png"
-            file.write_bytes(picture_of(cell, path, numbers))
-            tracker.picture(f"found/{name}", file)
 
 
 def picture_of(cell: Any, path: Mapping[str, str | None], numbers: Mapping[str, int]) -> bytes:

@@ -104,8 +104,9 @@ class Checkpointer:
         """
         if self.run is None:
             return None
-        self._check({name: part.state_dict() for name, part in self.parts.items()})
-        self._is_checked = False  # states may yet take another form
+        if not self.run.is_copy:
+            self._check({name: part.state_dict() for name, part in self.parts.items()})
+            self._is_checked = False  # states may yet take another form
         self.run.is_under_way = True
         checkpoints = _checkpoints(self.run.path / "checkpoints")
         for path in (self.run.path / "checkpoints").glob(".step-*.tmp"):

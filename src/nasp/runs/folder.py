@@ -26,8 +26,8 @@ class RunFolder:
     and what the run ends with.
 
     Attributes:
-        go_on: what the user is told when the run is stopped.
-        is_copy: of a run that another process keeps: no checkpoint is written.
+        go_on: what the user is told when the run is stopped; empty where nobody can.
+        is_copy: of a run that another process keeps, or nobody: no checkpoint is written.
     """
 
     def __init__(self, path: Path) -> None:

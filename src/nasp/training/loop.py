@@ -150,6 +150,6 @@ def run_epochs(
 
 def _farewell(run: RunFolder | None, phase: str, epoch: int, step: int) -> str:
     where = f"Stopped in {phase} {epoch} after step {step}"
-    if run is None:
+    if run is None or not run.go_on:
         return f"{where}; nothing was saved, since no run folder was given."
     return f"{where}; all is saved. Go on with: {run.go_on}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from nasp.training.recipe import Recipe
 from nasp.training.supervised import as_task
 from nasp.training.task import Batch, Task
 from nasp.training.together import together, watching_first
-from nasp.training.tracking import tracked
+from nasp.training.tracking import Tracked, tracked
 from nasp.training.train import TrainConfig, Trained
 from nasp.training.train import train as run_training
 
@@ -90,7 +91,8 @@ def train(
         observe: called with each `nasp.training.events.Event`.
         callbacks: the same, and one that returns True ends the training; see `nasp.callbacks`.
         progress: whether to show it; default in a terminal or a notebook.
-        logger: one of Lightning's loggers, which is told settings and metrics.
+        logger: one of Lightning's loggers, which is told settings and metrics, and at the end, if
+            it takes files, the report.
         settings: fields of `OwnTrainConfig`, as in `nasp.search`: ``epochs=50``, ``lr=0.025``,
             ``optimizer="sgd"``, ``minutes=None``, ...
 
@@ -112,14 +114,13 @@ def train(
     measured = None if val_loader is None else SamePass(val_loader, config.seed)
 
     wanted = {"kind": "python-train", "train": config.as_kept()}
-    opened = partial(called_folder, run, wanted, "nasp.train")
+    told = tracked(logger, config)
+    opened = partial(called_folder, run, wanted, "nasp.train", told)
     with (
         together(config, opened) as folder,
-        watching_first(
-            config, observe, [*callbacks, *tracked(logger, config)], progress
-        ) as watchers,
+        watching_first(config, observe, [*callbacks, *told], progress) as watchers,
     ):
-        return run_training(
+        trained = run_training(
             module,
             train_loader,
             measured,
@@ -129,26 +130,37 @@ def train(
             observe=watchers,
             epoch_steps=config.epoch_steps,
         )
+        for each in told:
+            each.ended(folder)
+    return trained
 
 
 @contextmanager
 def called_folder(
-    run: str | Path | None, wanted: Mapping[str, Any], call: str
+    run: str | Path | None, wanted: Mapping[str, Any], call: str, told: Sequence[Tracked]
 ) -> Iterator[RunFolder | None]:
     """Open the run folder of a call from Python, begun where it was not yet.
 
     No other process works on it meanwhile.
 
     Args:
-        run: its path; None: there is none.
+        run: its path; None: there is none, or where a tracker is told the result, a temporary one
+            without checkpoints.
         wanted: what its config.json is to hold; other keys of it are not compared.
         call: how the user goes on with it.
+        told: the trackers.
 
     Raises:
         UsageError: it holds something else.
     """
     if run is None:
-        yield None
+        if not any(each.tracker.wants_result for each in told):
+            yield None
+            return
+        with TemporaryDirectory(prefix="nasp-") as place:
+            passing = RunFolder.create(Path(place) / call, {**wanted, **origin()})
+            passing.go_on, passing.is_copy = "", True
+            yield passing
         return
     path = Path(run)
     is_new = not (path / "config.json").is_file()

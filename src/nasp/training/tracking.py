@@ -8,12 +8,15 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasp.errors import UsageError, unknown_name
+from nasp.runs.folder import RunFolder
 from nasp.training.events import EpochEnded, Event, Started
+from nasp.training.recipe import BaseRecipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Kind(NamedTuple):
@@ -42,9 +45,10 @@ def _tensorboard_file(logger: Any, path: Path) -> None:
 
 
 def _tensorboard_picture(logger: Any, name: str, path: Path) -> None:
-    from torchvision.io import read_image
+    import numpy as np
+    from PIL import Image
 
-    logger.experiment.add_image(name, read_image(str(path)))
+    logger.experiment.add_image(name, np.asarray(Image.open(path)), dataformats="HWC")
 
 
 def _wandb_file(logger: Any, path: Path) -> None:
@@ -122,8 +126,8 @@ class Tracker:
         names = {each.__name__ for each in type(logger).__mro__}
         self.kind = next((k for k in KINDS.values() if k.make(Path())[1] in names), None)
 
-    @staticmethod
-    def into(name: str, folder: Path) -> Tracker:
+    @classmethod
+    def into(cls, name: str, folder: Path) -> Self:
         """Return a tracker by its name, which writes into a folder.
 
         Raises:
@@ -140,7 +144,7 @@ class Tracker:
             raise UsageError(
                 f"--log {name} needs its packages: pip install 'nasp-torch[{name}]'."
             ) from error
-        return Tracker(made(**arguments))
+        return cls(made(**arguments))
 
     def settings(self, settings: Mapping[str, Any]) -> None:
         """Tell what the run was asked to do."""
@@ -173,6 +177,14 @@ class Tracker:
         if self.kind is not None:
             self.kind.picture(self.logger, name, path)
 
+    @property
+    def wants_result(self) -> bool:
+        """Whether `result` tells anything; not here, where nobody draws."""
+        return False
+
+    def result(self, run: RunFolder) -> None:
+        """Tell what a run has come to."""
+
     def close(self) -> None:
         """Write all that is left; nothing is told afterwards."""
         if self.kind is not None:
@@ -180,21 +192,25 @@ class Tracker:
 
 
 class Tracked:
-    """An observer that tells a tracker each epoch's metrics, alphas and architecture.
+    """An observer that tells a tracker the settings and each epoch's metrics, alphas, architecture.
 
     Of several networks that are trained one after the other it tells the first alone.
 
     Args:
-        tracker: is told.
+        tracker: is told, from the first loop's start on: it may write where the run does.
+        settings: of the run.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, settings: Mapping[str, Any] = {}) -> None:
         self.tracker = tracker
+        self.settings = settings
         self._phases: list[str] = []
 
     def __call__(self, event: Event) -> None:
         """Tell what an epoch's end has to say."""
         if isinstance(event, Started):
+            if not self._phases:
+                self.tracker.settings(self.settings)
             self._phases.append(event.phase)
         if not isinstance(event, EpochEnded) or self._phases.count(self._phases[-1]) > 1:
             return
@@ -210,15 +226,23 @@ class Tracked:
         if event.architecture is not None:
             self.tracker.text("architecture", event.architecture.to_json(), event.epoch)
 
+    def ended(self, run: RunFolder | None) -> None:
+        """Tell what the run in a folder has come to."""
+        if run is not None:
+            self.tracker.result(run)
 
-def tracked(logger: Any, config: BaseModel) -> list[Tracked]:
-    """Return what tells a logger of a call from Python, settings first; nothing without one.
+
+def tracked(logger: Any, config: BaseRecipe) -> list[Tracked]:
+    """Return what tells a logger of a call from Python; nothing without one.
+
+    Args:
+        logger: of Lightning's, or a `Tracker` of one.
+        config: the settings. Of several processes the first tells.
 
     Raises:
         UsageError: it is no logger.
     """
-    if logger is None:
+    if logger is None or not config.ranks.is_first:
         return []
-    tracker = Tracker(logger)
-    tracker.settings(config.model_dump(mode="json"))
-    return [Tracked(tracker)]
+    tracker = logger if isinstance(logger, Tracker) else Tracker(logger)
+    return [Tracked(tracker, config.model_dump(mode="json"))]
