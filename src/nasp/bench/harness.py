@@ -67,10 +67,14 @@ def measure_missing(
             yield under_way[key]
 
     def tell(key: str, event: Any) -> None:
-        is_here = isinstance(pool, InTurn) and not under_way[key].fresh
         if isinstance(event, str):
-            event = Warned(f"{key}: {event}.")
-        observe(event if is_here or isinstance(event, Warned) else Within(key, event))
+            observe(Warned(f"{key}: {event}."))
+        elif isinstance(pool, InTurn) and not under_way[key].fresh:
+            observe(event)
+        elif isinstance(event, Warned):
+            observe(Warned(f"{key}: {event.message}"))
+        else:
+            observe(Within(key, event))
 
     with interruptible() as interruption:
         try:

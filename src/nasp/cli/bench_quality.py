@@ -21,6 +21,7 @@ EXAMPLES = """
   --strategies nasp,darts --contestant "control=random select=train" --seconds 600 --seeds 5
   --json quality.json --plot quality.png
   nasp bench quality --seeds 8 --jobs 4 --cpus-per-job 1 --json quality.json
+  nasp bench quality --seeds 8 --on ray://head:10001 --gpus-per-job 0.5 --json quality.json
 """
 
 

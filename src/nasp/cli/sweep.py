@@ -19,6 +19,7 @@ EXAMPLES = """
   nasp sweep --target params=100K --target params=200K --within 3% --random 100
   nasp sweep --data cifar10 --space nasbench201 --complexities 0,0.1,1 --error table --table t.csv
   nasp sweep --complexities 0,0.1,0.3,1 --seeds 3 --jobs 4 --cpus-per-job 1
+  nasp sweep --complexities 0,0.1,0.3,1 --seeds 3 --on ray --cpus-per-job 1
   nasp resume runs/sweep --jobs 4                            after Ctrl-C
 """
 

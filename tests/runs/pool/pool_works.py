@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted, interruptible
-from nasp.runs.pool import Workplace
+from nasp.runs.pool import Work, Workplace
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,19 @@ def die(number: int, at: Workplace) -> str:
     return f"at attempt {done + 1}"
 
 
+def die_with_node(_: object, at: Workplace) -> str:
+    """Be killed in the first attempt, and leave nothing on its machine."""
+    assert at.folder is not None
+    at.folder.mkdir(exist_ok=True)
+    if (at.folder / "progress").is_file():
+        return "went on"
+    (at.folder / "progress").touch()
+    time.sleep(1.0)
+    shutil.rmtree(at.folder)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "was killed"
+
+
 def count(steps: int, at: Workplace) -> int:
     """Step until the end or a stop, and go on from the folder; a line a step in its log."""
     assert at.folder is not None
@@ -70,6 +84,38 @@ def count(steps: int, at: Workplace) -> int:
                 raise Interrupted
             time.sleep(0.05)
     return done
+
+
+def log(number: int, at: Workplace) -> dict[str, int]:
+    """Write a line where nothing is forgotten: who ran, and when."""
+    assert at.folder is not None
+    with (at.folder.parent / "log").open("a") as stream:
+        stream.write(f"{number} {os.getpid()}\n")
+    time.sleep(0.4)
+    return {"found": number}
+
+
+def logs(folder: Path) -> dict[str, Work]:
+    return {f"{number}": Work(f"{number}", log, number, folder / "none") for number in range(8)}
+
+
+def search(job: Any, at: Workplace) -> dict[str, str | None]:
+    """Search, and be killed after the first epoch; but not if that is behind it."""
+    from nasp.jobs.job import run_of
+    from nasp.jobs.search import run_search_job
+    from nasp.training.events import EpochEnded, Started
+
+    begun: list[Started] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, Started):
+            begun.append(event)
+        if isinstance(event, EpochEnded) and event.epoch == 2 and begun[0].epoch == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert at.folder is not None
+    found = run_search_job(job, run_of(at.folder, job, "the same"), observe)
+    return dict(found.architecture.edges)
 
 
 def sleep(path: str, at: Workplace) -> Any:

@@ -17,7 +17,7 @@ import pytest
 
 from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted, Interruption, interruptible
-from nasp.runs.pool import InTurn, Pool, PoolConfig, Work, pool_of
+from nasp.runs.pool import InTurn, Pool, Work
 from nasp.runs.pool.processes import Processes
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -147,9 +147,3 @@ def test_no_process_outlives_a_pool_that_is_killed(tmp_path: Path) -> None:
         driver.kill()
     pid = int((tmp_path / "pid").read_text())
     wait_for(lambda: not is_running(pid))
-
-
-def test_the_pool_is_as_it_was_asked_for() -> None:
-    assert isinstance(pool_of(PoolConfig()), InTurn)
-    for config in (PoolConfig(jobs=2), PoolConfig(cpus_per_job=1)):
-        assert isinstance(pool_of(config), Processes)
