@@ -1,13 +1,17 @@
 """What README.md and docs/ say holds: their Python runs, their commands and links exist.
 
 In tutorials and notebooks the commands of bash blocks run, too; those of sh blocks just exist.
+What needs several processes runs in a shell, and Python whose first line names a file is that file.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -29,7 +33,9 @@ LINKED = PAGES | {n: (ROOT / n).read_text("utf-8") for n in ("CHANGELOG.md", "CO
 SKIP = "<!-- skip -->"
 SHELLS = ("bash", "sh", "shell", "console")
 # Words that may stand before a command.
-BEFORE = re.compile(r"\$|do|then|time|nice|env|nohup|-n|\d+|\w+=.*")
+BEFORE = re.compile(r"\$|do|then|time|nice|env|nohup|srun|-n|\d+|\w+=.*")
+IN_A_SHELL = re.compile(r"^python |--devices [2-9]", re.M)
+FILE = re.compile(r"# (\w+\.py)\n")
 FENCE = re.compile(r"( *)(```+|~~~+) *(\w*)([^\n]*)\n(.*?)^ *\2 *$", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
@@ -177,17 +183,23 @@ COMMANDS = [
 
 
 def run(found: list[Block], name: str) -> None:
-    """Run blocks of Python and of commands in one process, one after the other."""
+    """Run blocks of Python and of commands, one after the other, in one process if they can."""
     namespace = {"__name__": "__main__"}
     for block in found:
-        if block.language == "python":
+        if block.language == "python" and (file := FILE.match(block.text)):
+            Path(file[1]).write_text(block.text)
+        elif block.language == "python":
             # Empty lines in front, so that a traceback tells the line of the page.
             source = "\n" * (block.line - 1) + block.text
             exec(compile(source, ROOT / name, "exec"), namespace)
-            continue
-        for arguments in commands(block.text):
-            result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-            assert result.exit_code == 0, result.output
+        elif IN_A_SHELL.search(block.text):
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            environment = {**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"}
+            subprocess.run(["bash", "-ec", block.text], check=True, env=environment)
+        else:
+            for arguments in commands(block.text):
+                result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+                assert result.exit_code == 0, result.output
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Found:
         supernet: with the weights and alphas as the search left them.
         initial_weights: the network's parameters and buffers before the search.
         metrics: a line for each epoch.
-        run: the run folder, where there is one.
+        run: the run folder, where there is one; of several processes the first alone has it.
         selection: every architecture that the selection looked at; None without a selection.
         bounds: what the architecture's network costs, for each bound that the search had.
         scores: table -> ``[edges, candidates]``, of which the strategy's own result has the largest
