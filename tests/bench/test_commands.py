@@ -25,20 +25,27 @@ NASP = Path(sys.executable).with_name("nasp")
 SMALL = "--space nasbench201 --channels 4 --cells 1 --batch 2 --image-size 8 --threads 1"
 
 
-def nasp(arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [NASP, *arguments.split()], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def bench(
+    arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[str, str]:
+    """Run the command in this process and return what it printed on either stream."""
+    monkeypatch.setattr(sys, "argv", ["nasp", "bench", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert not ended.value.code, said.err
+    return said.out, said.err
 
 
 @pytest.mark.slow
-def test_cost(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("in_this_process")  # a process each is what the test below is about
+def test_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     rows = ["floor", "nasp", "nasp-plain", "darts"]
-    done = nasp(
-        f"bench cost {SMALL} --rows {','.join(rows)} --repeats 5 --rounds 1 --json out/cost.json",
-        tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+    measured = f"{SMALL} --rows {','.join(rows)} --repeats 5 --rounds 1 --json out/cost.json"
+    out, err = bench(f"cost {measured}", monkeypatch, capsys)
     report = json.loads((tmp_path / "out" / "cost.json").read_text())
     assert set(report) >= {"rows", "machine", "settings"}
     assert report["failed"] == []
@@ -52,24 +59,25 @@ def test_cost(tmp_path: Path) -> None:
         for other in ("nasp", "floor"):
             expected = seconds["median"] / by_name[other]["seconds"]["median"]
             assert row[f"ratio_to_{other}"] == pytest.approx(expected)
-        assert name in done.stdout
+        assert name in out
     flops = [by_name[name]["flops"] for name in rows]
     assert flops[0] < min(flops[1], flops[2])
     assert max(flops[1], flops[2]) < flops[3]
-    assert report["machine"]["threads"] == 1
     assert report["settings"]["space"] == "nasbench201"
     assert report["settings"]["repeats"] == 5
     assert len(report["architecture"]) == 6
-    assert "4/4  darts, round 1  ETA" in done.stderr
-    assert "round" not in done.stdout.partition("Medians")[0]
+    assert "4/4  darts, round 1  ETA" in err
+    assert "round" not in out.partition("Medians")[0]
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "cost.json"
-    command = f"bench cost {SMALL} --rows floor --repeats 5 --rounds 2 --json cost.json"
+    command = f"cost {SMALL} --rows floor --repeats 5 --rounds 2 --json cost.json"
     with subprocess.Popen(
-        [NASP, *command.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [NASP, "bench", *command.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
         while not path.exists() and process.poll() is None:
             time.sleep(0.05)
@@ -79,10 +87,12 @@ def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(tmp_path: Pa
     *progress, last = said.splitlines()
     assert all(line[1:4] == "/2 " for line in progress)
     assert last == ("nasp: Stopped with 1 measurement to go: the same command goes on (cost.json).")
-    done = nasp(command, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("2/2  floor, round 2")
-    assert len(json.loads(path.read_text())["rows"][0]["samples"]) == 5
+    monkeypatch.chdir(tmp_path)
+    _, err = bench(command, monkeypatch, capsys)  # still measures in a process of its own
+    assert err.startswith("2/2  floor, round 2")
+    report = json.loads(path.read_text())
+    assert len(report["rows"][0]["samples"]) == 5
+    assert report["machine"]["threads"] == 1
 
 
 @pytest.mark.slow
@@ -91,14 +101,12 @@ def test_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = (
-        f"nasp bench scale {SMALL} --series candidates=2,7 --series batch=2,3 --rows nasp,floor"
-        " --repeats 5 --rounds 1 --json scale.json --plot plot.png"
+    out, _ = bench(
+        f"scale {SMALL} --series candidates=2,7 --series batch=2,3 --rows nasp,floor"
+        " --repeats 5 --rounds 1 --json scale.json --plot plot.png",
+        monkeypatch,
+        capsys,
     )
-    monkeypatch.setattr(sys, "argv", arguments.split())
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    assert exit_.value.code == 0
     report = json.loads((tmp_path / "scale.json").read_text())
     points = report["points"]
     assert [(p["series"], p["value"], p["name"]) for p in points] == [
@@ -113,7 +121,7 @@ def test_scale(
     assert flops[5] < flops[7]
     assert all(set(AXES) <= set(point) for point in points)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    assert "candidates=7" in capsys.readouterr().out
+    assert "candidates=7" in out
 
 
 def point(series: str, value: int, name: str, second: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``nasp bench quality``: budgets, rows, resuming, and real searches in fresh processes."""
+"""``nasp bench quality``: budgets, rows, resuming, and real searches."""
 
 from __future__ import annotations
 
@@ -342,6 +342,7 @@ def test_bands_and_plot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")  # that of fidelity has a process each, by the same way
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
