@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -27,6 +25,7 @@ from nasp.runs.folder import RunFolder, load_tensors
 from nasp.runs.interruption import Interrupted
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import Event, Started, Stepped
+from tests.forks import Server
 
 ALPHA_LR = {"lr": 0.05}
 
@@ -426,9 +425,10 @@ def test_a_search_in_double_precision() -> None:
 
 
 @pytest.mark.slow
-def test_the_function_is_there_whatever_was_imported_before() -> None:
-    code = "import nasp.jobs.search, nasp; assert callable(nasp.search)"
-    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+def test_the_function_is_there_whatever_was_imported_before(server: Server) -> None:
+    forget = "import sys; [sys.modules.pop(name) for name in [*sys.modules] if 'nasp' in name];"
+    done = server.run([], forget + "import nasp.jobs.search, nasp; assert callable(nasp.search)")
+    assert done.code == 0, done.err
 
 
 class Detection:

@@ -11,24 +11,18 @@ import onnxruntime
 import pytest
 
 from nasp.cli import main
+from tests.forks import Server
 
-NASP = Path(sys.executable).with_name("nasp")
 SMALL = ["--channels", "4", "--cells", "1", "--epochs", "1", "--subset", "32"]
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 
-def nasp(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [NASP, *arguments], capture_output=True, text=True, cwd=folder, timeout=300
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
 @pytest.mark.slow
 def test_search_train_and_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -50,9 +44,9 @@ def test_search_train_and_export(
     assert err.startswith("nasp: run/network.py is there already: say --force")
 
     here("train", "run", *SMALL, "--batch-size", "16")
-    done = nasp(tmp_path, "export", "run", "--force", "--json")
-    summary = json.loads(done.stdout)
-    assert done.stderr == ""
+    done = server.run(["export", "run", "--force", "--json"], cwd=tmp_path)
+    summary = json.loads(done.out)
+    assert done.err == ""
     assert summary == {
         "to": "python",
         "files": ["run/network.py", "run/network.safetensors"],

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forks import Server
+
 
 @pytest.mark.slow
-def test_a_corrected_retry_may_use_the_same_folder(tmp_path: Path) -> None:
+def test_a_corrected_retry_may_use_the_same_folder(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "-c", "from nasp.cli import main; main()", "search", "--no-train"]
-    small = ["--channels", "4", "--epochs", "1", "--subset", "40", "--out", str(folder)]
+    small = ["--channels", 4, "--epochs", 1, "--subset", 40, "--no-train", "--out", folder]
 
-    wrong = subprocess.run([*command, *small, "--batch-size", "99"], capture_output=True, text=True)
-    assert wrong.returncode == 2
-    assert "too few" in wrong.stderr
+    wrong = server.run(["search", *small, "--batch-size", 99])
+    assert wrong.code == 2
+    assert "too few" in wrong.err
     assert not folder.exists()
 
-    right = subprocess.run([*command, *small, "--batch-size", "20"], capture_output=True, text=True)
-    assert right.returncode == 0, right.stderr
+    right = server.run(["search", *small, "--batch-size", 20])
+    assert right.code == 0, right.err
     assert (folder / "architecture.json").is_file()

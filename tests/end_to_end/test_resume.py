@@ -1,7 +1,6 @@
 """Killed at any instant, stopped, or out of disk: what is resumed ends with the same bits.
 
-Real processes get real signals. Most are forked from one server that has imported all, since
-Python and torch take seconds to start.
+Real processes get real signals. Most are forked from one that has imported all.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,45 +22,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forks import Server
+
 NASP = Path(sys.executable).with_name("nasp")
 ENOUGH = 120.0  # seconds until a test gives up on a process
-
-SERVER = """
-import json, os, signal, sys
-import torch
-torch.set_num_threads(1)
-import nasp.cli, nasp.cli.search_report, nasp.training.progress, nasp.jobs.search, nasp.jobs.options
-signal.signal(signal.SIGINT, signal.default_int_handler)
-for line in sys.stdin:
-    order = json.loads(line)
-    if "wait" in order:
-        print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), flush=True)
-        continue
-    pid = os.fork()
-    if pid:
-        print(pid, flush=True)
-        continue
-    for descriptor, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(order[name], os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
-    sys.stdin.close()
-    code = 1
-    try:
-        sys.argv = ["nasp", *order["argv"]]
-        names = {}
-        exec(order["first"], names)
-        if order["argv"]:
-            nasp.cli.main()
-        code = 0
-    except SystemExit as exit:
-        code = exit.code or 0
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-"""
 
 # Counts what a run does to its files and calls `then` before the n-th time. Files that are
 # appended to and checkpoints are written in two halves, with a count in between.
@@ -136,78 +100,6 @@ BESIDE = [
     *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),
     *("--epochs", "2", "--subset", "48", "--batch-size", "16", "--beside", "random:1"),
 ]
-
-
-class Server:
-    """Forks processes that have all of nasp imported."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        )
-        self.count = 0
-
-    def _ask(self, order: dict[str, Any]) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def start(self, argv: list[str], first: str = "") -> Child:
-        """Run `first`, then the command if there is one."""
-        self.count += 1
-        out, err = (self.folder / f"{self.count}.{kind}" for kind in ("out", "err"))
-        order = {"argv": argv, "first": first, "out": str(out), "err": str(err)}
-        return Child(self, self._ask(order), out, err)
-
-    def run(self, argv: list[str], first: str = "") -> Child:
-        """The same, until it ends."""
-        child = self.start(argv, first)
-        child.wait()
-        return child
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(10)
-
-
-class Child:
-    """A process of the server's."""
-
-    def __init__(self, server: Server, pid: int, out: Path, err: Path) -> None:
-        self.server, self.pid = server, pid
-        self._out, self._err = out, err
-        self.code: int | None = None
-
-    def wait(self) -> int:
-        self.code = self.server._ask({"wait": self.pid})
-        return self.code
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
-        os.kill(self.pid, number)
-        return self.wait()
-
-    @property
-    def out(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def err(self) -> str:
-        return self._err.read_text()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
 
 
 class Undisturbed:
@@ -293,23 +185,24 @@ def resumed(server: Server, path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_installed_command_is_killed_again_and_again(
-    tmp_path: Path, undisturbed: Undisturbed
+    tmp_path: Path, server: Server, undisturbed: Undisturbed
 ) -> None:
     path = tmp_path / "run"
-    argv = [*SEARCH, *EACH_STEP, "--out", str(path)]
-    for step in (1, 7, 12):
-        process = subprocess.Popen(
-            [NASP, *argv],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_until(lambda step=step: latest(path) >= step, lambda p=process: p.poll() is None)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    process = subprocess.Popen(
+        [NASP, *SEARCH, *EACH_STEP, "--out", str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: latest(path) >= 1, lambda: process.poll() is None)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    for step in (7, 12):  # checkpoints come as often as the run was begun with
         assert not (path / "architecture.json").exists()
-        argv = ["resume", str(path)]
-        # From the second on, checkpoints come as often as the run was begun with.
+        child = server.start(["resume", path])
+        wait_until(lambda step=step: latest(path) >= step)
+        assert child.kill() == -signal.SIGKILL
+    assert not (path / "architecture.json").exists()
     result = subprocess.run([NASP, "resume", path], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert re.search(r"Going on after epoch [12], step \d", result.stderr)

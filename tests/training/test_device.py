@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +15,7 @@ from nasp.errors import UsageError, validated
 from nasp.training import device as devices
 from nasp.training.device import CUBLAS_WORKSPACE, computing, find_device, make_fabric
 from nasp.training.recipe import Recipe, computing_as_set
+from tests.forks import Server
 
 
 @pytest.fixture
@@ -199,7 +198,7 @@ def test_fabrics_hints_reach_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_said_on_standard_error() -> None:
-    code = "from nasp.training.device import make_fabric; make_fabric('auto', '32-true')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+def test_nothing_is_said_on_standard_error(server: Server) -> None:
+    make = "from nasp.training.device import make_fabric; make_fabric('auto', '32-true')"
+    done = server.run([], make)
+    assert (done.code, done.err) == (0, "")
