@@ -94,7 +94,7 @@ SELECT = [
 REPEAT = [
     *("repeat", "--space", "nasbench201-3", "--channels", "2", "--cells", "1", "--epochs", "2"),
     *("--subset", "48", "--batch-size", "16", "--seeds", "2", "--at-most", "params=95K"),
-    *("--set-select", "first_rung=2"),
+    *("--select-epochs", "4"),
 ]
 BESIDE = [
     *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),
