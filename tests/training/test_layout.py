@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from nasp.errors import UsageError
 from nasp.spaces.operations import FactorizedReduce
 from nasp.training import layout
 from nasp.training.layout import check_layout, fast_layout, laid_out
+from tests.forks import Server
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -54,12 +55,17 @@ def test_few_channels_and_a_stride_keep_the_layout_in_which_onednn_is_right() ->
     assert fast_layout(CPU, nn.Sequential(depthwise, nn.Conv2d(8, 8, 1))) == torch.channels_last
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="a crash needs a process of its own")
-def test_its_backward_pass_crashes_no_process() -> None:
-    process = os.fork()
-    if process == 0:
-        network = laid_out(reducing(8), CPU)
-        for _ in range(3):
-            network(torch.randn(16, 3, 64, 64)).sum().backward()
-        os._exit(0)
-    assert os.waitpid(process, 0)[1] == 0
+def test_its_backward_pass_crashes_no_process(server: Server) -> None:
+    calls = """
+network = laid_out(reducing(8), torch.device("cpu"))
+for _ in range(3):
+    network(torch.randn(16, 3, 64, 64)).sum().backward()
+"""
+    names = """
+import torch
+from torch import nn
+from nasp.spaces.operations import FactorizedReduce
+from nasp.training.layout import laid_out
+"""
+    child = server.run([], names + inspect.getsource(reducing) + calls)
+    assert child.code == 0, child.err

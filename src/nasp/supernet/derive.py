@@ -187,7 +187,11 @@ def graph_of(module: nn.Module) -> fx.Graph:
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
             return True
 
-    return Shallow().trace(module)
+    graph = Shallow().trace(module)
+    for node in graph.nodes:
+        if isinstance(node.type, str):  # an annotation's text, which torch 2.6 cannot pickle
+            node.type = None
+    return graph
 
 
 def _traced(module: nn.Module) -> fx.GraphModule:
