@@ -66,8 +66,8 @@ def say_ranks(run: RunFolder | None, ranks: Ranks, observe: Observer) -> None:
         observe(
             Noted(
                 f"This run was at work in {before} process{'es' * (before != 1)}, and goes on in"
-                f" {ranks.size}: the same batches, summed in another order, so its last digits may"
-                " be others."
+                f" {ranks.size}: the batches stay, but what it sums up over them, and BatchNorm"
+                " without --sync-bn (sync_bn), comes out a little different."
             )
         )
     if config.get(RANKS, 1) != ranks.size:
