@@ -55,11 +55,12 @@ class Network(nn.Module):
         return self.classes(self.head(x.mean((2, 3))))
 
 
-def loader(seed: int) -> DataLoader[Any]:
+def loader(seed: int, workers: int = 0) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(28, 2, 6, 6, generator=generator)
     y = torch.randint(3, (28,), generator=generator)
-    return DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True)  # odd: unequal shares
+    # Seven: the shares are unequal.
+    return DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True, num_workers=workers)
 
 
 @contextmanager
@@ -112,6 +113,13 @@ def searched_in(
 
 
 @in_float64()
+def searched_in_shares(devices: int) -> dict[str, Any]:
+    """Workers read the share alone."""
+    torch.manual_seed(0)
+    return searched_in(Network(False), loader(1, 1), loader(2, 1), "nasp", False, devices)
+
+
+@in_float64()
 def searched_text(devices: int) -> dict[str, Any]:
     """A recurrent cell: what a batch begins with is what the one before left in its columns."""
     from nasp.domains.text.loader import TextLoader
@@ -145,7 +153,8 @@ def all_of_them(devices: int) -> dict[str, Any]:
         for norms in (False, True)
     }
     torch.manual_seed(0)
-    return {**found, "text": searched_text(devices), "drawn": drawn()}
+    others = {"text": searched_text(devices), "shares": searched_in_shares(devices)}
+    return {**found, **others, "drawn": drawn()}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ assert spec.loader is not None
 one_of = module_from_spec(spec)
 spec.loader.exec_module(one_of)
 
-CASES = [f"{name}{norms}" for name in [*one_of.ITERATIVE, "text"] for norms in ("", ", norms")][:-1]
+CASES = [f"{name}{norms}" for name in one_of.ITERATIVE for norms in ("", ", norms")]
+OTHERS = {"text": one_of.searched_text, "shares": one_of.searched_in_shares}
 NEAR = 1e-10
 """In float64, over 20 steps."""
 
@@ -45,14 +46,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *OTHERS])
 def test_two_processes_on_halves_are_one_on_the_whole(
     case: str, both: list[dict[str, Any]]
 ) -> None:
     first, second = (found[case] for found in both)
     assert first == second  # to the bit
     name, _, norms = case.partition(", ")
-    alone = one_of.searched_text(1) if name == "text" else one_of.searched(name, bool(norms), 1)
+    alone = OTHERS[name](1) if name in OTHERS else one_of.searched(name, bool(norms), 1)
     assert first["architecture"] == alone["architecture"]
     for part in ("state", "alphas"):
         for key, values in alone[part].items():

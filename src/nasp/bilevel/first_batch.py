@@ -15,7 +15,7 @@ from nasp.supernet.checked import Seen, check_candidates, run_candidates
 from nasp.supernet.copies import copied
 from nasp.supernet.probe.passes import SECOND_ORDER
 from nasp.supernet.supernet import Supernet
-from nasp.training.batches import batch_length, moved, parts_of
+from nasp.training.batches import Part, batch_length, moved, parts_of
 from nasp.training.events import Observer, Warned
 from nasp.training.learner import Learner
 from nasp.training.passes import SamePass
@@ -63,6 +63,7 @@ def check_first_batch(
             trained alone, and such a one loses.
     """
     task, count = learner.task, learner.accumulate
+    batch = batch.batch if isinstance(batch, Part) else batch
     if learner.is_static:  # nothing depends on the batch: two examples will do
         count = max(count, (batch_length(batch) or 1) // 2)
     part = parts_of(batch, count, task)[0].batch

@@ -80,9 +80,11 @@ def run_search(
     supernet.train()
     initialise_lazy_modules(supernet, task, val_loader, config.seed)
     start_from(supernet.network, config.init, run, observe)
-    is_iterative = find_strategy(config.strategy).iterative
-    weight_batches = EndlessPasses(train_loader, "The training loader")
-    arch_batches = EndlessPasses(val_loader, "The validation loader")
+    registration = find_strategy(config.strategy)
+    is_iterative = registration.iterative
+    shares = task, config.ranks if is_iterative and not registration.keeps_batches else None
+    weight_batches = EndlessPasses(train_loader, "The training loader", *shares)
+    arch_batches = EndlessPasses(val_loader, "The validation loader", *shares)
     steps = config.epoch_steps or epoch_length(train_loader)
     config = within_minutes(config, supernet, task, weight_batches, arch_batches, steps, run)
     steps = config.epoch_steps or steps

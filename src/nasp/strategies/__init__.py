@@ -74,6 +74,8 @@ class Registration:
             unless the user says otherwise.
         iterative: whether it trains the supernet's weights. One that does not has a search of a
             single architecture step, and no weights to rank architectures by.
+        keeps_batches: whether it looks at a batch again in a later step: then it is given all of
+            each, also where several processes share them.
         ranks_by_weights: whether ranking what it proposes by the shared weights is part of it.
     """
 
@@ -82,12 +84,13 @@ class Registration:
     partial_channels: int = 1
     iterative: bool = True
     ranks_by_weights: bool = False
+    keeps_batches: bool = False
 
 
 STRATEGIES: dict[str, Registration] = {
     "nasp": Registration(NASPConfig, NASP),
     "darts": Registration(DARTSConfig, DARTS),
-    "darts-second-order": Registration(DARTSConfig, DARTSSecondOrder),
+    "darts-second-order": Registration(DARTSConfig, DARTSSecondOrder, keeps_batches=True),
     "gdas": Registration(GDASConfig, GDAS),
     "snas": Registration(SNASConfig, SNAS),
     "pc-darts": Registration(PCDARTSConfig, PCDARTS, partial_channels=PARTS),

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from nasp.errors import NaspError
+from nasp.errors import NaspError, UsageError
 from nasp.supernet.probe.norms import Found
-from nasp.training.batches import Part
+from nasp.training.batches import Part, moved, parts_of
 from nasp.training.ranks import Ranks
+from nasp.training.supervised import Supervised
 from nasp.training.synced_norm import SYNCED, synced
 from nasp.training.task import Batch, Remembers, Task
 from nasp.training.unread import Unread
@@ -48,6 +49,41 @@ class Exchange:
         self._is_static = is_static
         self._seed = seed
         self._norms = [m for m in network.modules() if type(m) in SYNCED] if sync_bn else []
+
+    def parts(self, batch: Batch, accumulate: int) -> tuple[Batch, list[Part]]:
+        """Return a batch on the device, and this process's parts of it.
+
+        Args:
+            batch: all of it, or as a `Part` this process's share.
+            accumulate: into how many parts each process splits its share.
+        """
+        share = batch if isinstance(batch, Part) else None
+        here = moved(batch if share is None else share.batch, self.ranks.device)
+        if share is None:
+            return here, self.ranks.own(parts_of(here, accumulate * self.ranks.size, self._task))
+        of_loss, of_labels = self._weight(here, share)
+        own = parts_of(here, accumulate, self._task)
+        return here, [Part(p.batch, p.of_loss * of_loss, p.share * of_labels) for p in own]
+
+    def _weight(self, here: Batch, share: Part) -> tuple[float, float]:
+        """Return what a share counts for in the loss of the batch, and in its metrics.
+
+        Raises:
+            UsageError: the loss ignores every label of a process's share.
+        """
+        divisor = self._task.divisor(here) if isinstance(self._task, Supervised) else None
+        if divisor is None:
+            return share.of_loss, share.share
+        own = [divisor.loss or 0.0, divisor.labels, float(divisor.labels == 0)]
+        total = torch.tensor(own, device=self.ranks.device, dtype=torch.float64)
+        self.ranks.sum([total])
+        loss, labels, ignored = total.tolist()
+        if ignored:
+            raise UsageError(
+                "The loss ignores every label that a process has of a batch: give larger batches,"
+                " or num_workers=0, with which each process reads all of a batch."
+            )
+        return 1.0 if divisor.loss is None else divisor.loss / loss, divisor.labels / labels
 
     @contextmanager
     def apart(self) -> Iterator[None]:

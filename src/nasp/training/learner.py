@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from nasp.supernet.path import Path
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.supernet import Supernet
-from nasp.training.batches import moved, parts_of
 from nasp.training.captured import Captured, is_plain
 from nasp.training.device import ranks_of
 from nasp.training.evaluation import measured_loss
@@ -107,8 +106,7 @@ class Learner:
         probe = inputs if isinstance(inputs, Probe) else None
         leaves = list(inputs if isinstance(inputs, Sequence) else inputs.anchors)
         unread, products = Unread(), [] if probe is None else [probe.take()]
-        here = moved(batch, self.fabric.device)
-        parts = self.ranks.own(parts_of(here, self.parts, self.task))
+        here, parts = self._exchange.parts(batch, self.accumulate)
         for part in parts:
 
             def work(batch: Batch, share: float = part.of_loss) -> tuple[Any, ...]:
@@ -218,8 +216,9 @@ class Learner:
 
     def loss(self, batch: Batch) -> float:
         """Return the batch's mean loss, the network as it is set, in the mode it is in."""
-        unread, here = Unread(), moved(batch, self.fabric.device)
-        for part in self.ranks.own(parts_of(here, self.parts, self.task)):
+        unread = Unread()
+        here, parts = self._exchange.parts(batch, self.accumulate)
+        for part in parts:
             with self._exchange.apart():
                 loss, _ = measured_loss(self.task, self.network, part.batch)
             unread.add(part, loss, {})

@@ -12,8 +12,11 @@ from torch.utils.data import DataLoader
 
 from nasp.errors import UsageError
 from nasp.runs.random_state import random_states, restore_random_states, seed_all
+from nasp.training.batches import Part
 from nasp.training.own_states import own_states, restore_own_states
-from nasp.training.task import Batch
+from nasp.training.ranks import Ranks
+from nasp.training.shares import shared
+from nasp.training.task import Batch, Task
 
 
 @runtime_checkable
@@ -40,13 +43,23 @@ class EndlessPasses:
     Args:
         loader: gives batches, each pass at least one.
         name: how error messages call it.
+        task: of the batches.
+        ranks: the processes that share them, where each may read its share alone.
 
     Attributes:
+        whole: the loader itself; `loader` may read shares.
         first_place: where a loader with a state of its own was before the first pass.
     """
 
-    def __init__(self, loader: Iterable[Batch], name: str = "the loader") -> None:
-        self.loader = _fit(loader)
+    def __init__(
+        self,
+        loader: Iterable[Batch],
+        name: str = "the loader",
+        task: Task | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.whole = _fit(loader)
+        self.loader = self.whole if task is None else shared(self.whole, task, ranks)
         self.name = name
         self.first_place = _place(self.loader)
         self._batches: Iterator[Batch] | None = None
@@ -56,7 +69,14 @@ class EndlessPasses:
         self._ahead: list[Batch] = []
 
     def peek(self) -> Batch:
-        """Return what `next` will return; not to be followed by `state_dict`."""
+        """Return what `next` will return; not to be followed by `state_dict`.
+
+        Of a share it is the batch that it is.
+        """
+        batch = self._peek()
+        return batch.batch if isinstance(batch, Part) else batch
+
+    def _peek(self) -> Batch:
         if isinstance(self.loader, ResumableLoader):
             # Put back: what a pass leaves in a batch must be in the one that `next` returns.
             place, position = self.loader.state_dict(), self._position
@@ -145,7 +165,7 @@ class SamePass:
         self, loader: Iterable[Batch] | EndlessPasses, seed: int, count: int | None = None
     ) -> None:
         self._passes = loader if isinstance(loader, EndlessPasses) else EndlessPasses(loader)
-        self.loader = self._passes.loader
+        self.loader = self._passes.whole
         self.seed = seed
         self.count = count
         is_resumable = isinstance(self.loader, ResumableLoader)
@@ -159,7 +179,10 @@ class SamePass:
             yield from islice(self.loader, self.count)
         finally:
             restore_random_states(states)
-            self._passes.return_to(place)
+            if self._passes.loader is self.loader:
+                self._passes.return_to(place)
+            else:
+                _go_to(self.loader, place)
 
 
 def pass_length(loader: Iterable[Batch]) -> int | None:

@@ -54,12 +54,19 @@ class Ranks:
 
         Of fewer parts than processes, each takes all, for that share of the sum.
         """
-        if self.size == 1:
-            return list(parts)
-        count = len(parts)
+        bounds, _ = self.bounds(len(parts))
+        share = 1 if len(parts) >= self.size else 1 / self.size
+        return [Part(p.batch, p.of_loss * share, p.share * share) for p in parts[bounds]]
+
+    def bounds(self, count: int) -> tuple[slice, float]:
+        """Return which of so many things this process has, and what share of the whole it is.
+
+        Of fewer things than processes each has all.
+        """
         if count < self.size:
-            return [Part(p.batch, p.of_loss / self.size, p.share / self.size) for p in parts]
-        return list(parts[self.rank * count // self.size : (self.rank + 1) * count // self.size])
+            return slice(0, count), 1 / self.size
+        first, end = (number * count // self.size for number in (self.rank, self.rank + 1))
+        return slice(first, end), (end - first) / count
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their sums over all processes, to the same bits in each.

@@ -167,7 +167,7 @@ def train(
     learner = config.learner(trained, objective, list(trained.parameters()))
     learner.steps_per_epoch = steps
     course = config.course(learner, network)
-    batches = EndlessPasses(train_loader, "The training loader")
+    batches = EndlessPasses(train_loader, "The training loader", objective, learner.ranks)
     say_ranks(run, learner.ranks, observe)
     if learner.parts > 1 and not isinstance(task, Evaluates):
         check_parts(learner, batches.peek())

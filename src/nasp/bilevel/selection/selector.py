@@ -163,7 +163,8 @@ class Selector:
         contest = Contest(
             len(finalists), schedule, steps, lambda number: self._trial(finalists[number])
         )
-        train_batches = EndlessPasses(self.train_loader, "The training loader")
+        shares = self.task, self.recipe.ranks
+        train_batches = EndlessPasses(self.train_loader, "The training loader", *shares)
         val_batches = self._val_batches()
         meter = Meter()
         run = self._part("train")

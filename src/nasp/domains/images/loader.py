@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from nasp.domains.images.augment import ImageTransform
 from nasp.domains.images.image_set import LabelledImages
-from nasp.domains.images.reader import DiskReader, MemoryReader, move
+from nasp.domains.images.reader import DiskReader, MemoryReader, Places, move
 from nasp.errors import NaspError, UsageError
+from nasp.training.batches import Part
+from nasp.training.ranks import Ranks
 
 
 class Loader:
@@ -84,6 +87,13 @@ class Loader:
         self._members = _members(part.labels[chosen]) if balanced and training else None
         self._pass = 0
         self._position = 0
+        self._ranks = Ranks()
+
+    def share(self, ranks: Ranks) -> Iterable[Part]:
+        """Return a loader of this process's share of each batch, which alone is read."""
+        own = copy.copy(self)
+        own._ranks = ranks
+        return own  # type: ignore[return-value]
 
     def __len__(self) -> int:
         """Return the batches of a whole pass."""
@@ -98,17 +108,24 @@ class Loader:
         """
         number, start, end = self._pass, self._position, len(self)
         order = self._order(number)[start * self._batch_size : end * self._batch_size]
+        whole = torch.split(order, self._batch_size)
+        shares = [self._ranks.bounds(len(places)) for places in whole]
         seeds = [_mix(self._seed, "sample", number, position) for position in range(start, end)]
-        batches = self._reader.read(order, self._batch_size, seeds)
-        for position, (images, y) in enumerate(batches, start):
-            x = self._transform(images, self._draws(images.shape, number, position))
+        own = [
+            Places(b[part], part.start, s)
+            for b, (part, _), s in zip(whole, shares, seeds, strict=True)
+        ]
+        for position, (images, y) in enumerate(self._reader.read(own), start):
+            part, share = shares[position - start]
+            shape = torch.Size([len(whole[position - start]), *images.shape[1:]])
+            x = self._transform(images, self._draws(shape, part, number, position))
             # Before the yield, which is where a generator rests while a checkpoint is written.
             # The last batch closes its pass at once: a caller that counts batches (zip does)
             # may never ask for the end, and would otherwise see the same pass for ever.
             if self._training:
                 closes = position + 1 == end
                 self._pass, self._position = (number + 1, 0) if closes else (number, position + 1)
-            yield x, y
+            yield (x, y) if self._ranks.size == 1 else Part((x, y), share, share)  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, int]:
         """Return where the next batch stands: the number of its pass, its position in the pass."""
@@ -136,9 +153,9 @@ class Loader:
             return torch.randperm(self._images, generator=generator)
         return _evenly(self._members, self._images, generator)
 
-    def _draws(self, shape: torch.Size, number: int, position: int) -> Tensor | None:
+    def _draws(self, shape: torch.Size, part: slice, number: int, position: int) -> Tensor | None:
         draws = self._transform.draw(shape, _generator(self._seed, "batch", number, position))
-        return None if draws is None else move(draws, self._device)
+        return None if draws is None else move(draws[:, part].contiguous(), self._device)
 
 
 def _members(labels: Tensor) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,20 @@ from nasp.errors import NaspError
 
 Bytes = tuple[Tensor, Tensor]
 """The images of a batch, uint8 `[B, C, H, W]`, and their labels, int64 `[B]`."""
+
+
+class Places(NamedTuple):
+    """What is to be read of a batch.
+
+    Attributes:
+        places: among the images, int64, on the CPU.
+        first: the place in the whole batch of the first of them.
+        seed: of what is random in reading the batch.
+    """
+
+    places: Tensor
+    first: int
+    seed: int
 
 
 class MemoryReader:
@@ -35,12 +50,13 @@ class MemoryReader:
         self._given = images, labels, indices
         self._device = device
 
-    def read(self, order: Tensor, batch_size: int, seeds: Sequence[int]) -> Iterable[Bytes]:
+    def read(self, batches: Sequence[Places]) -> Iterable[Bytes]:
         """Yield batches; see `DiskReader.read`. Nothing is random here."""
-        del seeds
+        if not batches:
+            return
         images, labels, indices = self._held
-        order = indices[move(order, indices.device)]
-        for chosen in torch.split(order, batch_size):
+        order = indices[move(torch.cat([each.places for each in batches]), indices.device)]
+        for chosen in torch.split(order, [len(each.places) for each in batches]):
             x, y = images.index_select(0, chosen), labels.index_select(0, chosen)
             if x.device != self._device:
                 x, y = move(x, self._device), move(y, self._device)
@@ -84,23 +100,20 @@ class DiskReader(Dataset[Bytes | NaspError]):
         self._sample = sample
         self._workers = workers
 
-    def read(self, order: Tensor, batch_size: int, seeds: Sequence[int]) -> Iterable[Bytes]:
+    def read(self, batches: Sequence[Places]) -> Iterable[Bytes]:
         """Yield batches on the device.
 
         Args:
-            order: places in `indices`, int64, on the CPU.
-            batch_size: places a batch; the last may have fewer.
-            seeds: one a batch, of what is random in reading it.
+            batches: what is to be read.
 
         Raises:
             NaspError: an image is damaged; the message names it.
         """
-        batches = torch.split(self._indices[order], batch_size)
         # The keys say all, so workers hold no state and skipped batches are never decoded.
         loader: DataLoader[Bytes | NaspError] = DataLoader(
             self,
             batch_size=None,
-            sampler=[(s, chosen.tolist()) for s, chosen in zip(seeds, batches, strict=True)],
+            sampler=[(b.seed + b.first, self._indices[b.places].tolist()) for b in batches],
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
             generator=torch.Generator(),  # or it would draw from the global one
@@ -118,9 +131,10 @@ class DiskReader(Dataset[Bytes | NaspError]):
         seed, indices = key
         samples = []
         with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed: that would also seed the GPU, which fork_rng left alone.
-            torch.default_generator.manual_seed(seed)
-            for index in indices:
+            for place, index in enumerate(indices):
+                # Each for itself: a share of a batch is what it is in the whole. And not
+                # torch.manual_seed: that would also seed the GPU, which fork_rng left alone.
+                torch.default_generator.manual_seed((seed + place) % 2**63)
                 try:
                     image = self._images[index]
                 except NaspError as error:
