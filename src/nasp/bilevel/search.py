@@ -35,6 +35,7 @@ from nasp.strategies import (
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 from nasp.training.accumulation import check_parts
+from nasp.training.batches import fingerprint
 from nasp.training.callbacks import Watchers
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.figures import figures
@@ -80,6 +81,7 @@ def run_search(
     supernet.train()
     initialise_lazy_modules(supernet, task, val_loader, config.seed)
     start_from(supernet.network, config.init, run, observe)
+    config.ranks.alike([*supernet.network.parameters(), *supernet.network.buffers()])
     registration = find_strategy(config.strategy)
     is_iterative = registration.iterative
     shares = task, config.ranks if is_iterative and not registration.keeps_batches else None
@@ -102,6 +104,9 @@ def run_search(
     schedule = config.rates(learner)
     seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
     say_ranks(run, learner.ranks, observe)
+    for batches in (arch_batches, weight_batches) if learner.ranks.size > 1 else ():
+        for batch in SamePass(batches, config.seed, count=1):
+            learner.ranks.agree("first batch", fingerprint(batch))
     if learner.parts > 1:
         supernet.single(supernet.random_path(Generator()))
         for batches in (arch_batches, weight_batches):

@@ -118,8 +118,10 @@ class Ranks:
     def alike(self, tensors: Sequence[Tensor]) -> None:
         """Give all processes the first one's tensors."""
         for tensor in tensors if self.size > 1 else ():
+            there = tensor.detach().to(self.device)
             with _losses():
-                dist.broadcast(tensor.detach(), src=0)
+                dist.broadcast(there, src=0)
+            tensor.detach().copy_(there)
 
     def agree(self, what: str, value: object) -> None:
         """Make sure that all processes have the same value.
@@ -132,9 +134,9 @@ class Ranks:
         digest = hashlib.blake2b(pickle.dumps(value), digest_size=16).digest()
         if any(self.in_any([self.share(lambda: digest) != digest])):
             raise NaspError(
-                f"The processes of this run no longer have the same {what}: something in the"
-                " network, the loss or the data is not the same in all of them, such as a random"
-                " number drawn by rank; nothing of this epoch is kept."
+                f"The processes of this run do not have the same {what}: something in the network,"
+                " the loss or the data is not alike in all of them, such as a random number without"
+                " a seed, or drawn by rank; nothing of this epoch is kept."
             )
 
     def filled(self, memory: Tensor) -> None:

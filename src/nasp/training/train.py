@@ -162,6 +162,7 @@ def train(
     """
     steps = epoch_steps or epoch_length(train_loader)
     start_from(network, config.init, run, observe)
+    config.ranks.alike([*network.parameters(), *network.buffers()])
     trained, objective = config.objective(network, task, auxiliary)
     trained.train()
     learner = config.learner(trained, objective, list(trained.parameters()))
