@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from nasp.jobs.job import run_of
 from nasp.jobs.options import search_job
 from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.interruption import Interrupted, Interruption, interruptible
-from nasp.runs.pool import Work, on_ray
+from nasp.runs.pool import Work, Workplace, on_ray
 from nasp.runs.pool.cluster import Cluster
 from nasp.runs.pool.on_ray import OnRay
 from nasp.training.events import nobody
@@ -37,24 +38,25 @@ HERE = str(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield Cluster("ray")
     ray.shutdown()
 
 
-@pytest.fixture(params=["shared", "brought back"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a run folder; the other time as if the workers did not see it."""
+@pytest.fixture
+def _unshared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the workers see no folder of the driver's."""
 
     @contextmanager
     def no_marks() -> Iterator[Callable[[Path], str]]:
-        yield lambda folder: f"nowhere-{tmp_path.name}"
+        name = uuid.uuid4().hex
+        yield lambda folder: name
 
-    if request.param == "brought back":
-        monkeypatch.setattr(on_ray, "_marks", no_marks)
-    return tmp_path / "run"
+    monkeypatch.setattr(on_ray, "_marks", no_marks)
 
 
 def run(pool: OnRay, *wanted: Work, heard: list[Any] | None = None) -> dict[str, Any]:
@@ -93,25 +95,26 @@ def test_answers_come_as_from_any_pool(cluster: Cluster) -> None:
     assert [found[f"at {n}"][1] for n in range(2)] == ["1", "1"]
 
 
-def test_one_whose_worker_is_killed_goes_on_in_its_folder(cluster: Cluster, folder: Path) -> None:
+@pytest.mark.usefixtures("_unshared")
+def test_one_whose_worker_or_node_died_goes_on_in_its_folder(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     heard: list[Any] = []
-    pool = OnRay(cluster, None, retries=1, threads=1)
-    found = run(pool, Work("once", works.die, 1, folder), heard=heard)
-    assert found == {"once": "at attempt 2"}
-    assert [(key, said[:20]) for key, said in heard] == [("once", "lost (The worker die")]
-    assert (folder / "attempts").read_text() == "2"
-    found = run(pool, Work("often", works.die, 9, folder, advice="give less"))
+    pool = OnRay(cluster, None, retries=1, threads=1, every=0.1)
+    found = run(
+        pool,
+        Work("worker", works.die, 1, tmp_path / "worker"),
+        Work("node", works.die_with_node, None, tmp_path / "node"),
+        Work("often", works.die, 9, tmp_path / "often", advice="give less"),
+        heard=heard,
+    )
+    assert (found["worker"], found["node"]) == ("at attempt 2", "went on")
     assert "worker died" in str(found["often"])
     assert str(found["often"]).endswith("give less.")
-
-
-@pytest.mark.parametrize("folder", ["brought back"], indirect=True)
-def test_one_whose_node_died_goes_on_from_what_was_brought_back(
-    cluster: Cluster, folder: Path
-) -> None:
-    pool = OnRay(cluster, None, retries=1, threads=1, every=0.1)
-    assert run(pool, Work("a", works.die_with_node, None, folder)) == {"a": "went on"}
-    assert [path.name for path in folder.iterdir()] == ["progress"]
+    lost = sorted(key for key, said in heard if said.startswith("lost (The worker die"))
+    assert lost == ["node", "often", "worker"]
+    assert (tmp_path / "worker" / "attempts").read_text() == "2"
+    assert [path.name for path in (tmp_path / "node").iterdir()] == ["progress"]
 
 
 JOB = search_job(
@@ -132,11 +135,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("folder", ["shared"], indirect=True)
 def test_a_search_whose_worker_is_killed_half_way_ends_to_the_same_bits(
-    cluster: Cluster, folder: Path, alone: Path
+    cluster: Cluster, tmp_path: Path, alone: Path
 ) -> None:
-    heard: list[Any] = []
+    folder, heard = tmp_path / "run", list[Any]()
     pool = OnRay(cluster, None, retries=1, threads=1)
     found = run(pool, Work("search", works.search, JOB, folder), heard=heard)
     assert [key for key, said in heard if said.startswith("lost")] == ["search"]
@@ -145,8 +147,9 @@ def test_a_search_whose_worker_is_killed_half_way_ends_to_the_same_bits(
     assert found["search"] == json.loads((alone / "architecture.json").read_text())["edges"]
 
 
-def test_a_stop_saves_what_has_a_folder(cluster: Cluster, folder: Path, tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
+@pytest.mark.usefixtures("_unshared")
+def test_a_stop_saves_what_has_a_folder(cluster: Cluster, tmp_path: Path) -> None:
+    folder, pids = tmp_path / "run", tmp_path / "pids"
 
     def stop() -> None:
         wait_for(lambda: pids.is_file() and pids.read_text())
@@ -160,8 +163,8 @@ def test_a_stop_saves_what_has_a_folder(cluster: Cluster, folder: Path, tmp_path
         list(pool.run([counting, sleeping], interruption, lambda *_: None))
     assert (folder / "saved").is_file()
     steps = len((folder / "log").read_text().splitlines())
-    found = run(pool, Work("counts", works.count, steps + 2, folder))
-    assert found == {"counts": steps + 2}, "it goes on"
+    assert steps > 1
+    assert works.count(steps + 2, Workplace(folder, nobody)) == steps + 2, "it goes on"
     wait_for(lambda: not is_running(int(pids.read_text())))
 
 

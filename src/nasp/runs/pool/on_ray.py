@@ -170,9 +170,12 @@ def _marks() -> Iterator[Callable[[Path], str]]:
     name, marked = f".shared-{uuid.uuid4().hex}", set[Path]()
 
     def mark(folder: Path) -> str:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-        marked.add(folder)
+        if folder not in marked:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".shared-*"):  # by a driver that was killed
+                left.unlink(missing_ok=True)
+            (folder / name).touch()
+            marked.add(folder)
         return name
 
     try:
