@@ -18,7 +18,8 @@ pytest.importorskip("vl_convert", reason="the extra 'report' draws the charts")
 webdriver = pytest.importorskip("selenium.webdriver")
 axe = pytest.importorskip("axe_core_python.selenium")
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")  # a hosted runner has that
+DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
     reason="apt-get install chromium chromium-driver: the report is looked at in a real browser",
