@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nasp.errors import UsageError
 from nasp.strategies import STRATEGIES, Horizon
+from nasp.strategies.synflow import SynflowConfig
 from nasp.testing.strategies import Search, StrategyTests
+
+
+class FewSamples(SynflowConfig):
+    """Of architectures to score; by default ten times as many."""
+
+    samples: int = 20
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 class TestEveryStrategy(StrategyTests):
     """The tests that plug-ins' strategies must pass, too."""
+
+    @pytest.fixture(autouse=True)
+    def _few_samples(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        few = replace(STRATEGIES["synflow"], config=FewSamples)
+        monkeypatch.setitem(STRATEGIES, "synflow", few)
 
 
 def test_unknown_strategies_are_refused() -> None:
