@@ -12,6 +12,7 @@ from nasp.complexity import parameter_count
 from nasp.complexity.among_random import among_random
 from nasp.domains import find_domain
 from nasp.spaces import LanguageConfig, NetworkConfig, find_space
+from nasp.spaces.sampling import random_architecture
 
 SPACE = find_space("nasbench201-3")
 SIZE = NetworkConfig(channels=4, cells=1, image_size=8)
@@ -74,3 +75,16 @@ def test_language_models_are_built_to_be_compared() -> None:
     for row in rows.values():  # any cell of eight nodes costs the same
         assert row.estimate == row.mean == row.value > 0
         assert (row.random, row.cheaper) == (20, 0.0)
+
+
+@pytest.mark.parametrize("name", ["nasbench201-3", "recurrent"])
+def test_macs_are_half_of_flops_and_not_counted_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nasp.complexity.among_random.RANDOM_BUILT", 2)
+    space = find_space(name)
+    size = LanguageConfig(vocabulary=20, channels=4) if name == "recurrent" else SIZE
+    target = find_domain(space.data).target(space, size, "cpu")
+    architecture = random_architecture(space, 1)
+    (alone,) = among_random(target, architecture, ("macs",))
+    assert among_random(target, architecture, ("flops", "macs"))[1] == alone
