@@ -13,6 +13,8 @@ from nasp.runs.pool import InTurn, Work, in_turn
 class Here:
     """Instead of processes: runs in this one."""
 
+    def __init__(self, *_: object) -> None: ...
+
     def run(self, works: Any, *more: Any) -> Any:
         return InTurn().run((replace(work, fresh=False) for work in works), *more)
 

@@ -43,9 +43,10 @@ def pool(given: Mapping[str, Mapping[str, Any]]) -> Any:
     from nasp.runs.pool import PoolConfig, crowded, pool_of
 
     config = validated(PoolConfig, given["pool"], "the jobs")
-    if (advice := crowded(config)) is not None:
+    threads = given.get("contest", {}).get("threads")
+    if (advice := crowded(config, threads)) is not None:
         typer.echo(f"nasp: {advice}", err=True)
-    return pool_of(config)
+    return pool_of(config, threads)
 
 
 def names(text: str | None) -> list[str]:

@@ -29,6 +29,7 @@ def test_jobs_that_get_in_each_others_way_are_told_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert crowded(PoolConfig()) is None
     assert crowded(PoolConfig(jobs=4, cpus_per_job=2)) is None
+    assert crowded(PoolConfig(jobs=4), threads=2) is None
     assert crowded(PoolConfig(jobs=4, on="ray")) is None
     said = crowded(PoolConfig(jobs=4))
     assert said is not None

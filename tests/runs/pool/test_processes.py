@@ -98,6 +98,8 @@ def test_one_whose_process_is_killed_is_tried_again_so_many_times(tmp_path: Path
     assert (tmp_path / "often" / "attempts").read_text() == "3"
     lost = [said for said in heard if killed in said[1]]
     assert sorted(key for key, _ in lost) == ["often"] * 2 + ["twice"] * 2
+    alone = Work("alone", works.die, 1, tmp_path / "alone", fresh=True)
+    assert run(InTurn(retries=1), alone) == {"alone": "at attempt 2"}
 
 
 def test_a_passing_event_is_told_now_and_then() -> None:

@@ -57,9 +57,14 @@ class PoolConfig(BaseModel):
         return self
 
 
-def crowded(config: PoolConfig) -> str | None:
-    """Return advice where jobs here would have more threads together than there are cores."""
-    jobs, each, cores = config.jobs or 1, _threads(config), os.cpu_count() or 1
+def crowded(config: PoolConfig, threads: int | None = None) -> str | None:
+    """Return advice where jobs here would have more threads together than there are cores.
+
+    Args:
+        config: how many at once.
+        threads: of each, where its works say so.
+    """
+    jobs, each, cores = config.jobs or 1, _threads(config, threads), os.cpu_count() or 1
     if config.on is not None or jobs == 1 or jobs * each <= cores:
         return None
     return (
@@ -69,8 +74,12 @@ def crowded(config: PoolConfig) -> str | None:
     )
 
 
-def pool_of(config: PoolConfig) -> Pool:
+def pool_of(config: PoolConfig, threads: int | None = None) -> Pool:
     """Return a pool of these settings.
+
+    Args:
+        config: where, and how many at once.
+        threads: of each job, where its works say so.
 
     Raises:
         UsageError: Ray is not installed, no such address, or there are not so many CPUs or GPUs.
@@ -78,11 +87,11 @@ def pool_of(config: PoolConfig) -> Pool:
     """
     jobs, cpus, gpus = config.jobs, config.cpus_per_job, config.gpus_per_job
     if config.on is not None:
-        threads = _threads(config)
-        return OnRay(Cluster(config.on), jobs, config.retries, threads, cpus, gpus)
+        each = _threads(config, threads)
+        return OnRay(Cluster(config.on), jobs, config.retries, each, cpus, gpus)
     shown = gpus_of(jobs or 1, gpus) if gpus else []
     if (jobs or 1) == 1 and cpus is None and not shown:
-        return InTurn()
+        return InTurn(config.retries)
     return Processes(jobs or 1, config.retries, cpus, shown)
 
 
@@ -108,7 +117,7 @@ def gpus_of(jobs: int, each: float) -> list[str]:
     return [places[index] for index in range(jobs)]
 
 
-def _threads(config: PoolConfig) -> int:
+def _threads(config: PoolConfig, own: int | None) -> int:
     import torch
 
-    return config.cpus_per_job or torch.get_num_threads()
+    return own or config.cpus_per_job or torch.get_num_threads()

@@ -14,9 +14,14 @@ from nasp.runs.pool.work import Done, Tell, Work, Workplace
 
 
 class InTurn:
-    """A pool of one that runs works here; those that need a fresh process in one each."""
+    """A pool of one that runs works here; those that need a fresh process in one each.
 
-    jobs = 1
+    Args:
+        retries: how often one whose process died is tried again.
+    """
+
+    def __init__(self, retries: int = 0) -> None:
+        self.retries = retries
 
     def run(
         self,
@@ -31,7 +36,7 @@ class InTurn:
             if interruption.asked:
                 raise Interrupted
             if work.fresh:
-                yield from Processes().run([work], interruption, tell)
+                yield from Processes(1, self.retries).run([work], interruption, tell)
                 continue
             begun, at = time.monotonic(), Workplace(work.folder, partial(tell, work.key))
             try:
