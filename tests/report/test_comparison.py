@@ -19,7 +19,15 @@ from nasp.errors import UsageError
 from nasp.jobs.job import begin
 from nasp.jobs.search import SearchJob
 from nasp.jobs.train_job import TrainJob
-from nasp.report.comparison import LEVELS, best, compared, differing, flat, sparkline
+from nasp.report.comparison import (
+    LEVELS,
+    best,
+    compared,
+    differing,
+    differing_settings,
+    flat,
+    sparkline,
+)
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space
 
@@ -60,7 +68,10 @@ def test_what_runs_have_in_common_and_what_not(runs: list[RunFolder]) -> None:
     first, second, third = compared(runs)
     assert [each.name for each in (first, second, third)] == ["a", "b", "train"]
     assert differing([first.settings, second.settings]) == {"epochs": [2, 9], "lr": [0.025, 0.5]}
-    assert "settings.lr" in second.settings
+    assert differing_settings([first, second]) == {
+        **{"epochs": [2, 9], "lr": [0.025, 0.5], "settings.lr": [None, 0.1]},
+    }
+    assert differing_settings([first, third]) == differing([first.settings, third.settings])
     assert "lr" in differing([first.settings, third.settings])
     assert differing([first.edges, third.edges]) == {"cell/0": ["nor_conv_3x3", "nor_conv_1x1"]}
     assert second.curves == {"train_loss": [2.0, 1.0], "val_accuracy": [None, 0.25]}

@@ -29,11 +29,11 @@ def compare(
 ) -> None:
     """Print runs side by side: settings that differ, curves, results."""
     from nasp.cli.tables import print_cells
-    from nasp.report.comparison import compared, differing, results
+    from nasp.report.comparison import compared, differing, differing_settings, results
     from nasp.runs.folder import RunFolder
 
     found = compared([RunFolder.open(path) for path in runs])
-    settings = differing([each.settings for each in found])
+    settings = differing_settings(found)
     having = [each for each in found if each.edges]
     edges = differing([each.edges for each in having]) if len(having) > 1 else {}
     if as_json:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nasp.report.charts import Lines
-from nasp.report.comparison import FIGURES, Compared, compared, differing, results, side_by_side
+from nasp.report.comparison import (
+    FIGURES,
+    Compared,
+    compared,
+    differing_settings,
+    results,
+    side_by_side,
+)
 from nasp.report.contents import Contents
 from nasp.report.tables import Table
 from nasp.runs.folder import RunFolder
@@ -32,7 +39,7 @@ class Beside(NamedTuple):
 def beside_each_other(runs: Sequence[Contents]) -> Beside:
     """Return what is to be compared of two runs or more."""
     found = compared([RunFolder.open(Path(run.path)) for run in runs])
-    settings = differing([each.settings for each in found])
+    settings = differing_settings(found)
     return Beside(
         list(runs),
         results(found),

@@ -140,6 +140,19 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def differing_settings(runs: Sequence[Compared]) -> dict[str, list[Any]]:
+    """Return the settings that are not the same in all runs.
+
+    Of searches alone, or of trainings alone, also those that only some were given, such as a
+    bound; the others have None.
+    """
+    values: list[dict[str, Any]] = [each.settings for each in runs]
+    if len({each.kind for each in runs}) == 1:
+        every = dict.fromkeys(n for each in values for n, value in each.items() if value != {})
+        values = [{name: each.get(name) for name in every} for each in values]
+    return differing(values)
+
+
 def differing(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return what of each name that all have, where that is not all the same."""
     names = [name for name in values[0] if all(name in each for each in values)]
