@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -38,13 +39,18 @@ HERE = str(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     ray = pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield Cluster("ray")
-    ray.shutdown()
+    # pytest's own folder is too deep for the names of Ray's sockets.
+    short = TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True)
+    with short as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # else a token is written into the home
+        # One of its own, whatever else runs on this machine, such as another worker's.
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+        patch.setenv("RAY_ADDRESS", ray.init("local", num_cpus=2, **quiet).address_info["address"])
+        yield Cluster("ray")
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def run(pool: OnRay, *wanted: Work, heard: list[Any] | None = None) -> dict[str,
     return {each.key: each.error or each.answer for each in done}
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 30) -> None:
+def wait_for(what: Callable[[], Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end

@@ -41,7 +41,7 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> None:
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end
