@@ -34,7 +34,7 @@ def test_a_second_call_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     assert content["measurements"] == {"a": 2, "c": 5}
     assert content["total"] == 7
     assert content["settings"] == {"batch": 4, "shape": [3, 3]}
-    kept_apart = ("format", "measurements")
+    kept_apart = ("format", "begun", "measurements")
     assert {k: v for k, v in content.items() if k not in kept_apart} == second.report()
 
 
@@ -57,6 +57,21 @@ def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
     assert second.missing(["a", "b"]) == ["b"]
     second.add("b", 1)
     assert json.loads(path.read_text())["failed"] == []
+
+
+def test_measurements_stand_as_they_begun_whichever_ends_first(tmp_path: Path) -> None:
+    first = results(tmp_path / "sums.json")
+    for key in ("a", "b", "c"):
+        first.begin(key)
+    first.add("c", 3)
+    first.add("b", 2)
+    assert list(first.measurements) == ["b", "c"]
+    second = results(tmp_path / "sums.json")
+    for key in ("a", "d"):
+        second.begin(key)
+    second.add("d", 4)
+    second.add("a", 1)
+    assert list(second.measurements) == ["a", "b", "c", "d"]
 
 
 def test_without_a_file_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from nasp.runs.files import write_text_atomic
 FORMAT = 2
 """Of measurements; rises when a command reads other entries of them than before."""
 
+OWN = ("format", "begun", "measurements")
+"""What the file has beside the report."""
+
 Measurements = Mapping[str, Any]
 Summarise = Callable[[Measurements], Mapping[str, Any]]
 
@@ -28,7 +31,7 @@ class Results:
 
     The file is an object: what `summarise` makes of the measurements, then ``bench``,
     ``settings``, ``failed`` (a list of what could not be measured and why; empty where all could),
-    ``format`` and ``measurements``.
+    and what `OWN` names.
 
     Args:
         path: the file; taken up where it exists. None: nothing is written.
@@ -78,8 +81,11 @@ class Results:
         return [key for key in dict.fromkeys(keys) if key not in known]
 
     def begin(self, key: str) -> None:
-        """Keep a place for a measurement: whichever ends first, they stand as they begun."""
-        self._begun[key] = len(self._begun)
+        """Keep a place for a measurement: whichever ends first, they stand as they begun.
+
+        So they do where one was stopped, and begins again in a later call.
+        """
+        self._begun.setdefault(key, len(self._begun))
 
     def add(self, key: str, value: Any) -> None:
         """Keep a measurement, and write the file.
@@ -140,7 +146,8 @@ class Results:
 
     def _write(self) -> None:
         if self.path is not None:
-            whole = {**self.report(), "format": FORMAT, "measurements": self.measurements}
+            own = (FORMAT, list(self._begun), self.measurements)
+            whole = {**self.report(), **dict(zip(OWN, own, strict=True))}
             write_text_atomic(self.path, json.dumps(whole, indent=2) + "\n")
 
     def _kept(self, path: Path) -> dict[str, Any]:
@@ -161,6 +168,7 @@ class Results:
                 f"{path} holds results of other settings ({_difference(settings, self.settings)}):"
                 " give those, or another file."
             )
+        self._begun = {key: place for place, key in enumerate(content.get("begun", kept))}
         return kept
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from nasp.bench.contests.repeat.field import Field, agreement, field_of, hand_out, take_in
 from nasp.bench.contests.repeat.spread import SELECTION, folder_of, key_of, report_of
 from nasp.bench.harness import announced, measure_missing
-from nasp.bench.results import Results
+from nasp.bench.results import OWN, Results
 from nasp.bilevel.history import keep_choices
 from nasp.bilevel.select_among import select_among
 from nasp.bilevel.selection import Contender
@@ -195,4 +195,4 @@ def report_in(folder: RunFolder) -> dict[str, Any] | None:
     if not folder.architecture_path.is_file():
         return None
     whole = json_object(folder.path / REPORT)
-    return {k: v for k, v in whole.items() if k not in ("format", "measurements")}
+    return {k: v for k, v in whole.items() if k not in OWN}

@@ -14,7 +14,7 @@ from nasp.bench.contests.sweep.errors import check_judged, described, works_of
 from nasp.bench.contests.sweep.job import SweepJob
 from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
 from nasp.bench.harness import announced, measure_missing
-from nasp.bench.results import Measurements, Results
+from nasp.bench.results import OWN, Measurements, Results
 from nasp.bench.tables.accuracies import open_table
 from nasp.complexity.control import check_possible
 from nasp.complexity.quantity import find_quantity
@@ -145,7 +145,7 @@ def report_of(folder: RunFolder) -> dict[str, Any] | None:
     path = folder.path / REPORT
     if not (path.is_file() and (folder.path / PICTURE).is_file()):
         return None
-    return {k: v for k, v in json_object(path).items() if k not in ("format", "measurements")}
+    return {k: v for k, v in json_object(path).items() if k not in OWN}
 
 
 def _gauge(job: SweepJob, folder: RunFolder, data: Data) -> Gauge:
