@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -162,7 +163,7 @@ class RecurrentCell(Plain, nn.Module):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``[T, B, C]`` and the state ``[B, C]`` before it to the T states and the last."""
-        each = [node.get_parameter("weight") for node in self.nodes]
+        each: list[Any] = [node.weight for node in self.nodes]
         weights = joined(self.readers, each)
         entries, mask = self.entry(x, state)
         states = []

@@ -24,6 +24,7 @@ RESERVED = frozenset(
 """Names that every exported file uses itself."""
 _CONSTANTS = torch.dtype | torch.memory_format | torch.layout
 
+_PACKAGES = ("site-packages", "dist-packages")
 _MORE_THAN_ATTRIBUTES = (Tensor, ModuleType, tuple, list, dict, set, frozenset)
 
 
@@ -146,7 +147,8 @@ def _section(module: str) -> int:
         return 0
     spec = importlib.util.find_spec(top)
     places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
-    return 1 if any("site-packages" in place for place in places) else 2
+    # Debian's are in dist-packages.
+    return 1 if any(part in place for part in _PACKAGES for place in places) else 2
 
 
 def _torch_name(value: Any) -> str | None:
