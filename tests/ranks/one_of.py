@@ -15,9 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassF1Score
 
 import nasp
+from nasp.domains.images.task import ImageClassification
 from nasp.strategies import strategy_names
+from nasp.training.recipe import BaseRecipe
 
 STEPS = 20
 ITERATIVE = [name for name in strategy_names() if nasp.strategies.find_strategy(name).iterative]
@@ -138,9 +141,36 @@ def searched_text(devices: int) -> dict[str, Any]:
     return searched_in(network, *loaders, "nasp", True, devices, task=LanguageModelling(6))
 
 
+@in_float64()
+def trained(devices: int) -> dict[str, Any]:
+    """A training, which the first process measures, by metrics that would ask the others."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(72, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    result = nasp.train(
+        network,
+        loader(1),
+        loader(2),
+        metrics={"f1": MulticlassF1Score(3)},
+        epochs=2,
+        precision="64-true",
+        device="cpu",
+        devices=devices,
+        sync_bn=True,
+        progress=False,
+    )
+    recipe = BaseRecipe(device="cpu", devices=devices)
+    recipe.fabric()
+    measured = recipe.ranks.share(lambda: ImageClassification(3).evaluate(network, loader(2)))
+    state = {
+        name: value.double().flatten().tolist() for name, value in network.state_dict().items()
+    }
+    lines = [{k: v for k, v in line.items() if isinstance(v, float)} for line in result.metrics]
+    return {"architecture": measured, "state": state, "alphas": {}, "metrics": lines}
+
+
 def drawn() -> dict[str, Any]:
     """Random numbers in a pass over a share, and after it."""
-    ranks = nasp.training.recipe.BaseRecipe(device="cpu", devices=2).ranks
+    ranks = BaseRecipe(device="cpu", devices=2).ranks
     with ranks.own_draws(0, 1):
         inside = torch.rand(3).tolist()
     return {"inside": inside, "after": torch.rand(3).tolist()}
@@ -153,7 +183,11 @@ def all_of_them(devices: int) -> dict[str, Any]:
         for norms in (False, True)
     }
     torch.manual_seed(0)
-    others = {"text": searched_text(devices), "shares": searched_in_shares(devices)}
+    others = {
+        "text": searched_text(devices),
+        "shares": searched_in_shares(devices),
+        "trained": trained(devices),
+    }
     return {**found, **others, "drawn": drawn()}
 
 

@@ -21,7 +21,11 @@ one_of = module_from_spec(spec)
 spec.loader.exec_module(one_of)
 
 CASES = [f"{name}{norms}" for name in one_of.ITERATIVE for norms in ("", ", norms")]
-OTHERS = {"text": one_of.searched_text, "shares": one_of.searched_in_shares}
+OTHERS = {
+    "text": one_of.searched_text,
+    "shares": one_of.searched_in_shares,
+    "trained": one_of.trained,
+}
 NEAR = 1e-10
 """In float64, over 20 steps."""
 

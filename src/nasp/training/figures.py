@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.training.batches import batch_length, moved
@@ -71,6 +72,21 @@ class _Listening:
         return self.output
 
 
+@contextmanager
+def _alone(metric: Any) -> Iterator[None]:
+    """Keep a metric of torchmetrics from asking other processes, which measure nothing."""
+    parts = list(metric.modules()) if isinstance(metric, nn.Module) else []
+    name = "distributed_available_fn"
+    before = [(part, getattr(part, name)) for part in parts if hasattr(part, name)]
+    for part, _ in before:
+        setattr(part, name, lambda: False)
+    try:
+        yield
+    finally:
+        for part, available in before:
+            setattr(part, name, available)
+
+
 class _Tally:
     """A metric over a whole loader: an object that adds up, or a function of all at once."""
 
@@ -102,7 +118,8 @@ class _Tally:
 
     def value(self) -> float:
         if self.adds_up:
-            value = self.metric.compute()
+            with _alone(self.metric):
+                value = self.metric.compute()
         else:
             value = self.metric(torch.cat(self.outputs), torch.cat(self.targets))
         try:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from typing import Any
 
+import torch
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -56,8 +57,8 @@ class _Launcher(_SubprocessScriptLauncher):
             os.environ[PARENT] = str(os.getpid())
             self._call_children_scripts()
             _mind(self.procs)
-        elif PARENT in os.environ and int(os.environ[PARENT]) != os.getpid():
-            _mind_parent()
+        elif _parent() not in (None, os.getpid()) and not torch.distributed.is_initialized():
+            _mind_parent()  # once in this process
         return function(*args, **kwargs)
 
 
@@ -116,8 +117,12 @@ def _with_advice(message: str, go_on: str) -> str:
 
 def _is_alone() -> bool:
     """Tell whether the process that started this one is gone."""
-    parent = os.environ.get(PARENT)
-    return parent is not None and os.getppid() != int(parent)
+    return _parent() not in (None, os.getppid())
+
+
+def _parent() -> int | None:
+    number = os.environ.get(PARENT)
+    return None if number is None else int(number)
 
 
 def _mind_parent() -> None:

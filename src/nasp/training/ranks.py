@@ -95,7 +95,7 @@ class Ranks:
         return [value > 0 for value in sums.tolist()]
 
     def share(self, make: Callable[[], Shared]) -> Shared:
-        """Return what the first process makes, in all of them.
+        """Return what the first process makes, in all of them; none has drawn random numbers.
 
         Raises:
             NaspError: it could not be made.
@@ -104,10 +104,12 @@ class Ranks:
             return make()
         made: list[tuple[Shared | None, NaspError | None]] = [(None, None)]
         if self.is_first:
+            states = random_states()
             try:
                 made = [(make(), None)]
             except NaspError as error:
                 made = [(None, error)]
+            restore_random_states(states)
         with _losses():
             dist.broadcast_object_list(made, src=0, device=self.device)
         value, failure = made[0]

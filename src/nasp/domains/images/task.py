@@ -87,7 +87,7 @@ class ImageClassification:
             metrics["top5"] = _accuracy(self.classes, 5)
         numbers = torch.arange(self.classes, device=device)
         there, right = torch.zeros_like(numbers), torch.zeros_like(numbers)
-        mean_loss = MeanMetric().to(device)
+        mean_loss = MeanMetric(sync_on_compute=False).to(device)
         for metric in metrics.values():
             metric.to(device)
         images = 0
@@ -155,4 +155,7 @@ class ImageClassification:
 def _accuracy(classes: int, top_k: int) -> Metric:
     # Micro: each image counts once. Checks are off because they copy to the CPU a batch;
     # _checked has done them.
-    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
+    # Of several processes one measures, so it asks no other.
+    return MulticlassAccuracy(
+        classes, top_k=top_k, average="micro", validate_args=False, sync_on_compute=False
+    )
