@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,8 +19,8 @@ from nasp.bench.steps.settings import BenchSettings
 from nasp.cli import main
 from nasp.errors import UsageError
 from nasp.training.events import nobody
+from tests.forks import Server
 
-NASP = Path(sys.executable).with_name("nasp")
 SMALL = "--space nasbench201 --channels 4 --cells 1 --batch 2 --image-size 8 --threads 1"
 
 
@@ -72,19 +71,20 @@ def test_cost(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "cost.json"
     command = f"cost {SMALL} --rows floor --repeats 5 --rounds 2 --json cost.json"
-    with subprocess.Popen(
-        [NASP, "bench", *command.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while not path.exists() and process.poll() is None:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    *progress, last = said.splitlines()
+    child = server.start(["bench", *command.split()], cwd=tmp_path)
+    begun = time.monotonic()
+    while not path.exists():
+        assert time.monotonic() < begun + 120, child.err
+        time.sleep(0.05)
+    assert child.kill(signal.SIGINT) == 1
+    *progress, last = child.err.splitlines()
     assert all(line[1:4] == "/2 " for line in progress)
     assert last == ("nasp: Stopped with 1 measurement to go: the same command goes on (cost.json).")
     monkeypatch.chdir(tmp_path)
