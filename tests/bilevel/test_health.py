@@ -37,6 +37,8 @@ def health(**values: Any) -> Health:
         "margin_mean": 0.1,
         "margin_min": 0.1,
         "agreement": None,
+        "size_tau": None,
+        "knows": None,
         "shares": {"conv": 1.0},
         "parameterless": 0.0,
         "free": (),
@@ -197,10 +199,15 @@ def test_a_search_that_changed_nothing_says_so() -> None:
     assert resumed.stillness_warning() is None
 
 
-def test_halves_that_do_not_agree_are_said() -> None:
-    assert health(agreement=None).chance_warning() is None
-    assert health(agreement=0.5).chance_warning() is None
-    warning = health(agreement=0.49).chance_warning()
-    assert warning is not None
-    assert "correlation 0.49" in warning
-    assert "--select train" in warning
+def test_a_search_that_does_not_know_says_why_and_what_decides() -> None:
+    assert health(knows=None).ignorance_warning() is None
+    assert health(knows=True).ignorance_warning() is None
+    unlike = health(agreement=0.49, size_tau=0.9, knows=False).ignorance_warning()
+    assert unlike is not None
+    assert "correlation 0.49" in unlike
+    assert "--select train" in unlike
+    assert "--fallback largest" in unlike
+    early = health(agreement=0.9, size_tau=0.1, knows=False).ignorance_warning(True)
+    assert early is not None
+    assert "tau 0.10 with the number of parameters" in early
+    assert "the largest network it may find decides" in early

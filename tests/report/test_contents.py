@@ -159,6 +159,10 @@ def test_health_is_told_in_words() -> None:
     assert told["Working"].startswith("After the last epoch 50% of the edges")
     assert "Steady" not in told
     assert "alike by 0.80" in dict(health({**line, "agreement": 0.8}))["Steady"]
+    assert "Knowing" not in told
+    told = dict(health({**line, "size_tau": 0.2}, "largest"))
+    assert "do by 0.20" in told["Knowing"]
+    assert told["Decided by"].startswith("The largest network")
 
 
 def test_runs_side_by_side_tell_what_differs(runs: Path) -> None:

@@ -19,6 +19,11 @@ from nasp.training.recalibration import Recalibration
 from nasp.training.task import Batch
 
 _WIDTH = 120
+SEARCH = "search"
+"""The strategy's own result, or the nearest that keeps the bounds."""
+SELECTION = "selection"
+LARGEST = "largest"
+"""The largest network that keeps the bounds, where the search does not know."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Found:
         start: what the strategy would have returned before its first step; None where one step is
             its whole search.
         recalibration: measures BatchNorm's statistics with the loader of the weights' batches.
+        decided_by: what made it the result: `SEARCH`, `SELECTION` or `LARGEST`, the fallback.
     """
 
     architecture: Architecture
@@ -51,6 +57,7 @@ class Found:
     scores: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
     start: Architecture | None = field(default=None, repr=False, compare=False)
     recalibration: Recalibration | None = field(default=None, repr=False, compare=False)
+    decided_by: str = SEARCH
 
     def __repr__(self) -> str:
         """Return in ten lines at most what was found, how well it does, and what comes next."""
@@ -64,6 +71,8 @@ class Found:
             f"  last epoch: {', '.join(figures)}",
             *(f"  {bound.sentence()}" for bound in self.bounds[:3]),
         ]
+        if self.decided_by == LARGEST:
+            lines.append("  the largest network that it may be, since the search does not know")
         if self.selection is not None:
             count, mode = len(self.selection.contenders), self.selection.mode
             lines.append(f"  the best of {count} architectures by selection '{mode}'")

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nasp.bilevel.knowledge import SizeRank, doubt, knows
 from nasp.complexity import parameter_counts
 from nasp.strategies.average import Average
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
 
 COLLAPSED = 0.75
-AGREED = 0.5
-"""Below this the halves of a search share less than a quarter of what they say."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class Health:
         agreement: how alike the two halves of the averaged steps rank paths, -1 to 1, see
             `nasp.strategies.average.Average.agreement`; None where there is none. It says how
             steady the search is, not how right.
+        size_tau: how alike the averaged scores and the number of parameters rank paths, see
+            `nasp.bilevel.knowledge.SizeRank`; None where there is none.
+        knows: whether the search knows which architectures are good, as far as those two can
+            tell; None where they cannot.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
             (skip, none, pooling), while a rival of it has.
@@ -46,6 +49,8 @@ class Health:
     margin_mean: float
     margin_min: float
     agreement: float | None
+    size_tau: float | None
+    knows: bool | None
     shares: dict[str, float]
     parameterless: float
     free: tuple[str, ...]
@@ -85,14 +90,21 @@ class Health:
             " the alphas' learning rate."
         )
 
-    def chance_warning(self) -> str | None:
-        """Return a sentence where the halves of the averaged steps rank paths unlike."""
-        if self.agreement is None or self.agreement >= AGREED:
+    def ignorance_warning(self, is_left_to_largest: bool = False) -> str | None:
+        """Return a sentence where the search does not know.
+
+        Args:
+            is_left_to_largest: the largest network decides then.
+        """
+        if self.knows is not False:
             return None
+        why = doubt(self.agreement, self.size_tau)
+        if is_left_to_largest:
+            return f"The search does not know: {why}, so the largest network it may find decides."
         return (
-            "The search does not know: the two halves of its averaged steps rank architectures"
-            f" unlike (correlation {self.agreement:.2f}), so what it found is mostly chance; search"
-            " longer, or let short trainings decide (select='train', --select train)."
+            f"The search does not know: {why}; search longer, or let short trainings decide"
+            " (select='train', --select train), or the largest network (fallback='largest',"
+            " --fallback largest)."
         )
 
     def tie_warning(self) -> str | None:
@@ -121,6 +133,7 @@ class HealthMonitor:
         self.supernet = supernet
         self._average = average
         self._costs = parameter_counts(supernet)
+        self._size_rank = None if average is None else SizeRank(supernet)
         self._at_epoch_start = architecture
         self._latest = architecture
         self._has_moved = False
@@ -136,23 +149,30 @@ class HealthMonitor:
         self._latest = architecture
         return changed
 
-    def end_epoch(self, result: Architecture | None = None) -> Health:
+    def end_epoch(self, result: Architecture | None = None, is_pressed: bool = False) -> Health:
         """Return the epoch's figures and begin the next.
 
         Args:
             result: what the search would keep now; default the latest architecture.
+            is_pressed: costs press on the alphas, so that they do not rank sizes by the loss alone.
         """
         result = self._latest if result is None else result
         margin = torch.cat(list(self._margins(result)))
         held = [name for name in result.edges.values() if name is not None]
         free = Counter(self._free(result))
+        agreement = size_tau = None
+        if self._average is not None and self._size_rank is not None:
+            agreement = self._average.agreement()
+            size_tau = None if is_pressed else self._size_rank(self._average.scores())
         health = Health(
             changed_edges=result.changes(self._at_epoch_start),
             edges=len(result.edges),
             flips_per_step=self._flips / max(self._steps, 1),
             margin_mean=float(margin.mean()),
             margin_min=float(margin.min()),
-            agreement=None if self._average is None else self._average.agreement(),
+            agreement=agreement,
+            size_tau=size_tau,
+            knows=knows(agreement, size_tau),
             shares={name: count / len(held) for name, count in sorted(Counter(held).items())},
             parameterless=free.total() / len(held),
             free=tuple(name for name, _ in free.most_common()),

@@ -13,9 +13,10 @@ from nasp.bilevel.first_batch import (
     refuse_or_warn,
     take_step,
 )
-from nasp.bilevel.found import Found
+from nasp.bilevel.found import LARGEST, SEARCH, SELECTION, Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory, keep_choices
+from nasp.bilevel.knowledge import by_size
 from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.search_costs import Bounded, make_complexity
 from nasp.bilevel.selection import Admitted, Likeliest, Selector, Visits, with_batch_statistics
@@ -171,12 +172,15 @@ def run_search(
         learner.ranks.agree("architecture parameters", supernet.named_alphas())
         learner.ranks.agree("architecture", dict(architecture.edges))
         visits.end_epoch(path)
-        health = monitor.end_epoch(architecture)
+        health = monitor.end_epoch(architecture, complexity.presses)
         warnings = [health.collapse_warning(bool(complexity.bounds))]
         if epoch == until and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
-            warnings += [unsettled, health.tie_warning(), health.chance_warning()]
+            warnings += [unsettled, health.tie_warning()]
+            warnings.append(health.ignorance_warning(config.fallback == "largest"))
             warnings.append(monitor.stillness_warning())
+        elif epoch == until and mode == "rerank":
+            warnings.append(health.ignorance_warning())
         if run is not None:
             run.discard_selection()  # one of before, that a search went on from
         line = {
@@ -216,8 +220,9 @@ def run_search(
     learner.ranks.alike(list(supernet.buffers()))
     scores = supernet.alphas if average is None else average.scores()
     proposed: Proposes = visits if average is None else Likeliest(complexity, scores)
+    metrics = lines if run is None else run.metrics()
     last = strategy.derive()
-    foremost = last
+    foremost, decided_by = last, SEARCH if mode == "none" else SELECTION
     if isinstance(strategy, Proposes):
         proposed = Admitted(strategy, complexity)
         if not complexity.is_within(last):
@@ -239,6 +244,9 @@ def run_search(
             partial(complexity.settle, scores=scores),
         )
         selection = selector.select(mode, proposed, is_iterative)
+    elif config.fallback == "largest" and metrics[-1].get("knows") is False:
+        decided_by, by = LARGEST, by_size(supernet, scores)
+        foremost = complexity.settle(next(iter(complexity.ranked(by, 1)), last), by)
     result = complexity.settle(foremost, scores) if selection is None else selection.winner
     for remark in complexity.conclude(foremost, result):
         observe(Warned(remark))
@@ -246,18 +254,19 @@ def run_search(
         result,
         supernet,
         initial_weights,
-        lines if run is None else run.metrics(),
+        metrics,
         None if run is None or run.is_copy else run.path,
         selection,
         complexity.reached(result),
         {name: score.detach().clone() for name, score in scores.items()},
         start if is_iterative else None,
         Recalibration(weight_batches, task, config),
+        decided_by,
     )
     if run is not None:
         run.save_tensors(ALPHAS, history.tensors())
         run.save_tensors("weights.safetensors", supernet.network.state_dict())
-        found.architecture.save(run.architecture_path)
+        found.architecture.save(run.architecture_path, decided_by)
     return found
 
 

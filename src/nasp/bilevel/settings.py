@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,9 @@ from nasp.complexity.config import ComplexityConfig
 from nasp.errors import UsageError
 from nasp.strategies import find_strategy
 from nasp.training.recipe import Recipe
+
+Fallback = Literal["largest", "none"]
+"""What decides where a search does not know."""
 
 
 class SearchConfig(Recipe, ComplexityConfig):
@@ -27,6 +30,9 @@ class SearchConfig(Recipe, ComplexityConfig):
     """How the result is chosen: none (what the strategy derives), rerank (the best by the
     shared weights of those that the search points at), train (the best of these after
     stand-alone training)."""
+    fallback: Fallback = "none"
+    """What decides where a search without selection does not know: none, the search all the same;
+    largest, the largest network that keeps the bounds."""
     selection: SelectConfig = Field(default_factory=SelectConfig)
     """Any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)

@@ -32,7 +32,7 @@ from nasp.supernet.architecture import Architecture
 
 HEALTH = (
     *("changed_edges", "flips_per_step", "margin_mean", "margin_min", "agreement"),
-    "parameterless",
+    *("size_tau", "knows", "parameterless"),
 )
 
 
@@ -64,6 +64,7 @@ def search_summary(run: RunFolder, architecture: Architecture) -> dict[str, Any]
     return {
         "run": str(run.path),
         "architecture": architecture_summary(architecture),
+        "decided_by": run.decided_by(),
         "selection": run.selection(),
         "epochs": last["epoch"],
         "seconds": round(sum(line["seconds"] for line in run.timing()), 1),
@@ -108,12 +109,15 @@ def show_search(summary: dict[str, Any]) -> None:
     free = ""
     if has_parameters(find_space(summary["architecture"]["space"])):
         free = f" {health['parameterless']:.0%} of the edges without parameters;"
-    agreement = health.get("agreement")
+    agreement, size_tau = health.get("agreement"), health.get("size_tau")
     agreed = "" if agreement is None else f"; its halves agree by {agreement:.2f}"
+    agreed += "" if size_tau is None else f", with size by {size_tau:.2f}"
     typer.echo(
         f"Searched {summary['epochs']} epochs in {summary['seconds']} s;{free}"
         f" smallest margin {health['margin_min']:.4f}{agreed}"
     )
+    if summary["decided_by"] is not None:
+        typer.echo(f"Decided by: {summary['decided_by']}")
     for bound in summary["bounds"]:
         typer.echo(Reached.from_dict(bound).sentence())
     run = summary["run"]
@@ -159,6 +163,8 @@ def show_progress(run: RunFolder) -> None:
     print_table(lines, columns, words=0)
     for warning in lines[-1].get("warnings", []):
         typer.echo(f"warning: {warning}")
+    if (decided_by := run.decided_by()) is not None:
+        typer.echo(f"Decided by: {decided_by}")
 
 
 def shares_of(run: RunFolder) -> dict[str, dict[str, float]]:
@@ -214,6 +220,7 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "finished": (run.path / "weights.safetensors").is_file(),
         "metrics": lines,
         "selection": run.selection(),
+        "decided_by": run.decided_by(),
         "shares": shares_of(run),
     }
 

@@ -90,6 +90,11 @@ class Complexity:
         for bound in self.bounds:
             bound.step(path)
 
+    @property
+    def presses(self) -> bool:
+        """Whether R(A) or a bound bears on the alphas, beside the loss."""
+        return self.regulariser is not None or bool(self.bounds)
+
     def line(self, path: Path) -> dict[str, Any]:
         """Return for an epoch's metrics what the current path costs, by the tables."""
         if not self.bounds:

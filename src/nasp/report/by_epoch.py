@@ -21,6 +21,7 @@ _SEARCHES = (
         {"margin_mean": "mean over edges", "margin_min": "closest edge"},
     ),
     ("Agreement of the search's halves", "correlation", {"agreement": "agreement"}),
+    ("Sizes ranked by the search", "Kendall's tau", {"size_tau": "agreement"}),
 )
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from nasp.bilevel.found import LARGEST, SEARCH, SELECTION
+from nasp.bilevel.knowledge import SEEN
 from nasp.bilevel.settings import SearchConfig
 from nasp.jobs.search import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
@@ -86,11 +88,19 @@ def settings_of(run: RunFolder) -> dict[str, dict[str, str]]:
     return {name: values for name, values in sections.items() if values}
 
 
-def health(line: Mapping[str, Any]) -> list[Fact]:
+DECIDERS = {
+    SEARCH: "The search itself.",
+    SELECTION: "The selection.",
+    LARGEST: "The largest network that it may find, since the search does not know.",
+}
+
+
+def health(line: Mapping[str, Any], decided_by: str | None = None) -> list[Fact]:
     """Return what the last epoch says of the search, in words.
 
     Args:
         line: of its metrics.
+        decided_by: what made the architecture the result, where that is known.
     """
     if "changed_edges" not in line:
         return []
@@ -122,6 +132,18 @@ def health(line: Mapping[str, Any]) -> list[Fact]:
                 f" {line['agreement']:.2f} (1: wholly, 0: not at all).",
             ),
         )
+    if line.get("size_tau") is not None:
+        facts.insert(
+            3,
+            Fact(
+                "Knowing",
+                f"Its scores rank networks as their sizes do by {line['size_tau']:.2f}"
+                f" (Kendall's tau; below {SEEN} its supernet has not come far enough to be"
+                " believed).",
+            ),
+        )
+    if decided_by is not None:
+        facts.append(Fact("Decided by", DECIDERS.get(decided_by, decided_by)))
     return facts
 
 

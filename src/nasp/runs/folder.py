@@ -164,6 +164,17 @@ class RunFolder:
         """
         return json_object(self.selection_path) if self.selection_path.is_file() else None
 
+    def decided_by(self) -> str | None:
+        """Return what made its architecture the result; None where that is not said (yet).
+
+        Raises:
+            NaspError: the file is damaged.
+        """
+        if not self.architecture_path.is_file():
+            return None
+        decided_by: str | None = json_object(self.architecture_path).get("decided_by")
+        return decided_by
+
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl that are whole."""
         return _json_lines(self.metrics_path)

@@ -78,11 +78,10 @@ class Average:
             return None
         halves = self.before_half, {n: self.before[n] - self.before_half[n] for n in self.before}
         first, second = (
-            torch.cat([_centred(s) for s in _scores(half, steps).values()])
+            _scores(half, steps)
             for half, steps in zip(halves, (count // 2, count - count // 2), strict=True)
         )
-        scale = float(first.norm() * second.norm())
-        return float(first @ second) / scale if scale > 0 else None
+        return over_paths(first, second)
 
     def _stretch(self) -> tuple[int, int]:
         """Return when the stretch of the last step began, and when it ends."""
@@ -110,6 +109,23 @@ class Average:
                 getattr(self, stretch)[name] = visits.clone()
 
 
+def over_paths(first: Alphas, second: Alphas) -> float | None:
+    """Return the correlation of two sums of candidates' scores over uniformly drawn paths.
+
+    Each edge is drawn by itself, so it is that of the scores less their edge's mean.
+
+    Args:
+        first: table -> ``[edges, candidates]``.
+        second: the same tables.
+
+    Returns:
+        -1 to 1; None where one of the two says the same of all paths.
+    """
+    flat = [torch.cat([_centred(scores[name]) for name in first]) for scores in (first, second)]
+    scale = float(flat[0].norm() * flat[1].norm())
+    return float(flat[0] @ flat[1]) / scale if scale > 0 else None
+
+
 def _scores(visits: Alphas, counted: int) -> Alphas:
     scores = {}
     for name, of_table in visits.items():
@@ -120,4 +136,5 @@ def _scores(visits: Alphas, counted: int) -> Alphas:
 
 def _centred(scores: torch.Tensor) -> torch.Tensor:
     """Return scores less their edge's mean, which all candidates share."""
+    scores = scores.detach().double().cpu()
     return (scores - scores.mean(dim=1, keepdim=True)).flatten()

@@ -51,9 +51,15 @@ class Architecture:
         names = self.edges.keys() | other.edges.keys()
         return sum(self.edges.get(name) != other.edges.get(name) for name in names)
 
-    def to_json(self) -> str:
-        """Return the architecture as a JSON text that `from_json` reads."""
-        content = {"format": FORMAT, "space": self.space, "edges": dict(self.edges)}
+    def to_json(self, decided_by: str | None = None) -> str:
+        """Return the architecture as a JSON text that `from_json` reads.
+
+        Args:
+            decided_by: what made it the result of a search, which is written, too.
+        """
+        content: dict[str, Any] = {"format": FORMAT, "space": self.space, "edges": {**self.edges}}
+        if decided_by is not None:
+            content["decided_by"] = decided_by
         return json.dumps(content, indent=2) + "\n"
 
     @staticmethod
@@ -82,9 +88,9 @@ class Architecture:
             raise NaspError(f"{source}: 'edges' must map edge names to candidate names or null.")
         return Architecture(edges, space)
 
-    def save(self, path: str | Path) -> None:
-        """Write the architecture as JSON, atomically."""
-        write_text_atomic(Path(path), self.to_json())
+    def save(self, path: str | Path, decided_by: str | None = None) -> None:
+        """Write the architecture as JSON, atomically; see `to_json`."""
+        write_text_atomic(Path(path), self.to_json(decided_by))
 
     @staticmethod
     def load(path: str | Path) -> Architecture:

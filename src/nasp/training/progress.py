@@ -162,6 +162,8 @@ def figures_of(event: EpochEnded) -> list[str]:
     if "changed_edges" in metrics:
         parts.append(f"edges changed {metrics['changed_edges']}/{metrics['edges']}")
         parts.append(f"margin {metrics['margin_mean']:.3f}")
+    if metrics.get("knows") is False:
+        parts.append("does not know yet")
     return [*parts, f"{event.seconds:.1f} s"]
 
 
