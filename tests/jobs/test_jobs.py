@@ -182,7 +182,9 @@ def test_a_summary_speaks_of_the_result_and_not_of_what_was_repaired(tmp_path: P
     found = run_search_job(job, run).architecture
     held = [name for name in found.edges.values() if name is not None]
     free = sum("conv" not in name for name in held) / len(held)
-    assert search_summary(run, found)["health"]["parameterless"] == pytest.approx(free)
+    summary = search_summary(run, found)
+    assert summary["health"]["parameterless"] == pytest.approx(free)
+    assert summary["decided_by"] == "search"
 
 
 def test_what_is_finished_is_not_trained_again(tmp_path: Path) -> None:
