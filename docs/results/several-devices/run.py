@@ -21,6 +21,10 @@ from typing import Any
 import torch
 
 from nasp.bench.steps.measure import machine
+from nasp.complexity.quantity import find_quantity
+from nasp.complexity.store import Store
+from nasp.complexity.target import Gauge
+from nasp.domains.images import networks
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.supernet import Supernet
 
@@ -30,12 +34,12 @@ SEARCH = (
     " --device cpu --no-train"
 ).split()
 ROWS = {"one, whole batch": (1, BATCH), "one, half of it": (1, BATCH // 2), "two": (2, BATCH)}
-SENT = {
+COUNTED = {
     "darts, CIFAR-10, 16 channels, 8 cells": ("darts", (32, 10, 16, 8)),
     "nasbench201, CIFAR-10, 16 channels, 5 cells": ("nasbench201", (32, 10, 16, 5)),
     "mobile, ImageNet, 32 channels, 1 cell": ("mobile", (224, 1000, 32, 1)),
 }
-"""Supernets whose messages are counted: image size, classes, channels, cells."""
+"""Supernets whose iterations are counted: image size, classes, channels, cells."""
 PATHS = 50
 
 
@@ -49,27 +53,59 @@ def seconds_a_step(devices: int, batch: int, folder: Path) -> float:
     return statistics.median(json.loads(line)["seconds"] for line in lines[1:]) / STEPS
 
 
-def sent(space: str, size: tuple[int, int, int, int]) -> dict[str, float]:
-    """Return how many bytes the two steps of an iteration send, of paths drawn at random."""
+def counted(space: str, size: tuple[int, int, int, int]) -> dict[str, float]:
+    """Return what an iteration sends, keeps and computes, means over paths drawn at random.
+
+    ``weight_step_bytes`` and ``alpha_step_bytes`` are sent; ``kept_bytes`` are the tensors that a
+    weight step keeps for its backward pass, for each image; ``macs`` are multiply-adds for an image
+    of each half: both steps' passes on the path (three times a forward pass, each), and the
+    probe's forward pass of all candidates.
+    """
     image_size, classes, channels, cells = size
-    network = find_space(space).supernet(
-        NetworkConfig(
-            image_size=image_size, in_channels=3, classes=classes, channels=channels, cells=cells
-        )
+    config = NetworkConfig(
+        image_size=image_size,
+        in_channels=3,
+        classes=classes,
+        channels=channels,
+        cells=cells,
+        stem="imagenet" if image_size > 128 else "cifar",
     )
+    network = find_space(space).supernet(config)
     supernet = Supernet(network, space)
+    target = networks.target(find_space(space), config, torch.device("cpu"))
+    table = Gauge(find_quantity("macs"), target, Store(None)).table("macs")
     generator = torch.Generator().manual_seed(0)
-    counts = []
-    for _ in range(PATHS):
-        path = supernet.random_path(generator)
-        supernet.single(path)
-        counts.append(sum(weight.numel() for weight in on_path(supernet, path)))
-    alphas = sum(a.numel() for a in supernet.alphas.values())
+    paths = [supernet.random_path(generator) for _ in range(PATHS)]
+    weights = [sum(weight.numel() for weight in on_path(supernet, path)) for path in paths]
+    of_path = statistics.fmean(table.of(path) for path in paths)
+    of_all = sum(float(costs.sum()) for costs in table.candidates().values())
     return {
-        "weight_step": 4 * statistics.fmean(counts),
-        "alpha_step": 4.0 * alphas,
-        "supernet": 4.0 * sum(weight.numel() for weight in supernet.weights()),
+        "weight_step_bytes": 4 * statistics.fmean(weights),
+        "alpha_step_bytes": 4.0 * sum(a.numel() for a in supernet.alphas.values()),
+        "supernet_bytes": 4.0 * sum(weight.numel() for weight in supernet.weights()),
+        "kept_bytes": statistics.fmean(kept(supernet, path, image_size) for path in paths[:3]),
+        "macs": 6 * of_path + of_all,
+        "path_macs": of_path,
     }
+
+
+def kept(supernet: Supernet, path: tuple[int | None, ...], image_size: int) -> float:
+    """Return the bytes that a weight step keeps for its backward pass, for each of two images."""
+    supernet.train()
+    supernet.single(path)
+    storages: dict[int, int] = {}
+    own = {weight.untyped_storage().data_ptr() for weight in supernet.network.parameters()}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = supernet(torch.randn(2, 3, image_size, image_size))
+    del output
+    return sum(storages.values()) / 2
 
 
 def on_path(supernet: Supernet, path: tuple[int | None, ...]) -> list[torch.nn.Parameter]:
@@ -97,24 +133,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("several-devices.json"))
     given = parser.parse_args()
-    kept: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
-    rows = kept.setdefault("seconds_a_step", {name: [] for name in ROWS})
+    results: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
+    rows = results.setdefault("seconds_a_step", {name: [] for name in ROWS})
     for round_ in range(given.rounds):
         for name, (devices, batch) in ROWS.items():
             if len(rows[name]) <= round_:
                 rows[name].append(seconds_a_step(devices, batch, given.json.with_suffix(".run")))
-                given.json.write_text(json.dumps(kept, indent=1) + "\n")
+                given.json.write_text(json.dumps(results, indent=1) + "\n")
     shutil.rmtree(given.json.with_suffix(".run"), ignore_errors=True)
-    kept["machine"] = machine(torch.device("cpu"))
-    kept["sent_bytes"] = {name: sent(*what) for name, what in SENT.items()}
-    kept["model"] = fitted(rows)
-    given.json.write_text(json.dumps(kept, indent=1) + "\n")
+    results["machine"] = machine(torch.device("cpu"))
+    results["counted"] = {name: counted(*what) for name, what in COUNTED.items()}
+    results["model"] = fitted(rows)
+    given.json.write_text(json.dumps(results, indent=1) + "\n")
     for name, seconds in rows.items():
         low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
         print(f"{name}: {1000 * middle:.0f} ms a step ({1000 * low:.0f} to {1000 * high:.0f})")
-    print(", ".join(f"{name} {value:.4f}" for name, value in kept["model"].items()))
-    for name, its in kept["sent_bytes"].items():
-        print(name, {what: f"{value / 1e6:.3f} MB" for what, value in its.items()})
+    print(", ".join(f"{name} {value:.4f}" for name, value in results["model"].items()))
+    for name, its in results["counted"].items():
+        print(name, {what: f"{value / 1e6:.3f} M" for what, value in its.items()})
 
 
 if __name__ == "__main__":
