@@ -1,15 +1,9 @@
-"""One process of several, or all of the work alone: searches by every strategy, as JSON.
-
-Started by `test_equal.py`, with the variables that torchrun's or SLURM's processes would have.
-"""
+"""What one process of several does, or one alone: searches by every strategy, as plain values."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -189,7 +183,3 @@ def all_of_them(devices: int) -> dict[str, Any]:
         "trained": trained(devices),
     }
     return {**found, **others, "drawn": drawn()}
-
-
-if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(json.dumps(all_of_them(int(sys.argv[1]))))

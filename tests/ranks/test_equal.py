@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.forks import Server
+from tests.ranks.pair import two
 
 SCRIPT = Path(__file__).parent / "one_of.py"
 spec = spec_from_file_location("one_of", SCRIPT)
@@ -31,20 +30,15 @@ NEAR = 1e-10
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def both(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", SCRIPT, "2", folder / f"{rank}.json"],
-            env={**env, "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(600) for process in started] == [0, 0]
+    work = (
+        f"import json, pathlib, runpy, warnings\nwarnings.simplefilter('ignore')\n"
+        f"found = runpy.run_path({str(SCRIPT)!r})['all_of_them'](2)\n"
+        f"(pathlib.Path({str(folder)!r}) / f'{{rank}}.json').write_text(json.dumps(found))"
+    )
+    first, second = two(server, [], then=work)
+    assert (first.wait(), second.wait()) == (0, 0), first.err + second.err
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
