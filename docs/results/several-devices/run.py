@@ -28,7 +28,7 @@ from nasp.domains.images import networks
 from nasp.spaces import NetworkConfig, find_space
 from nasp.supernet.supernet import Supernet
 
-BATCH, STEPS, EPOCHS = 64, 10, 3
+BATCH, STEPS, EPOCHS = 64, 6, 3
 SEARCH = (
     f"search --data fashion-mnist --space darts --channels 8 --cells 5 --epochs {EPOCHS}"
     " --device cpu --no-train"
