@@ -105,13 +105,11 @@ def run_search(
     schedule = config.rates(learner)
     seen = check_first_batch(supernet, learner, arch_batches.peek(), is_iterative)
     say_ranks(run, learner.ranks, observe)
-    for batches in (arch_batches, weight_batches) if learner.ranks.size > 1 else ():
-        for batch in SamePass(batches, config.seed, count=1):
-            learner.ranks.agree("first batch", fingerprint(batch))
     if learner.parts > 1:
         supernet.single(supernet.random_path(Generator()))
         for batches in (arch_batches, weight_batches):
             for batch in SamePass(batches, config.seed, count=1):  # it begins no pass of theirs
+                learner.ranks.agree("first batch", fingerprint(batch))
                 check_parts(learner, batch)
     complexity = make_complexity(
         supernet, config, learner, arch_batches, steps, run, bounded, own_cost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field, SerializeAsAny
 
@@ -11,8 +11,9 @@ from nasp.bilevel.search import run_search
 from nasp.bilevel.search_costs import Bounded
 from nasp.bilevel.settings import SearchConfig
 from nasp.domains.domain import Data, SearchLoaders, SupernetConfig
-from nasp.jobs.job import Job, Size, keep_data
+from nasp.jobs.job import Job, Size, keep_data, run_of
 from nasp.runs.folder import RunFolder
+from nasp.runs.pool import Workplace
 from nasp.runs.random_state import seed_all
 from nasp.spaces import find_space
 from nasp.supernet.supernet import Supernet
@@ -35,6 +36,32 @@ class SearchJob(Size, Job):
     supernet: SerializeAsAny[SupernetConfig] = Field(default_factory=SupernetConfig)
     bound_at: Size | None = None
     search: SearchConfig = Field(default_factory=SearchConfig)
+
+
+class SearchRequest(NamedTuple):
+    """A search as a piece of work.
+
+    Attributes:
+        job: the search.
+        go_on: what the user is told to call where it is stopped.
+    """
+
+    job: SearchJob
+    go_on: str
+
+
+def search_at(request: SearchRequest, at: Workplace) -> dict[str, Any]:
+    """Search in the run folder of a workplace, or go on there.
+
+    Returns:
+        The notations of the ``architecture`` that was found and of the one that the search was at
+        before its first step, ``start``; None where it was at none.
+    """
+    assert at.folder is not None
+    found = run_search_job(request.job, run_of(at.folder, *request), at.tell)
+    notation = find_space(request.job.space).notation
+    start = None if found.start is None else notation(found.start)
+    return {"architecture": notation(found.architecture), "start": start}
 
 
 def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -> Found:

@@ -117,7 +117,7 @@ class BaseRecipe(BaseModel):
     @property
     def ranks(self) -> Ranks:
         """Which process of a run by these settings this is; the others need not be there yet."""
-        return ranks_of(self.fabric(launch=False))
+        return ranks_of(self.fabric(launch=False)) if self.devices * self.nodes > 1 else Ranks()
 
 
 def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -130,7 +130,8 @@ def computing_as_set(function: Callable[Arguments, Result]) -> Callable[Argument
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         settings = next(a for a in (*args, *kwargs.values()) if isinstance(a, BaseRecipe))
-        device = settings.fabric().device
+        shares = settings.devices * settings.nodes > 1
+        device = settings.fabric().device if shares else settings.device
         with computing(device, settings.deterministic), seeded(settings.seed):
             return function(*args, **kwargs)
 

@@ -320,7 +320,7 @@ def test_the_commands_take_its_folder(
         out, err = capsys.readouterr()
         return out, err
 
-    search = run.run_search_job
+    search = run_search_job
 
     def fail(job: SearchJob, *others: Any) -> Any:
         if job.search.seed == 1:
@@ -328,7 +328,7 @@ def test_the_commands_take_its_folder(
         return search(job, *others)
 
     with monkeypatch.context() as failing:
-        failing.setattr(run, "run_search_job", fail)
+        failing.setattr("nasp.jobs.search.run_search_job", fail)
         assert "seed 1: The disk is full" in nasp(*again, "--out", "r", code=1)[1]
     assert (
         "Searches that are done: seed-0\nNot finished. Next: nasp resume r" in nasp("show", "r")[0]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from nasp.bench.contests.sweep import run
 from nasp.bench.contests.sweep.job import SweepJob, sweep_job
 from nasp.bench.contests.sweep.run import begin_sweep, report_of, run_sweep, sweep_of
 from nasp.bench.tables.accuracies import open_table
@@ -20,7 +19,7 @@ from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.errors import NaspError, UsageError
 from nasp.jobs.options import search_job
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search import SearchJob, run_search_job
 from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import NetworkConfig, find_space
@@ -111,14 +110,14 @@ def test_a_sweep_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
 def test_a_search_that_fails_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, folder, search = plan(seeds=1), tmp_path / "s", run.run_search_job
+    job, folder, search = plan(seeds=1), tmp_path / "s", run_search_job
 
     def fail(job: SearchJob, *others: Any) -> Any:
         if job.search.complexity == 0:
             raise NaspError("The loss became nan.")
         return search(job, *others)
 
-    monkeypatch.setattr(run, "run_search_job", fail)
+    monkeypatch.setattr("nasp.jobs.search.run_search_job", fail)
     with pytest.raises(NaspError, match=r"^1 could not be .* \(complexity=0, seed 0: The loss bec"):
         run_sweep(job, begin_sweep(folder, job))
     monkeypatch.undo()

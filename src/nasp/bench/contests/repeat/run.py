@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nasp.bench.contests.repeat.field import Field, agreement, field_of, hand_out, take_in
 from nasp.bench.contests.repeat.spread import SELECTION, folder_of, key_of, report_of
@@ -16,10 +16,10 @@ from nasp.bilevel.select_among import select_among
 from nasp.bilevel.selection import Contender
 from nasp.bilevel.settings import SearchConfig
 from nasp.complexity import parameter_count
-from nasp.jobs.job import inner_run, keep_data, run_of, written
+from nasp.jobs.job import inner_run, keep_data, written
 from nasp.jobs.rebuild import run_size
 from nasp.jobs.repeat import RepeatJob
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import SearchRequest, search_at
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.pool import InTurn, Pool, Work, Workplace
@@ -81,10 +81,11 @@ def run_repeat(
             name, own = names[key]
             run = inner_run(folder, name, own)
             hand_out(field.complexity.store, run)
-            return Work(key, _search, _Request(own, folder.go_on), run.path)
+            return Work(key, search_at, SearchRequest(own, folder.go_on), run.path)
 
         def kept(_: str, answer: dict[str, Any]) -> dict[str, Any]:
-            return {**answer, "alone": isinstance(pool or InTurn(), InTurn)}
+            alone = isinstance(pool or InTurn(), InTurn)
+            return {"architecture": answer["architecture"], "alone": alone}
 
         def select(_: None, at: Workplace) -> dict[str, Any]:
             runs = [RunFolder(folder.path / name) for name, _ in names.values()]
@@ -101,17 +102,6 @@ def run_repeat(
         report = results.report()
         _keep(report, space, folder)
         return report
-
-
-class _Request(NamedTuple):
-    job: SearchJob
-    go_on: str
-
-
-def _search(request: _Request, at: Workplace) -> dict[str, Any]:
-    assert at.folder is not None
-    found = run_search_job(request.job, run_of(at.folder, *request), at.tell)
-    return {"architecture": find_space(request.job.space).notation(found.architecture)}
 
 
 @computing_as_set

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from nasp.bench.contests.plots import draw_front
 from nasp.bench.contests.sweep.controls import comparisons, searches_of
@@ -22,11 +22,10 @@ from nasp.complexity.store import Store
 from nasp.complexity.target import Gauge
 from nasp.domains.domain import Data
 from nasp.errors import validated
-from nasp.jobs.job import run_of
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import SearchRequest, search_at
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.origin import origin
-from nasp.runs.pool import Pool, Work, Workplace
+from nasp.runs.pool import Pool, Work
 from nasp.spaces import find_space
 from nasp.strategies.random_search import draw
 from nasp.training.events import Observer, nobody
@@ -107,8 +106,8 @@ def run_sweep(
         searches = searches_of(job)
 
         def work_of(key: str) -> Work:
-            request = _Request(searches[key].job(job), folder.go_on)
-            return Work(key, _search, request, folder.path / searches[key].run)
+            request = SearchRequest(searches[key].job(job), folder.go_on)
+            return Work(key, search_at, request, folder.path / searches[key].run)
 
         measure_missing(list(searches), work_of, results, announce, pool)
         results.raise_failures()
@@ -121,19 +120,6 @@ def run_sweep(
         report = results.report()
         draw_front(report, folder.path / PICTURE)
         return report
-
-
-class _Request(NamedTuple):
-    job: SearchJob
-    go_on: str
-
-
-def _search(request: _Request, at: Workplace) -> dict[str, Any]:
-    assert at.folder is not None
-    found = run_search_job(request.job, run_of(at.folder, *request), at.tell)
-    notation = find_space(request.job.space).notation
-    start = None if found.start is None else notation(found.start)
-    return {"architecture": notation(found.architecture), "start": start}
 
 
 def report_of(folder: RunFolder) -> dict[str, Any] | None:
