@@ -33,7 +33,8 @@ from nasp.domains.images.task import ImageClassification
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
 from nasp.jobs.rebuild import rebuild
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import job_of
 from nasp.jobs.train import run_train_job
 from nasp.spaces import SPACES, Wire

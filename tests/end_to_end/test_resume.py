@@ -214,11 +214,11 @@ def test_a_repeat_that_is_killed_goes_on_by_the_same_command(
 ) -> None:
     path, whole = tmp_path / "run", undisturbed(REPEAT)
     argv = [*REPEAT, *EACH_STEP, "--out", str(path)]
-    for jobs, part in ((["--jobs", "2"], "seed-1"), ([], "selection/train")):
-        child = server.start([*argv, *jobs])
+    for part in ("seed-1", "selection/train/network-2"):
+        child = server.start([*argv, "--jobs", "2"])
         wait_until(lambda part=part: latest(path / part) > 1)
         assert child.kill() == -signal.SIGKILL
-        assert (path / "seed-1" / "architecture.json").is_file() == (not jobs)
+        assert (path / "seed-1" / "architecture.json").is_file() == (part != "seed-1")
         assert not (path / "architecture.json").exists()
     begun = (path / "seed-1" / "timing.jsonl").read_text()
     assert server.run(argv).code == 0
@@ -322,8 +322,8 @@ def test_a_signal_stops_between_two_steps(
     ("step", "where"),
     [
         (3 + 2, "in re-ranking 1 after step 2"),
-        (3 + 4 + 2, "in selection epoch 1 after step 2"),
-        (3 + 4 + 3 * 5 + 1, "in selection epoch 6 after step 1"),
+        (3 + 4 + 2, "in the selection's network 1, rung 1, epoch 1 after step 2"),
+        (3 + 4 + 3 * 5 + 1, "in the selection's network 1, rung 2, epoch 3 after step 1"),
     ],
 )
 def test_a_signal_stops_the_selection_between_two_steps(
@@ -338,8 +338,10 @@ def test_a_signal_stops_the_selection_between_two_steps(
     assert child.err.splitlines()[-1] == said
     assert not (path / "selection.json").exists()
     resumed(server, path)
-    for name in ("selection.json", "architecture.json", "selection/train/metrics.jsonl"):
-        assert (path / name).read_bytes() == (undisturbed(SELECT) / name).read_bytes()
+    whole = undisturbed(SELECT)
+    trained = [f"selection/train/network-{number}/metrics.jsonl" for number in range(1, 5)]
+    for name in ("selection.json", "architecture.json", *trained):
+        assert (path / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_stopped_while_training_beside_it_names_the_whole(

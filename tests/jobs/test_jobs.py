@@ -21,7 +21,8 @@ from nasp.errors import UsageError
 from nasp.jobs import options
 from nasp.jobs.job import Size, begin
 from nasp.jobs.rivals import rival_of
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import job_of
 from nasp.jobs.train import run_train_job
 from nasp.jobs.train_job import TrainJob

@@ -13,7 +13,8 @@ from PIL import Image
 
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import job_of
 from nasp.jobs.train import run_train_job
 from nasp.jobs.train_job import TrainJob

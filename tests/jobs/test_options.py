@@ -14,7 +14,7 @@ from nasp.errors import NaspError, UsageError
 from nasp.jobs.job import Size, begin
 from nasp.jobs.options import search_job, train_job
 from nasp.jobs.presets import of_size, preset_settings
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import found_architecture, target_of
 from nasp.runs.folder import RunFolder
 from nasp.spaces import find_space

@@ -17,7 +17,8 @@ from nasp.errors import NaspError, UsageError
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job, train_job
 from nasp.jobs.rebuild import rebuild
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.train import run_train_job
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NetworkConfig, find_space

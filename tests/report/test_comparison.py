@@ -17,7 +17,7 @@ from nasp.domains.images.data import ImageConfig
 from nasp.domains.images.train import ImageTrainConfig
 from nasp.errors import UsageError
 from nasp.jobs.job import begin
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.train_job import TrainJob
 from nasp.report.comparison import (
     LEVELS,

@@ -19,7 +19,14 @@ from nasp.bilevel.history import ALPHAS, AlphaHistory, keep_choices
 from nasp.bilevel.knowledge import by_size
 from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.search_costs import Bounded, make_complexity
-from nasp.bilevel.selection import Admitted, Likeliest, Selector, Visits, with_batch_statistics
+from nasp.bilevel.selection import (
+    Admitted,
+    Beside,
+    Likeliest,
+    Selector,
+    Visits,
+    with_batch_statistics,
+)
 from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.complexity.costs import Cost
 from nasp.runs.checkpoints import Checkpointer
@@ -63,6 +70,7 @@ def run_search(
     selection_loader: Iterable[Batch] | None = None,
     bounded: Bounded | None = None,
     own_cost: Cost | None = None,
+    beside: Beside | None = None,
 ) -> Found:
     """Search a supernet; a run that was stopped goes on. See `search`.
 
@@ -77,6 +85,7 @@ def run_search(
         selection_loader: batches that the selection measures on; default `val_loader`.
         bounded: makes the network that bounds are about; default the searched one.
         own_cost: the cost that the settings call ``"own"``.
+        beside: runs the trainings of a selection beside one another; default here, in turn.
     """
     mode = selecting(config)
     supernet.train()
@@ -232,7 +241,7 @@ def run_search(
             initial_weights,
             task,
             fresh_task,
-            train_loader,
+            weight_batches,
             arch_batches if selection_loader is None else EndlessPasses(selection_loader),
             epoch_length(train_loader, config.epoch_steps),
             config,
@@ -240,6 +249,7 @@ def run_search(
             run,
             observe,
             partial(complexity.settle, scores=scores),
+            beside,
         )
         selection = selector.select(mode, proposed, is_iterative)
     elif config.fallback == "largest" and metrics[-1].get("knows") is False:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nasp.bilevel.selection import Selection, Selector
+from nasp.bilevel.selection import Beside, Selection, Selector
 from nasp.bilevel.settings import SearchConfig
 from nasp.runs.folder import RunFolder
 from nasp.supernet.architecture import Architecture
@@ -26,6 +26,7 @@ def select_among(
     config: SearchConfig,
     run: RunFolder | None = None,
     observe: Observer = nobody,
+    beside: Beside | None = None,
 ) -> Selection:
     """Train all under one budget, from the same fresh weights; see `Selector.select_of`.
 
@@ -38,6 +39,7 @@ def select_among(
         config: its `selection` says for how long; whatever start that names, it is a fresh one.
         run: keeps the selection, which goes on where it was stopped.
         observe: is told what happens.
+        beside: runs trainings beside one another; default here, in turn.
     """
     start_from(supernet.network, config.init, run, observe)
     selector = Selector(
@@ -45,12 +47,13 @@ def select_among(
         {k: v.detach().cpu().clone() for k, v in supernet.network.state_dict().items()},
         task,
         detached(task),
-        train_loader,
+        EndlessPasses(train_loader, "The training loader"),
         EndlessPasses(selection_loader),
         epoch_length(train_loader, config.epoch_steps),
         config,
         config.selection.model_copy(update={"weights": "fresh"}),
         run,
         observe,
+        beside=beside,
     )
     return selector.select_of(architectures)

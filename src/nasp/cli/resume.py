@@ -18,6 +18,7 @@ EXAMPLES = """
   nasp resume runs/first/train        a training
   nasp resume runs/photos --data folder:/new/place    the same images, which were moved
   nasp resume runs/sweep --jobs 2     all searches of a sweep that are not done, two at once
+  nasp resume runs/first --jobs 2     a search, and the trainings of --select train two at once
   nasp resume runs/eight --jobs 2     all searches of a repeat likewise
 """
 
@@ -48,12 +49,14 @@ def resume(
     """Go on with a search, training, repeat or sweep that was stopped, as if it never had been."""
     from nasp.bench.contests.sweep.run import sweep_of
     from nasp.cli.repeat import repeat_and_show
+    from nasp.cli.search import selection_pool
     from nasp.cli.search_report import tell_search
     from nasp.cli.sweep import run_and_show
     from nasp.cli.training_report import tell_training
     from nasp.errors import UsageError
     from nasp.jobs.repeat import RepeatJob
-    from nasp.jobs.search import SearchJob, run_search_job
+    from nasp.jobs.search import run_search_job
+    from nasp.jobs.search_job import SearchJob
     from nasp.jobs.targets import job_of
     from nasp.jobs.train import run_train_job
     from nasp.report.tracking import told
@@ -86,17 +89,18 @@ def resume(
         repeat_and_show(job, folder, as_json, o.pool(given))
         return
     assert job is not None
-    if given["pool"]:
+    if given["pool"] and not isinstance(job, SearchJob):
         raise UsageError(
-            f"{run} is one job: leave out --{next(iter(given['pool'])).replace('_', '-')}."
+            f"{run} is one training: leave out --{next(iter(given['pool'])).replace('_', '-')}."
         )
     job = job.on(devices, nodes)
+    pool = selection_pool(given, job) if isinstance(job, SearchJob) else None
     with together(job.recipe, lambda: nullcontext(folder)) as own:
         assert own is not None
         watch, log = Watch(quiet=as_json), None if own.is_copy else log
         if isinstance(job, SearchJob):
             with watch, told(watch, log, own) as observe:
-                found = run_search_job(job, own, observe)
+                found = run_search_job(job, own, observe, pool)
             summary = tell_search(own, found.architecture, as_json)
             if as_json:
                 o.print_json(summary)

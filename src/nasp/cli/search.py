@@ -9,10 +9,11 @@ import typer
 
 from nasp.cli import options as o
 from nasp.cli.fields import Given, command
-from nasp.cli.sections import SEARCH
+from nasp.cli.sections import POOL, SEARCH
 
 if TYPE_CHECKING:
-    from nasp.jobs.search import SearchJob
+    from nasp.jobs.search_job import SearchJob
+    from nasp.runs.pool import Pool
 
 EXAMPLES = """
   nasp search                                     on embedded images, then trains the result
@@ -24,6 +25,7 @@ EXAMPLES = """
   nasp search --space recurrent                   a language model's cell, on embedded text
   nasp search --data text:wikitext-2 --channels 300 --batch-size 256
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
+  nasp search --select train --jobs 4 --cpus-per-job 1    four of these trainings at once
   nasp search --data fashion-mnist --space nasbench201 --uniform 0.5 --seed 1 --out runs/f1
 """
 
@@ -45,7 +47,7 @@ Preset = Annotated[
 ]
 
 
-@command(*SEARCH, examples=EXAMPLES)
+@command(*SEARCH, POOL, examples=EXAMPLES)
 def search(
     given: Given,
     bound_at: BoundAt = None,
@@ -73,6 +75,7 @@ def search(
     from nasp.training.together import together
 
     job = asked_search(given, preset, bound_at)
+    pool = selection_pool(given, job)
     folder = out or o.new_folder(job.data.name.replace(":", "-").replace("/", "-"), job.space)
     with together(job.search, partial(new_run, folder, job)) as run:
         assert run is not None
@@ -80,7 +83,7 @@ def search(
         with Watch(quiet=as_json) as watch:
             watch.say(f"Searching {job.space} on {job.data.name}; run folder {folder}")
             with told(watch, log, run) as observe:
-                found = run_search_job(job, run, observe)
+                found = run_search_job(job, run, observe, pool)
         summary = tell_search(run, found.architecture, as_json)
         if then_train if then_train is not None else job.data.name == job.domain.embedded:
             beside = ["random:1", next(iter(job.domain.by_hand))]
@@ -96,6 +99,30 @@ def search(
                 show_training(results, run.path / "train")
         if as_json:
             o.print_json(summary)
+
+
+def selection_pool(given: Given, job: SearchJob) -> Pool:
+    """Return the pool in which a search's selection trains networks.
+
+    Raises:
+        UsageError: one was asked for, and there is nothing to run in it.
+    """
+    from nasp.bilevel.settings import selecting
+    from nasp.errors import UsageError
+
+    if asked := next(iter(given["pool"]), "").replace("_", "-"):
+        if selecting(job.search) != "train":
+            raise UsageError(
+                f"--{asked} is for the trainings of a selection, and this search has none: leave it"
+                " out, or give --select train."
+            )
+        if job.search.devices * job.search.nodes > 1:
+            raise UsageError(
+                f"--{asked} gives each training a process of its own, and --devices one training"
+                " several: give one of them."
+            )
+    pool: Pool = o.pool(given)
+    return pool
 
 
 def asked_search(given: Given, preset: str | None, bound_at: str | None = None) -> SearchJob:

@@ -17,7 +17,7 @@ from nasp.complexity.quantity import find_quantity
 from nasp.domains import find_domain
 from nasp.errors import UsageError
 from nasp.jobs.repeat import RepeatJob
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space, space_names

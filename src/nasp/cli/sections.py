@@ -14,7 +14,7 @@ POOL = Section("pool", "nasp.runs.pool:PoolConfig")
 DATA = Section("data", DOMAINS, "data", but=["may_shrink"], by_data=["batch_size"])
 SIZE = Section(
     "size",
-    "nasp.jobs.search:SearchJob",
+    "nasp.jobs.search_job:SearchJob",
     only=["channels", "cells"],
     by_data=["channels", "cells"],
 )
@@ -31,7 +31,7 @@ SEARCH = (
     replace(DATA, defaults={"name": "digits; in a space for text pydoc"}),
     Section(
         "job",
-        "nasp.jobs.search:SearchJob",
+        "nasp.jobs.search_job:SearchJob",
         only=["space"],
         defaults={
             "space": "darts; on digits nasbench201; on files from 128 pixels on mobile; on a text"

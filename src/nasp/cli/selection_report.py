@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nasp.cli.tables import print_cells
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
 from nasp.report.selection import selection_table
 from nasp.runs.folder import RunFolder

@@ -6,7 +6,7 @@ from nasp.domains import domain_of
 from nasp.domains.evaluation import Evaluation
 from nasp.errors import UsageError
 from nasp.jobs.rebuild import Rebuilt, rebuild
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import job_of
 from nasp.runs.folder import RunFolder
 from nasp.training.device import find_device, make_fabric

@@ -11,7 +11,7 @@ from nasp.bilevel.settings import SearchConfig, selecting
 from nasp.domains import Domain, default_domain, domain_of, fitting_space, refuse_foreign
 from nasp.errors import UsageError, validated
 from nasp.jobs.job import Size
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
 from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nasp.domains import find_domain
 from nasp.errors import NaspError, UsageError, unknown_name, validated
 from nasp.exporters.service import Service
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import found_architecture, job_of
 from nasp.jobs.train_job import TrainJob
 from nasp.jobs.weights import load_weights, searched_supernet

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nasp.errors import UsageError, validated
 from nasp.jobs.job import begin, written
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.folder import RunFolder
 
 

@@ -1,41 +1,19 @@
-"""A search that fits in a JSON file, and how it is run."""
+"""How a search of a job is run."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
-
-from pydantic import Field, SerializeAsAny
+from typing import Any, NamedTuple
 
 from nasp.bilevel.found import Found
 from nasp.bilevel.search import run_search
-from nasp.bilevel.search_costs import Bounded
-from nasp.bilevel.settings import SearchConfig
-from nasp.domains.domain import Data, SearchLoaders, SupernetConfig
-from nasp.jobs.job import Job, Size, keep_data, run_of
+from nasp.domains.domain import Data
+from nasp.jobs.job import keep_data, run_of
+from nasp.jobs.search_job import SearchJob, prepared
+from nasp.jobs.selection import trained_beside
 from nasp.runs.folder import RunFolder
-from nasp.runs.pool import Workplace
-from nasp.runs.random_state import seed_all
+from nasp.runs.pool import Pool, Workplace
 from nasp.spaces import find_space
-from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, nobody
-from nasp.training.layout import laid_out
-
-
-class SearchJob(Size, Job):
-    """A search in a space that is known by name.
-
-    Attributes:
-        supernet: settings of a supernet for such data.
-        bound_at: the size at which bounds hold; None: they hold for the searched network itself.
-        search: settings of the search.
-    """
-
-    kind: ClassVar[str] = "search"
-    own: ClassVar[tuple[str, ...]] = ("data", "supernet")
-
-    supernet: SerializeAsAny[SupernetConfig] = Field(default_factory=SupernetConfig)
-    bound_at: Size | None = None
-    search: SearchConfig = Field(default_factory=SearchConfig)
 
 
 class SearchRequest(NamedTuple):
@@ -64,16 +42,33 @@ def search_at(request: SearchRequest, at: Workplace) -> dict[str, Any]:
     return {"architecture": notation(found.architecture), "start": start}
 
 
-def run_search_job(job: SearchJob, run: RunFolder, observe: Observer = nobody) -> Found:
-    """Search, or go on with a search that was stopped."""
+def run_search_job(
+    job: SearchJob, run: RunFolder, observe: Observer = nobody, pool: Pool | None = None
+) -> Found:
+    """Search, or go on with a search that was stopped.
+
+    Args:
+        job: the search.
+        run: its folder.
+        observe: is told what happens.
+        pool: runs the trainings of its selection; default they are run here, in turn.
+    """
     with run.lock():
-        return search_in(job.domain.read(job.data.in_run(run.path), observe), job, run, observe)
+        data = job.domain.read(job.data.in_run(run.path), observe)
+        return search_in(data, job, run, observe, pool)
 
 
 def search_in(
-    data: Data, job: SearchJob, run: RunFolder | None = None, observe: Observer = nobody
+    data: Data,
+    job: SearchJob,
+    run: RunFolder | None = None,
+    observe: Observer = nobody,
+    pool: Pool | None = None,
 ) -> Found:
-    """Search in data that are read already; without a run folder nothing is written."""
+    """Search in data that are read already; without a run folder nothing is written.
+
+    A pool needs a run folder.
+    """
     supernet, loaders, bounded = prepared(data, job)
     # Not before the data are known to be enough: what cannot begin leaves no folder.
     if run is not None:
@@ -88,33 +83,5 @@ def search_in(
         observe,
         loaders.selection,
         bounded,
+        beside=None if run is None else trained_beside(job, data, pool, observe, run.go_on),
     )
-
-
-class Prepared(NamedTuple):
-    """What a search begins with.
-
-    Attributes:
-        supernet: with fresh weights, on the job's device.
-        loaders: of the data.
-        bounded: makes the network that bounds are about; None: the searched one.
-    """
-
-    supernet: Supernet
-    loaders: SearchLoaders
-    bounded: Bounded | None
-
-
-def prepared(data: Data, job: SearchJob) -> Prepared:
-    """Return what a search in these data begins with, as its seed has it."""
-    space, config, domain = find_space(job.space), job.search, job.domain
-    size = {**data.shape, "channels": job.channels, "cells": job.cells}
-    device = config.fabric().device
-    seed_all(config.seed)
-    network = laid_out(space.supernet(domain.sized({**size, **dict(job.supernet)})), device)
-    loaders = data.search_loaders(network, device, config.seed)
-    bounded = None
-    if job.bound_at is not None:
-        final = domain.sized({**size, **dict(job.bound_at)})
-        bounded = lambda device: domain.target(space, final, device)  # noqa: E731
-    return Prepared(Supernet(network, space.name), loaders, bounded)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nasp.errors import UsageError, validated
 from nasp.jobs.repeat import RepeatJob
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder
 from nasp.spaces import NotationError, find_space, space_names

@@ -8,7 +8,7 @@ from torch import nn
 
 from nasp.errors import NaspError, validated
 from nasp.jobs.repeat import RepeatJob
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.folder import RunFolder, load_tensors
 from nasp.spaces import find_space
 from nasp.supernet.architecture import Architecture

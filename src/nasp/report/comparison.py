@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nasp.complexity import parameter_count
 from nasp.errors import UsageError
 from nasp.jobs.rebuild import run_size
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
 from nasp.report.tables import Table, table_of
 from nasp.runs.folder import RunFolder, json_object

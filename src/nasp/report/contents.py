@@ -11,7 +11,7 @@ from nasp.bilevel.search_costs import bounds_of
 from nasp.complexity.among_random import TIMED, AmongRandom
 from nasp.complexity.bound import Reached
 from nasp.jobs.repeat import RepeatJob
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.train_job import TrainJob
 from nasp.report.by_epoch import Metrics, curves, figures_of
 from nasp.report.cells import Cell, draw_cells, ends_of

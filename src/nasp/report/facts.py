@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from nasp.bilevel.found import LARGEST, SEARCH, SELECTION
 from nasp.bilevel.knowledge import SEEN
 from nasp.bilevel.settings import SearchConfig
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.jobs.targets import is_from_python, job_of
 from nasp.jobs.train_job import TrainJob
 from nasp.runs.folder import RunFolder

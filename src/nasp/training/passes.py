@@ -48,7 +48,7 @@ class EndlessPasses:
 
     Attributes:
         whole: the loader itself; `loader` may read shares.
-        first_place: where a loader with a state of its own was before the first pass.
+        first_place: where the loader was before the first pass.
     """
 
     def __init__(
@@ -67,6 +67,16 @@ class EndlessPasses:
         self._own_at_start = self._own_now()
         self._position = 0
         self._ahead: list[Batch] = []
+
+    def anew(self, task: Task | None = None, ranks: Ranks | None = None) -> EndlessPasses:
+        """Return others over the same loader, which begin where these did; they move the loader.
+
+        Args:
+            task: as of the class.
+            ranks: as of the class.
+        """
+        _go_to(self.loader, self.first_place)
+        return EndlessPasses(self.whole, self.name, task, ranks)
 
     def peek(self) -> Batch:
         """Return what `next` will return; not to be followed by `state_dict`.

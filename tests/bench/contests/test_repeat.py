@@ -30,7 +30,8 @@ from nasp.errors import NaspError, UsageError
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job
 from nasp.jobs.repeat import RepeatJob, begin_or_go_on, repeat_job, repeat_of
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.report.repeat import repeat_remarks, repeat_table
 from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted

@@ -19,7 +19,8 @@ from nasp.cli import main
 from nasp.complexity import parameter_count
 from nasp.errors import NaspError, UsageError
 from nasp.jobs.options import search_job
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted
 from nasp.spaces import NetworkConfig, find_space

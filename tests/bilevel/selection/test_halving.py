@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nasp.bilevel.selection import SelectConfig, halving_schedule
+from nasp.bilevel.selection import Rung, SelectConfig, halving_schedule
+from nasp.bilevel.selection.halving import halve
+from nasp.errors import NaspError
+from nasp.training.task import Metrics
 
 small = st.integers(1, 5)
 
@@ -78,3 +83,48 @@ def test_a_budget_for_less_than_two_networks_is_refused() -> None:
     with pytest.raises(ValidationError, match="give at least 6"):
         SelectConfig(epochs=5, first_rung=3)
     assert SelectConfig(epochs=6, first_rung=3).epochs == 6
+
+
+RUNGS = [Rung(5, 1), Rung(2, 2)]
+
+
+def halved(
+    scores: Sequence[Sequence[float]], backwards: bool = False
+) -> tuple[int, list[Sequence[int]], list[int]]:
+    """Return the winner, who was in each rung, and who was dropped, in order."""
+    fields: list[Sequence[int]] = []
+    dropped: list[int] = []
+
+    def train(rung: int, field: Sequence[int]) -> Iterator[tuple[int, Metrics]]:
+        fields.append(field)
+        for number in reversed(field) if backwards else field:
+            yield number, {"score": scores[rung][number]}
+
+    winner, rows = halve(RUNGS, train, dropped.append)
+    for number, row in enumerate(rows):
+        assert [each["score"] for each in row] == [
+            scores[rung][number] for rung, field in enumerate(fields) if number in field
+        ]
+    return winner, [list(field) for field in fields], list(dict.fromkeys(dropped))
+
+
+def test_the_better_ones_train_on_and_of_equals_the_more_promising() -> None:
+    winner, fields, dropped = halved([[0.5, 0.7, 0.7, 0.1, 0.7], [0.0, 0.6, 0.6, 0.0, 0.0]])
+    assert (winner, fields, dropped) == (1, [[0, 1, 2, 3, 4], [1, 2]], [0, 3, 4, 2])
+
+
+scores = st.lists(st.sampled_from([0.1, 0.2, 0.3, -math.inf]), min_size=5, max_size=5)
+
+
+@given(first=scores.filter(lambda row: max(row) > 0), second=scores.filter(lambda r: min(r) > 0))
+def test_in_whatever_order_they_end(first: list[float], second: list[float]) -> None:
+    one, other = (halved([first, second], backwards) for backwards in (False, True))
+    assert one[:2] == other[:2]
+    assert set(one[2]) == set(other[2]) == set(range(5)) - {one[0]}
+
+
+def test_all_may_diverge_but_one() -> None:
+    lost = -math.inf
+    assert halved([[lost, lost, lost, 0.0, lost], [lost, lost, lost, 0.0, lost]])[0] == 3
+    with pytest.raises(NaspError, match="Every network of the selection diverged"):
+        halved([[lost] * 5])

@@ -24,7 +24,8 @@ from nasp.bench.results import Results
 from nasp.errors import UsageError
 from nasp.jobs.job import run_of
 from nasp.jobs.options import search_job
-from nasp.jobs.search import SearchJob, run_search_job
+from nasp.jobs.search import run_search_job
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.interruption import Interrupted, Interruption, interruptible
 from nasp.runs.pool import Work, Workplace, on_ray
 from nasp.runs.pool.cluster import Cluster

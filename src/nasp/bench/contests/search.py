@@ -19,7 +19,8 @@ from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.trial import Trial
 from nasp.domains.domain import SearchLoaders
 from nasp.domains.images.data import ImageConfig, ImageData
-from nasp.jobs.search import SearchJob, search_in
+from nasp.jobs.search import search_in
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.pool import Workplace
 from nasp.spaces import find_space
 from nasp.supernet.derive import derive

@@ -12,7 +12,7 @@ from nasp.bench.tables.accuracies import AccuracyTable, open_table
 from nasp.domains import domain_of
 from nasp.errors import UsageError, validated
 from nasp.jobs.options import search_job
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.clock import Clock
 from nasp.spaces import find_space
 

@@ -26,7 +26,8 @@ from nasp.domains.images.image_set import (
 from nasp.domains.root import default_root
 from nasp.jobs.job import begin
 from nasp.jobs.options import search_job
-from nasp.jobs.search import SearchJob, search_in
+from nasp.jobs.search import search_in
+from nasp.jobs.search_job import SearchJob
 from nasp.runs.pool import Work, Workplace
 from nasp.strategies import find_strategy, strategy_config
 from nasp.training.device import DeviceName, find_device

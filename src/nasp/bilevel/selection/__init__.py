@@ -7,10 +7,13 @@ from nasp.bilevel.selection.likeliest import Likeliest
 from nasp.bilevel.selection.measure import with_batch_statistics
 from nasp.bilevel.selection.selector import Selector
 from nasp.bilevel.selection.table import Contender, Selection
+from nasp.bilevel.selection.training import Turn
+from nasp.bilevel.selection.trainings import Beside, Trainings
 from nasp.bilevel.selection.visits import Visits
 
 __all__ = [
     "Admitted",
+    "Beside",
     "Contender",
     "Likeliest",
     "Rung",
@@ -18,6 +21,8 @@ __all__ = [
     "Selecting",
     "Selection",
     "Selector",
+    "Trainings",
+    "Turn",
     "Visits",
     "halving_schedule",
     "with_batch_statistics",

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nasp.training.recipe import Recipe
+
 Selecting = Literal["none", "rerank", "train"]
 """How the result is chosen: the last architecture; by the shared weights; by training too."""
 
@@ -30,6 +32,10 @@ class SelectConfig(BaseModel):
     or inherit, the supernet's."""
     lr: float | None = Field(None, gt=0)
     """Learning rate of that training at the start of each rung; None for the search's."""
+
+    def recipe(self, search: Recipe) -> Recipe:
+        """Return what networks are trained by, from a search's settings."""
+        return search if self.lr is None else search.model_copy(update={"lr": self.lr})
 
     @model_validator(mode="after")
     def _affords_two(self) -> SelectConfig:

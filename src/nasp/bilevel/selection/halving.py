@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
+
+from nasp.errors import NaspError
+from nasp.training.task import Metrics
 
 
 class Rung(NamedTuple):
@@ -41,6 +46,46 @@ def halving_schedule(
     return [
         Rung(networks, round_epochs // first_rung * stretched) for networks, round_epochs in best
     ]
+
+
+def halve(
+    schedule: Sequence[Rung],
+    train: Callable[[int, Sequence[int]], Iterator[tuple[int, Metrics]]],
+    drop: Callable[[int], None],
+) -> tuple[int, list[list[Metrics]]]:
+    """Train networks rung by rung; the better ones reach the next.
+
+    Args:
+        schedule: the rungs; the first has all networks, numbered from 0, the most promising first.
+        train: from a rung and who is in it, the most promising first, to what was measured of each
+            at its end, with ``score``; in any order.
+        drop: is told, perhaps again, of a network that can no longer reach the next rung.
+
+    Returns:
+        The winner's number, and each network's metrics at the end of each rung that it trained in;
+        of equals the more promising comes first.
+
+    Raises:
+        NaspError: every network of a rung diverged.
+    """
+    field: Sequence[int] = range(schedule[0].networks)
+    rows: list[list[Metrics]] = [[] for _ in field]
+    for rung in range(len(schedule)):
+        reach = schedule[rung + 1].networks if rung + 1 < len(schedule) else 1
+        ranked: list[int] = []
+        for number, metrics in train(rung, field):
+            rows[number].append(metrics)
+            closed = [each for each in field if len(rows[each]) > rung]
+            ranked = sorted(closed, key=lambda each: -rows[each][rung]["score"])
+            for each in ranked[reach:]:
+                drop(each)
+        if rows[ranked[0]][rung]["score"] == -math.inf:
+            raise NaspError(
+                "Every network of the selection diverged: lower its learning rate, or check the"
+                " data for invalid values."
+            )
+        field = ranked[:reach]
+    return field[0], rows
 
 
 def _rungs(

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from nasp.bilevel.selection.config import SelectConfig, Selecting
-from nasp.bilevel.selection.contest import Contest
 from nasp.bilevel.selection.halving import Rung, halving_schedule
 from nasp.bilevel.selection.likeliest import Likeliest
 from nasp.bilevel.selection.neighbours import neighbours
 from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.table import Contender, Selection
-from nasp.bilevel.selection.trial import Trial
+from nasp.bilevel.selection.trainings import Beside, Trainings
 from nasp.bilevel.selection.visits import Visits
 from nasp.errors import UsageError
-from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder
 from nasp.runs.random_state import seed_all
 from nasp.strategies.strategy import Proposes
 from nasp.supernet.architecture import Architecture
-from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 from nasp.training.events import Observer, nobody
-from nasp.training.loop import EpochReport, StepReport, run_epochs
-from nasp.training.meter import Meter
 from nasp.training.passes import EndlessPasses, SamePass, pass_length
 from nasp.training.recipe import Recipe
-from nasp.training.task import Batch, Task, detached
+from nasp.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Selector:
         initial_weights: the network's parameters and buffers before the search.
         task: the task, its own weights as the search left them.
         fresh_task: the same with the weights that it had before.
-        train_loader: batches that networks are trained on.
+        train_batches: those that networks are trained on, from where these began.
         val_batches: those that they are measured on.
         epoch_steps: of their training.
         recipe: optimiser, device, precision, seed: the search's.
@@ -53,13 +48,14 @@ class Selector:
         observe: is told what happens.
         admit: from a proposed architecture to one that may be the result, such as one that keeps
             the bounds; default: to itself.
+        beside: runs a rung's trainings beside one another, and needs a run; default here, in turn.
     """
 
     supernet: Supernet
     initial_weights: Mapping[str, Tensor]
     task: Task
     fresh_task: Task
-    train_loader: Iterable[Batch]
+    train_batches: EndlessPasses
     val_batches: EndlessPasses
     epoch_steps: int
     recipe: Recipe
@@ -67,6 +63,7 @@ class Selector:
     run: RunFolder | None = None
     observe: Observer = nobody
     admit: Callable[[Architecture], Architecture] = lambda architecture: architecture
+    beside: Beside | None = None
 
     def select(self, mode: Selecting, proposed: Proposes, is_trained: bool = True) -> Selection:
         """Return all architectures that were looked at, ranked.
@@ -158,53 +155,23 @@ class Selector:
     def _train(
         self, finalists: Sequence[Contender], schedule: Sequence[Rung]
     ) -> tuple[list[Contender], dict[str, Tensor]]:
-        seed_all(self.recipe.seed)
-        steps = self.epoch_steps
-        contest = Contest(
-            len(finalists), schedule, steps, lambda number: self._trial(finalists[number])
-        )
-        shares = self.task, self.recipe.ranks
-        train_batches = EndlessPasses(self.train_loader, "The training loader", *shares)
-        val_batches = self._val_batches()
-        meter = Meter()
-        run = self._part("train")
-        checkpointer = Checkpointer(
-            run,
-            {"contest": contest, "train_batches": train_batches, "meter": meter},
-            self.recipe.checkpoint_minutes,
-        )
-
-        def step() -> StepReport:
-            metrics = contest.step(next(train_batches))
-            return StepReport({f"train_{name}": value for name, value in metrics.items()})
-
-        def end_epoch(_: int) -> EpochReport:
-            return EpochReport(contest.end_epoch(val_batches))
-
-        phase = "selection epoch"
-        run_epochs(
-            contest.epochs,
-            steps,
-            step,
-            end_epoch,
-            checkpointer,
-            meter,
-            run,
+        is_fresh = self.config.weights == "fresh"
+        trainings = Trainings(
+            self.supernet,
+            self.initial_weights if is_fresh else None,
+            self.fresh_task if is_fresh else self.task,
+            self.train_batches,
+            self._val_batches(),
+            self.epoch_steps,
+            self.config.recipe(self.recipe),
+            self._part("train"),
             self.observe,
-            phase=phase,
-            ranks=self.recipe.ranks,
+            self.beside,
         )
-        pairs = zip(finalists, contest.rows, strict=True)
-        ranked = [replace(contender, rungs=tuple(rows)) for contender, rows in pairs]
-        return _best_first(ranked), contest.winner()
-
-    def _trial(self, contender: Contender) -> Trial:
-        start = self.initial_weights if self.config.weights == "fresh" else None
-        network = derive(self.supernet, contender.architecture, start)
-        lr = self.config.lr
-        recipe = self.recipe if lr is None else self.recipe.model_copy(update={"lr": lr})
-        task = self.fresh_task if start is not None else self.task
-        return Trial(network, detached(task), recipe)
+        rows, weights = trainings.contest([each.architecture for each in finalists], schedule)
+        pairs = zip(finalists, rows, strict=True)
+        ranked = [replace(contender, rungs=tuple(metrics)) for contender, metrics in pairs]
+        return _best_first(ranked), weights
 
     def _val_batches(self, count: int | None = None) -> SamePass:
         if count is None:

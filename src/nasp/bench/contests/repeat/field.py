@@ -15,7 +15,7 @@ from nasp.complexity.store import Store
 from nasp.domains.domain import Data
 from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.rivals import Draws
-from nasp.jobs.search import Prepared, prepared
+from nasp.jobs.search_job import Prepared, prepared
 from nasp.runs.folder import RunFolder
 from nasp.supernet.architecture import Architecture
 from nasp.training.passes import EndlessPasses, epoch_length

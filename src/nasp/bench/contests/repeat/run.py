@@ -16,10 +16,12 @@ from nasp.bilevel.select_among import select_among
 from nasp.bilevel.selection import Contender
 from nasp.bilevel.settings import SearchConfig
 from nasp.complexity import parameter_count
+from nasp.domains.domain import Data
 from nasp.jobs.job import inner_run, keep_data, written
 from nasp.jobs.rebuild import run_size
 from nasp.jobs.repeat import RepeatJob
 from nasp.jobs.search import SearchRequest, search_at
+from nasp.jobs.selection import trained_beside
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.pool import InTurn, Pool, Work, Workplace
@@ -27,7 +29,6 @@ from nasp.spaces import Space, find_space
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import Observer, Warned, nobody
 from nasp.training.recipe import computing_as_set
-from nasp.training.task import MeasuredTask
 
 REPORT, BETTER = "repeat.json", "control.json"
 """The report; and the random architecture that did better than all that was found, if one did."""
@@ -46,7 +47,7 @@ def run_repeat(
         folder: its folder, with a run of each search in ``seed-N``. It ends with all that a
             search's own has: the kept architecture, and the weights of the supernet of its seed.
         observe: is told which search begins, and what happens within it.
-        pool: runs the searches; default one after the other. The selection is one loop, here.
+        pool: runs the searches, and then the trainings; default one after the other.
 
     Returns:
         The report that ``repeat.json`` holds beside the measurements.
@@ -92,7 +93,7 @@ def run_repeat(
             for key, architecture, run in zip(names, found, runs, strict=True):
                 if results.measurements[key]["alone"]:  # else others slowed it down
                     take_in(field.complexity, architecture, run)
-            return _select(field.config, job, field, found, data.task(), runs, folder, at.tell)
+            return _select(field.config, job, field, found, data, runs, folder, at.tell, pool)
 
         measure_missing(list(names), search, results, announce, pool, kept)
         results.raise_failures()
@@ -110,13 +111,14 @@ def _select(
     job: RepeatJob,
     field: Field,
     found: Sequence[Architecture],
-    task: MeasuredTask,
+    data: Data,
     runs: Sequence[RunFolder],
     folder: RunFolder,
     observe: Observer,
+    pool: Pool | None,
 ) -> dict[str, Any]:
     supernet, loaders, _ = field.start
-    complexity, space = field.complexity, find_space(job.space)
+    complexity, space, task = field.complexity, find_space(job.space), data.task()
     # Of equals the first wins: what most seeds found, then the earlier seed's.
     distinct = [each for each, _ in Counter(found).most_common()]
     keeping = list(filter(complexity.is_feasible, distinct))
@@ -124,15 +126,18 @@ def _select(
     selection = config.selection
     usual = max(len(entrants) * selection.first_rung, sum(len(run.metrics()) for run in runs))
     selection = selection.model_copy(update={"epochs": job.budget or usual})
+    config = config.model_copy(update={"selection": selection})
+    own = job.model_copy(update={"search": config})
     selected = select_among(
         entrants,
         supernet,
         loaders.weights,
         loaders.selection,
         task,
-        config.model_copy(update={"selection": selection}),
+        config,
         folder,
         observe,
+        trained_beside(own, data, pool, observe, folder.go_on),
     )
     left_out = [Contender(each) for each in distinct if each not in entrants]
 

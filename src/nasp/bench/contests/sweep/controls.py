@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.contests.sweep.pareto import Point, area
 from nasp.bench.seeds import compare
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 
 
 class Search(NamedTuple):

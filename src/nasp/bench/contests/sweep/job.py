@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nasp.complexity.quantity import find_quantity, read_bound
 from nasp.errors import UsageError, unknown_name, validated
 from nasp.jobs.job import Size
-from nasp.jobs.search import SearchJob
+from nasp.jobs.search_job import SearchJob
 from nasp.spaces import find_space
 from nasp.spaces.sampling import has_parameters
 
