@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?= -n 2 --dist worksteal
 # One thread a process: so figures do not depend on the machine, and small networks are quicker.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Where nothing is kept compiled, each start compiles torch: 30 s of a processor instead of 9.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Where make bench-cuda writes; what is there already is not measured again.
 BENCH ?= runs/bench-cuda
