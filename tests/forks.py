@@ -17,6 +17,7 @@ from typing import Any
 
 SERVER = """
 import gc, importlib, json, os, pkgutil, signal, sys
+gc.disable()
 import torch
 import nasp, nasp.domains, nasp.spaces, nasp.strategies
 torch.set_num_threads(1)
@@ -26,6 +27,8 @@ for module in pkgutil.walk_packages(nasp.__path__, "nasp."):
 list(nasp.domains.every_domain()), nasp.spaces.space_names(), nasp.strategies.strategy_names()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.freeze()
+gc.enable()
+gc.set_threshold(20_000)
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
@@ -56,6 +59,12 @@ for line in sys.stdin:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+"""
+
+WITHOUT_NASP = """
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "nasp"]:
+    sys.modules[name] = None  # an import of it fails
 """
 
 

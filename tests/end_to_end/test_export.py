@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import onnxruntime
 import pytest
 
 from nasp.cli import main
-from tests.forks import Server
+from tests.forks import WITHOUT_NASP, Server
 
 SMALL = ["--channels", "4", "--cells", "1", "--epochs", "1", "--subset", "32"]
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
@@ -56,12 +55,15 @@ def test_search_train_and_export(
         "max_difference": 0.0,
         "next": "python run/network.py",
     }
-    assert runs_alone(tmp_path, "run/network.py").endswith(" parameters\n")
+    assert runs_alone(server, tmp_path, "run/network.py").endswith(" parameters\n")
 
 
 @pytest.mark.slow
 def test_a_language_model_and_the_lstm_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -82,20 +84,17 @@ def test_a_language_model_and_the_lstm_beside_it(
 
     command("train", "run", *size, "--beside", "lstm")
     assert "best epoch of the training in run/train" in command("export", "run", "--force")
-    runs_alone(tmp_path, "run/network.py")
+    runs_alone(server, tmp_path, "run/network.py")
     command("export", "run/train/beside/lstm", "--tokens", "2")
     assert "nn.LSTM(" in Path("run/train/beside/lstm/network.py").read_text()
 
 
-def runs_alone(folder: Path, file: str) -> str:
+def runs_alone(server: Server, folder: Path, file: str) -> str:
     """Return what an exported file prints where nasp cannot be imported."""
-    check = "import sys; sys.modules['nasp'] = None; import runpy;"
-    check += f" runpy.run_path('{file}', run_name='__main__')"
-    ran = subprocess.run(
-        [sys.executable, "-I", "-c", check], capture_output=True, text=True, cwd=folder
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    code = f"import runpy; runpy.run_path({file!r}, run_name='__main__')"
+    ran = server.run((), WITHOUT_NASP + code, folder)
+    assert ran.code == 0, ran.err
+    return ran.out
 
 
 @pytest.mark.parametrize(
