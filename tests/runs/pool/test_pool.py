@@ -65,20 +65,26 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--on", "spark"], 2, "--on takes ray or ray://HOST:PORT, not 'spark'."),
-        (["--on", "ray://127.0.0.1:1"], 1, "No Ray cluster answers at ray://127.0.0.1:1 (Conn"),
-        (["--jobs", "2", "--gpus-per-job", "1"], 2, "2 jobs of 1 GPUs each do not fit on 0"),
+        ("bench table --on spark", 2, "--on takes ray or ray://HOST:PORT, not 'spark'."),
+        ("bench table --on ray://127.0.0.1:1", 1, "No Ray cluster answers at ray://127.0.0.1:1 (C"),
+        ("bench table --jobs 2 --gpus-per-job 1", 2, "2 jobs of 1 GPUs each do not fit on 0"),
+        ("search --jobs 2", 2, "--jobs is for the trainings of a selection, and this search has"),
+        (
+            "search --select train --cpus-per-job 1 --devices 2",
+            2,
+            "--cpus-per-job gives each training a process of its own, and --devices one training",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence(
-    arguments: list[str],
+    arguments: str,
     code: int,
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(sys, "argv", ["nasp", "bench", "table", *arguments])
+    monkeypatch.setattr(sys, "argv", ["nasp", *arguments.split()])
     with pytest.raises(SystemExit) as exit_:
         main()
     assert exit_.value.code == code
