@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from nasp.exporters.source.imports import Imports
-from nasp.exporters.source.layout import laid_out, listed
+from nasp.exporters.source.layout import laid_out
 
 
 class Service(Protocol):
@@ -81,7 +81,7 @@ def service_bodies(service: Service, imports: Imports) -> Iterator[list[str]]:
     for module, name in (("functools", "cache"), *needed):
         imports.bare(module, name)
     imports.module(sys, "sys")
-    names = listed([imports.literal(name, "A class") for name in service.classes], False)
+    names = imports.literal(tuple(service.classes), "A class")
     yield list(laid_out(f"CLASSES = {names}", 0))
     yield source.splitlines()
     yield _PREDICT.splitlines()

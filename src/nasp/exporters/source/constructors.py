@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -39,29 +38,22 @@ def arguments_of(module: nn.Module) -> dict[str, Any] | None:
     then be like the module: the same submodules, attributes, and shapes of tensors. A number
     stands for a tuple of it where that makes the same.
     """
-    arguments: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name, parameter in signature_of(type(module)).items():
         if hasattr(module, name) and not hasattr(nn.Module, name):
-            value = arguments[name] = getattr(module, name)
+            value = given[name] = getattr(module, name)
             if isinstance(value, nn.Module) and module._modules.get(name) is not value:
                 return None
             if name == "bias" and not isinstance(value, bool):
-                arguments[name] = value is not None
+                given[name] = value is not None
         elif parameter.default is MISSING:
             return None
-    numbers = {k: v[0] for k, v in arguments.items() if type(v) is tuple and len(set(v)) == 1}
-    if numbers and _suffice(arguments | numbers, module):
-        arguments |= numbers
-    elif not _suffice(arguments, module):
-        return None
+    numbers = {k: v[0] for k, v in given.items() if type(v) is tuple and len(set(v)) == 1}
+    wholes = [given | numbers, given] if numbers else [given]
     # A BatchNorm that is not affine has no bias anyway.
-    fewer = {k: v for k, v in arguments.items() if k != "bias" or v}
-    return fewer if len(fewer) < len(arguments) and _suffice(fewer, module) else arguments
-
-
-def is_of_torch(kind: type[nn.Module]) -> bool:
-    """Tell whether a layer is torch's own."""
-    return kind.__module__.startswith("torch.")
+    fewer = [{k: v for k, v in some.items() if k != "bias"} for some in wholes]
+    tries = wholes if given.get("bias", True) else [*fewer, *wholes]
+    return next((some for some in tries if _suffice(some, module)), None)
 
 
 def own_attributes(module: nn.Module) -> dict[str, Any]:
@@ -74,18 +66,13 @@ def own_attributes(module: nn.Module) -> dict[str, Any]:
     return missing | {k: v for k, v in vars(module).items() if k not in _INTERNALS}
 
 
-def submodules(module: nn.Module) -> dict[str, nn.Module]:
-    """Return all submodules with their names; unlike `named_children`, one used twice twice."""
-    return {name: child for name, child in module._modules.items() if child is not None}
-
-
 def own_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and buffers of a module itself, without those of its submodules."""
     tensors = {**module._parameters, **module._buffers}
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def _suffice(arguments: Mapping[str, Any], module: nn.Module) -> bool:
+def _suffice(arguments: dict[str, Any], module: nn.Module) -> bool:
     """Tell whether a module made of these arguments is like another."""
     try:
         signature = signature_of(type(module))
@@ -97,16 +84,12 @@ def _suffice(arguments: Mapping[str, Any], module: nn.Module) -> bool:
         return False
 
 
-def _told(attributes: Mapping[str, Any]) -> list[Any]:
-    return [[name, attributes[name]] for name in sorted(attributes)]
-
-
 def _likeness(module: nn.Module) -> list[Any]:
     """Return what two modules must have in common so that one constructor makes both."""
     found: list[Any] = []
     for name, part in module.named_modules(remove_duplicate=False):
-        is_told = not is_of_torch(type(part))
-        told = {k: v for k, v in own_attributes(part).items() if is_told or k[0] != "_"}
-        shapes = {name: tensor.shape for name, tensor in own_tensors(part).items()}
-        found.append((name, type(part), _told(told), _told(shapes)))
+        is_torch = type(part).__module__.startswith("torch.")
+        told = {k: v for k, v in own_attributes(part).items() if not (is_torch and k[0] == "_")}
+        told |= {name: tensor.shape for name, tensor in own_tensors(part).items()}
+        found.append((name, type(part), [(key, told[key]) for key in sorted(told)]))
     return found

@@ -61,11 +61,9 @@ class Copied:
                 self._imports.bare(home, name)
             else:
                 self._imports.taken.add(name)
-                self.helpers.append(self._helper(name, value))
-
-    def _helper(self, name: str, value: Any) -> list[str]:
-        if not callable(value):
-            return [f"{name} = {self._imports.literal(value, name)}"]
-        source = inspect.getsource(value)
-        self._follow(ast.parse(source), value)
-        return source.splitlines()
+                if callable(value):
+                    code = inspect.getsource(value)
+                    self._follow(ast.parse(code), value)
+                else:
+                    code = f"{name} = {self._imports.literal(value, name)}"
+                self.helpers.append(code.splitlines())

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
 
-from nasp.exporters.source.imports import Imports, unused
-from nasp.exporters.source.layout import INDENT
+from nasp.exporters.source.imports import Code, Imports, unused
+from nasp.exporters.source.layout import INDENT, call
 from nasp.exporters.source.traces import NAME, Loop, loops, singular
 
 SHORT = 64
 """Characters up to which an expression may stand inside another."""
 
-_OPERATORS: dict[Any, tuple[ast.operator, str]] = {
-    operator.add: (ast.Add(), "total"),
-    torch.add: (ast.Add(), "total"),
-    operator.sub: (ast.Sub(), "difference"),
-    operator.mul: (ast.Mult(), "product"),
-    operator.truediv: (ast.Div(), "quotient"),
-    operator.floordiv: (ast.FloorDiv(), "quotient"),
-    operator.matmul: (ast.MatMult(), "product"),
+_OPERATORS: dict[Any, tuple[str, str, int]] = {
+    operator.add: ("+", "total", 0),
+    torch.add: ("+", "total", 0),
+    operator.sub: ("-", "difference", 0),
+    operator.mul: ("*", "product", 1),
+    operator.truediv: ("/", "quotient", 1),
+    operator.floordiv: ("//", "quotient", 1),
+    operator.matmul: ("@", "product", 1),
+    operator.neg: ("-", "neg", 1),
 }
-"""Functions that are written as operators, and what their results are called."""
+"""Functions that are written as operators, what their results are called, and how they bind."""
+_TIGHT = 2
+"""How calls and names bind."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def forward_of(graph: fx.Graph, attributes: Mapping[str, str], imports: Imports)
             a list that `loops` finds, that of the list, by the list's path.
         imports: told what the body needs.
     """
-    return _Writer(graph, attributes, imports).forward()
+    return _Writer(attributes, imports).forward(graph)
 
 
 class _Writer:
@@ -65,51 +67,43 @@ class _Writer:
     then computed earlier or later than it was: random numbers come in the same order.
     """
 
-    def __init__(self, graph: fx.Graph, attributes: Mapping[str, str], imports: Imports) -> None:
-        self.graph = graph
+    def __init__(self, attributes: Mapping[str, str], imports: Imports) -> None:
         self.attributes = attributes
         self.imports = imports
-        self.values: dict[fx.Node, ast.expr] = {}
+        self.values: dict[fx.Node, str] = {}
         self.pending: list[fx.Node] = []  # computed by now, not yet written
         self.lines: list[str] = []
         self.taken = set(imports.taken)
 
-    def forward(self) -> Forward:
-        chains = {loop.nodes[0]: loop for loop in loops(self.graph)}
+    def forward(self, graph: fx.Graph) -> Forward:
+        chains = {loop.nodes[0]: loop for loop in loops(graph)}
         in_chains = {node for loop in chains.values() for node in loop.nodes}
-        inputs = [node for node in self.graph.nodes if node.op == "placeholder"]
-        parameters = {str(node.target): self._default(node) for node in inputs}
+        inputs = graph.find_nodes(op="placeholder")
         for node in inputs:
-            self.values[node] = ast.Name(self._unused(str(node.target).lstrip("*")))
+            self.values[node] = self._unused(str(node.target).lstrip("*"))
         if unread := [str(node.target).lstrip("*") for node in inputs if not node.users]:
             self.lines.append(f"del {', '.join(unread)}")
-        for node in self.graph.nodes:
+        for node in graph.nodes:
             if node in chains:
                 self._loop(chains[node])
             elif node.op == "get_attr":
-                self.values[node] = ast.Name(f"self.{self.attributes[str(node.target)]}")
+                self.values[node] = f"self.{self.attributes[str(node.target)]}"
             elif node.op != "placeholder" and node not in in_chains:
                 self._compute(node)
-        result = self.values[self.graph.output_node()]
-        code = ast.unparse(result)
-        is_typed = isinstance(result, ast.Tuple | ast.List | ast.Dict) or code in parameters
+        parameters = {str(n.target): self._code(n.args[0]) if n.args else None for n in inputs}
+        result, code = graph.output_node().args[0], self.values[graph.output_node()]
+        is_typed = isinstance(result, tuple | list | dict) or code in parameters
         is_typed = is_typed or code.startswith(("torch.", "nn.functional."))
         return Forward(parameters, (*self.lines, f"return {code}"), is_typed)
-
-    def _default(self, node: fx.Node) -> str | None:
-        where = f"The default of '{node.target}'"
-        return self.imports.literal(node.args[0], where) if node.args else None
 
     def _compute(self, node: fx.Node) -> None:
         inside = [read for read in node.all_input_nodes if read in self.pending]
         if inside != self.pending[len(self.pending) - len(inside) :]:
             self._write_pending()
-        value = self._value(node)
-        if inside and len(ast.unparse(value)) > SHORT:
+        if inside and len(self._value(node)) > SHORT:
             self._write_pending()
-            value = self._value(node)
+        self.values[node] = self._value(node)
         self.pending = [waiting for waiting in self.pending if waiting not in inside]
-        self.values[node] = value
         if node.op == "output":
             self._write_pending()
             return
@@ -120,27 +114,22 @@ class _Writer:
     def _write_pending(self) -> None:
         for node in self.pending:
             name = self._name(node)
-            self.lines.append(f"{name} = {ast.unparse(self.values[node])}")
-            self.values[node] = ast.Name(name)
+            self.lines.append(f"{name} = {self.values[node]}")
+            self.values[node] = name
         self.pending = []
 
     def _name(self, node: fx.Node) -> str:
         """Return the variable of a node: that of its only input where nothing else reads it."""
-        reads = node.all_input_nodes
+        reads, target = node.all_input_nodes, node.target
         if node.op == "call_module":
-            if len(reads) == 1 and _is_read_once(reads[0]):
-                value = self.values[reads[0]]
-                if isinstance(value, ast.Name) and value.id.isidentifier():
-                    return value.id
-            return self._unused(self.attributes[str(node.target)])
-        if NAME in node.meta:
-            return self._unused(node.meta[NAME])
-        if node.target in _OPERATORS:
-            return self._unused(_OPERATORS[node.target][1])
-        target: Any = node.target
-        if target is operator.getitem and isinstance(node.args[0], fx.Node):
-            target = node.args[0].target if callable(node.args[0].target) else "part"
-        return self._unused(getattr(target, "__name__", str(target)))
+            if len(reads) == 1 and _is_read_once(reads[0]) and self.values[reads[0]].isidentifier():
+                return self.values[reads[0]]
+            return self._unused(self.attributes[str(target)])
+        if target is operator.getitem:
+            target = reads[0].target if callable(reads[0].target) else "part"
+        named = getattr(target, "__name__", str(target))
+        named = _OPERATORS[target][1] if target in _OPERATORS else named
+        return self._unused(node.meta.get(NAME, named))
 
     def _unused(self, name: str) -> str:
         return unused(name, self.taken, "_")
@@ -148,70 +137,70 @@ class _Writer:
     def _loop(self, loop: Loop) -> None:
         self._write_pending()
         width = len(loop.starts)
-        names = [self._unused(name) for name in _state_names(width)]
+        names = [f"before{i}" if width > 2 else "before" for i in range(width - 1, 0, -1)]
+        names = [self._unused(name) for name in (*names, "last")]
         item = self._unused(singular(loop.path.rpartition(".")[2]))
-        starts = ", ".join(ast.unparse(self.values[node]) for node in loop.starts)
-        arguments = ", ".join(names[width - offset] for offset in loop.offsets)
-        states, step = ", ".join(names), ", ".join([*names[1:], f"{item}({arguments})"])
-        self.lines.append(f"{states} = {starts}")
-        self.lines.append(f"for {item} in self.{self.attributes[loop.path]}:")
-        self.lines.append(f"{INDENT}{states} = {step}")
-        for node, name in zip(loop.nodes[-width:], names, strict=True):
-            self.values[node] = ast.Name(name)
+        step = call(item, [names[width - offset] for offset in loop.offsets])
+        states = ", ".join(names)
+        self.lines += [
+            f"{states} = {', '.join(self.values[node] for node in loop.starts)}",
+            f"for {item} in self.{self.attributes[loop.path]}:",
+            f"{INDENT}{states} = {', '.join([*names[1:], step])}",
+        ]
+        self.values |= zip(loop.nodes[-width:], names, strict=True)
 
-    def _value(self, node: fx.Node) -> ast.expr:
+    def _value(self, node: fx.Node) -> str:
+        """Return the expression that computes a node."""
         target: Any = node.target
         if node.op == "output":
             return self._code(node.args[0])
         if node.op == "call_module":
-            function = ast.Name(f"self.{self.attributes[str(target)]}")
-            return self._call(function, node.args, node.kwargs)
-        first = self._code(node.args[0]) if node.args else ast.Name("")
+            return self._call(f"self.{self.attributes[target]}", node.args, node.kwargs)
         if node.op == "call_method":
-            return self._call(ast.Attribute(first, target), node.args[1:], node.kwargs)
-        if target in _OPERATORS and not node.kwargs:
-            if target is operator.matmul and isinstance(first, ast.BinOp):
-                # Both bind alike, which few readers know.
-                first = ast.Name(f"({ast.unparse(first)})")
-            return ast.BinOp(first, _OPERATORS[target][0], self._code(node.args[1]))
-        if target is operator.neg:
-            return ast.UnaryOp(ast.USub(), first)
+            return self._call(f"{self._part(node, 0)}.{target}", node.args[1:], node.kwargs)
         if target is operator.getitem:
-            return ast.Subscript(first, self._index(node.args[1]))
+            return f"{self._part(node, 0)}[{self._index(node.args[1])}]"
         if target is getattr:
-            return ast.Attribute(first, str(node.args[1]))
+            return f"{self._part(node, 0)}.{node.args[1]}"
+        if target in _OPERATORS and not node.kwargs:
+            sign, _, bond = _OPERATORS[target]
+            if target is operator.neg:
+                return f"-{self._part(node, 0)}"
+            # `*` and `@` bind alike, which few readers know.
+            first = self._part(node, 0, _TIGHT if sign == "@" else bond)
+            return f"{first} {sign} {self._part(node, 1, bond + 1)}"
         name = self.imports.reference(target, f"The call of {target!r}")
-        defaults = _defaults(target)
-        named = {k: v for k, v in node.kwargs.items() if k not in defaults or defaults[k] != v}
-        return self._call(ast.Name(name), node.args, named)
+        usual = _defaults(target)
+        named = {k: v for k, v in node.kwargs.items() if k not in usual or usual[k] != v}
+        return self._call(name, node.args, named)
 
-    def _call(self, function: ast.expr, args: Iterable[Any], kwargs: Mapping[str, Any]) -> ast.expr:
-        named = [ast.keyword(name, self._code(value)) for name, value in kwargs.items()]
-        return ast.Call(function, [self._code(argument) for argument in args], named)
+    def _part(self, node: fx.Node, place: int, bond: int = _TIGHT) -> str:
+        """Return an argument of a node, in brackets where it binds less than it must."""
+        value: Any = node.args[place]
+        code = self._code(value)
+        is_formula = isinstance(value, fx.Node) and not code.isidentifier()
+        theirs = (
+            _OPERATORS[value.target][2] if is_formula and value.target in _OPERATORS else _TIGHT
+        )
+        return code if theirs >= bond else f"({code})"
 
-    def _index(self, value: Any) -> ast.expr:
+    def _call(self, function: str, args: Any, kwargs: Mapping[str, Any]) -> str:
+        named = [f"{name}={self._code(value)}" for name, value in kwargs.items()]
+        return call(function, [*map(self._code, args), *named])
+
+    def _index(self, value: Any) -> str:
         """Return what stands in brackets: there, and nowhere else, a slice has colons."""
         if isinstance(value, tuple) and value:
-            return ast.Tuple([self._index(item) for item in value], ast.Load())
+            return ", ".join(map(self._index, value)) + "," * (len(value) == 1)
         if isinstance(value, slice):
             ends = (value.start, value.stop, value.step)
-            return ast.Slice(*(None if end is None else self._code(end) for end in ends))
+            first, last, step = ("" if end is None else self._code(end) for end in ends)
+            return f"{first}:{last}" + f":{step}" * bool(step)
         return self._code(value)
 
-    def _code(self, value: Any) -> ast.expr:
-        if isinstance(value, fx.Node):
-            return self.values[value]
-        if isinstance(value, tuple):
-            return ast.Tuple([self._code(item) for item in value], ast.Load())
-        if isinstance(value, list):
-            return ast.List([self._code(item) for item in value], ast.Load())
-        if isinstance(value, dict):
-            keys: list[ast.expr | None] = [self._code(key) for key in value]
-            return ast.Dict(keys, [self._code(item) for item in value.values()])
-        if isinstance(value, slice):
-            ends = [self._code(end) for end in (value.start, value.stop, value.step)]
-            return ast.Call(ast.Name("slice"), ends, [])
-        return ast.Name(self.imports.literal(value, "The forward pass"))
+    def _code(self, value: Any) -> str:
+        known = fx.node.map_arg(value, lambda node: Code(self.values[node]))
+        return self.imports.literal(known, "The forward pass")
 
 
 def _is_read_once(node: fx.Node) -> bool:
@@ -230,12 +219,6 @@ def _may_stand_in(node: fx.Node, reader: fx.Node) -> bool:
     if reader.target is operator.getitem and node is not reader.args[0]:
         return False
     return not (node.op == reader.op == "call_module")
-
-
-def _state_names(width: int) -> list[str]:
-    if width <= 2:
-        return ["before", "last"][-width:]
-    return [f"before{width - 1 - i}" for i in range(width - 1)] + ["last"]
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

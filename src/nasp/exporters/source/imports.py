@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import builtins
-import importlib
 import importlib.util
 import math
+import pkgutil
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -13,19 +13,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.immutable_collections import immutable_dict
 from torch.overrides import resolve_name
 
 from nasp.errors import UsageError
-from nasp.exporters.source.layout import WIDTH, call, listed
+from nasp.exporters.source.layout import WIDTH, call, laid_out
 
 RESERVED = frozenset(
     {"Network", "load", "load_file", "network", "torch", "nn", "Tensor", "Path", "self", "restored"}
 )
 """Names that every exported file uses itself."""
-_CONSTANTS = torch.dtype | torch.memory_format | torch.layout
-
-_PACKAGES = ("site-packages", "dist-packages")
+_CONSTANTS = bool | int | float | torch.dtype | torch.memory_format | torch.layout
 _MORE_THAN_ATTRIBUTES = (Tensor, ModuleType, tuple, list, dict, set, frozenset)
+
+
+class Code(str):
+    """Source that stands for a value."""
+
+    __slots__ = ()
 
 
 class Imports:
@@ -56,11 +61,11 @@ class Imports:
         Raises:
             UsageError: no import can reach it.
         """
-        if known := _torch_name(value):
-            return known
         module = getattr(value, "__module__", None)
         name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", value))
-        if module == "builtins" and getattr(builtins, name, None) is value:
+        if known := _torch_name(value):
+            return known
+        if getattr(builtins, name, None) is value:
             return name
         if not module or not _is_reachable(module, name, value):
             raise UsageError(
@@ -102,42 +107,48 @@ class Imports:
         Raises:
             UsageError: it is of a kind that a source file cannot say.
         """
+        kind = type(value)
+        if isinstance(value, Code):
+            return value
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
         if isinstance(value, str):
             text = repr(value)
             return text if '"' in text else f'"{text[1:-1]}"'
-        if value is None or isinstance(value, bool | int | float | _CONSTANTS):
+        if value is None or isinstance(value, _CONSTANTS):
             return str(value)
         if value is Ellipsis:
             return "..."
-        if type(value) in (tuple, torch.Size) or isinstance(value, list):
-            items = [self.literal(item, where) for item in value]
-            return listed(items, is_list=isinstance(value, list))
-        if type(value) is set:
-            items = sorted(self.literal(item, where) for item in value)
-            return f"{{{', '.join(items)}}}" if items else "set()"
-        if type(value) is dict:
+        if isinstance(value, list) or kind in (tuple, torch.Size, set):
+            inside = ", ".join(items := [self.literal(item, where) for item in value])
+            if kind is set:
+                return f"{{{', '.join(sorted(items))}}}" if items else "set()"
+            is_list = isinstance(value, list)
+            return f"[{inside}]" if is_list else f"({inside}{',' * (len(items) == 1)})"
+        if kind in (dict, immutable_dict):
             pairs = [[self.literal(part, where) for part in pair] for pair in value.items()]
             return f"{{{', '.join(map(': '.join, pairs))}}}"
+        if kind is slice:
+            ends = (value.start, value.stop, value.step)
+            return call("slice", [self.literal(end, where) for end in ends])
         if callable(value) and hasattr(value, "__name__"):
             return self.reference(value, where)
         if hasattr(value, "__dict__") and not isinstance(value, _MORE_THAN_ATTRIBUTES):
             given = [f"{name}={self.literal(each, where)}" for name, each in vars(value).items()]
             self.restores = True
             self.bare("typing", "Any")
-            return call("restored", [self.reference(type(value), where), *given])
+            return call("restored", [self.reference(kind, where), *given])
         raise UsageError(
-            f"{where} holds a {type(value).__name__}, which a source file cannot say: export it"
+            f"{where} holds a {kind.__name__}, which a source file cannot say: export it"
             " with --to onnx or --to torch."
         )
 
 
 def _from(module: str, names: list[str]) -> str:
     line = f"from {module} import {', '.join(names)}"
-    if len(line) <= WIDTH:
-        return line
-    return "\n".join([f"from {module} import (", *(f"    {name}," for name in names), ")"])
+    if len(line) > WIDTH:
+        line = "\n".join(laid_out(call(f"from {module} import ", names), 0))
+    return line
 
 
 def _section(module: str) -> int:
@@ -146,9 +157,9 @@ def _section(module: str) -> int:
     if top in sys.stdlib_module_names:
         return 0
     spec = importlib.util.find_spec(top)
-    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
+    place = f"{spec.origin} {spec.submodule_search_locations}" if spec else ""
     # Debian's are in dist-packages.
-    return 1 if any(part in place for part in _PACKAGES for place in places) else 2
+    return 1 if "site-packages" in place or "dist-packages" in place else 2
 
 
 def _torch_name(value: Any) -> str | None:
@@ -156,27 +167,20 @@ def _torch_name(value: Any) -> str | None:
     name = getattr(value, "__name__", "")
     if not str(getattr(value, "__module__", None) or "torch").startswith("torch"):
         return None  # torch holds some of other modules' names, too
-    if isinstance(value, type) and getattr(nn, name, None) is value:
-        return f"nn.{name}"
-    if getattr(nn.functional, name, None) is value:
-        return f"nn.functional.{name}"
-    if getattr(torch, name, None) is value:
-        return f"torch.{name}"
-    resolved = resolve_name(value) if callable(value) and not isinstance(value, type) else None
-    is_public = str(resolved).startswith("torch.") and "_C" not in str(resolved)
-    return str(resolved) if is_public else None
+    for home in (nn, nn.functional, torch):
+        if getattr(home, name, None) is value:
+            return f"{home.__name__.removeprefix('torch.')}.{name}"
+    is_function = callable(value) and not isinstance(value, type)
+    resolved = str(resolve_name(value)) if is_function else ""
+    return resolved if resolved.startswith("torch.") and "_C" not in resolved else None
 
 
 def _is_reachable(module: str, name: str, value: Any) -> bool:
-    if module.partition(".")[0] in ("__main__", "__mp_main__", "nasp"):
-        return False
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):
+        found = pkgutil.resolve_name(f"{module}:{name}")
+    except (ImportError, AttributeError, ValueError):  # the last where a function has it
         return False
-    return found is value
+    return found is value and module.partition(".")[0] not in ("__main__", "__mp_main__", "nasp")
 
 
 def unused(name: str, taken: set[str], joint: str = "") -> str:

@@ -25,46 +25,36 @@ def call(function: str, items: Iterable[str]) -> str:
     return f"{function}({', '.join(items)})"
 
 
-def listed(items: Sequence[str], is_list: bool) -> str:
-    """Return a list or a tuple."""
-    inside = ", ".join(items)
-    return f"[{inside}]" if is_list else f"({inside}{',' * (len(items) == 1)})"
-
-
 def laid_out(code: str, depth: int) -> Iterator[str]:
     """Yield the lines of a statement, or of an item with its comma, at a depth of indentation."""
     margin = INDENT * depth
-    items, start, end = _widest_bracket(code)
-    if len(margin + code) <= WIDTH or not items:
+    places = _widest_bracket(code)
+    items = [code[one + 1 : other].strip() for one, other in pairwise(places)]
+    if len(margin + code) <= WIDTH or not any(items):
         yield margin + code
-        return
-    if repeated := _REPEATED.fullmatch(code):
+    elif repeated := _REPEATED.fullmatch(code):
         # Broken, it would have no comma behind its last item: so each item has its own lines.
         for _ in range(int(repeated[2])):
             yield from laid_out(f"{repeated[1]},", depth)
-        return
-    yield margin + code[:start]
-    for item in items:
-        yield from laid_out(f"{item},", depth + 1)
-    yield margin + code[end:]
+    else:
+        yield margin + code[: places[0] + 1]
+        for item in filter(None, items):
+            yield from laid_out(f"{item},", depth + 1)
+        yield margin + code[places[-1] :]
 
 
-def _widest_bracket(code: str) -> tuple[list[str], int, int]:
-    """Return the items of the widest of the outer brackets, and where its inside lies."""
-    widest: tuple[list[str], int, int] = [], 0, 0
-    depth, cuts = 0, [0]
+def _widest_bracket(code: str) -> list[int]:
+    """Return where the widest of the outer brackets opens, has its commas, and closes."""
+    widest, places, depth = [0, 0], [0], 0
     for match in _STRINGS_AND_MARKS.finditer(code):
         mark, place = match.group(), match.start()
-        if mark in ("(", "[", "{"):
-            depth += 1
-            cuts = [place] if depth == 1 else cuts
+        depth += (mark in "([{") - (mark in ")]}")
+        if mark in "([{" and depth == 1:
+            places = [place]
         elif mark == "," and depth == 1:
-            cuts.append(place)
-        elif mark in (")", "]", "}"):
-            depth -= 1
-            if depth == 0 and place - cuts[0] > widest[2] - widest[1]:
-                items = [code[one + 1 : other].strip() for one, other in pairwise([*cuts, place])]
-                widest = [item for item in items if item], cuts[0] + 1, place
+            places.append(place)
+        elif mark in ")]}" and depth == 0 and place - places[0] > widest[-1] - widest[0]:
+            widest = [*places, place]
     return widest
 
 
@@ -74,18 +64,15 @@ def docstring(paragraphs: Sequence[str], depth: int) -> Iterator[str]:
     A first paragraph that is longer than a line gets another before it. A paragraph that begins
     with a blank is kept as it is.
     """
-    margin = INDENT * depth
-    first, rest = paragraphs[0], paragraphs[1:]
+    margin, (first, *rest) = INDENT * depth, paragraphs
     if len(f'{margin}"""{first}"""') > WIDTH:
-        first, rest = "Compute the output.", paragraphs
-    if not rest:
-        yield f'{margin}"""{first}"""'
-        return
-    yield f'{margin}"""{first}'
+        first, rest = "Compute the output.", list(paragraphs)
+    yield f'{margin}"""{first}' + '"""' * (not rest)
     wrapper = textwrap.TextWrapper(
         WIDTH, margin, margin, break_long_words=False, break_on_hyphens=False
     )
     for paragraph in rest:
         yield ""
         yield from [margin + paragraph] if paragraph[0] == " " else wrapper.wrap(paragraph)
-    yield f'{margin}"""'
+    if rest:
+        yield f'{margin}"""'

@@ -10,7 +10,7 @@ from nasp.exporters.source.parts import Part
 
 _LONGEST = 76
 """Characters of a summary, so that it is one line."""
-_SHORT = {"Conv": "Conv", "BatchNorm": "BN", "AdaptiveAvgPool": "GlobalPool"}
+_SHORT = {"BatchNorm": "BN", "AdaptiveAvgPool": "GlobalPool"}
 _WORDS = {
     "Conv": "convolution",
     "DepthwiseConv": "depthwise convolution",
@@ -42,54 +42,46 @@ def class_name(part: Part) -> str:
     """Return the name of a part's class: its own, or what the field calls such a chain."""
     if part.kind != "sequence":
         return re.sub(r"\W", "", type(part.module).__name__)
-    words = [_word(child) for child in part.children.values()]
+    words = list(map(_word, part.children.values()))
     return _FIELD.get(" ".join(words), "".join(words[:6]))
 
 
 def is_known(part: Part) -> bool:
-    """Tell whether the field has a name for a chain of layers."""
-    return " ".join(map(_word, part.children.values())) in _FIELD
+    """Tell whether a part is a chain of layers that the field has a name for."""
+    return part.kind == "sequence" and class_name(part) in _FIELD.values()
 
 
 def summary(part: Part) -> str:
     """Return a sentence about a part's class."""
-    if not part.path and part.kind != "sequence":
-        return "The found network."
+    kind = type(part.module)
     if part.kind == "sequence":
-        words = [_WORDS.get(w, w) for w in map(_word, part.children.values())]
+        words = [_WORDS.get(word, word) for word in map(_word, part.children.values())]
         half = len(words) // 2
-        if words[:half] == words[half:]:
-            return f"Twice {', '.join(words[:half])}."
-        listed = ", ".join(words)
-        whole = f"{listed[0].upper()}{listed[1:]}."
-        return whole if len(listed) <= _LONGEST else "A chain of layers."
-    if part.kind != "subclass" and (first := _first_sentence(part.module)):
-        return first
-    return f"{type(part.module).__name__} of the found network."
-
-
-def _first_sentence(module: nn.Module) -> str | None:
-    """Return the first sentence of a class's docstring, or a beginning of it that is one line."""
-    whole = re.sub(r"\s+", " ", (type(module).__doc__ or "").strip().partition("\n\n")[0])
-    sentence = whole.partition(": [")[0].partition(". ")[0].rstrip(".")
-    for beginning in (sentence, sentence.partition(";")[0], sentence.partition(": ")[0]):
-        if 0 < len(beginning) <= _LONGEST:
-            return f"{beginning}."
-    return None
+        is_twice = words[:half] == words[half:]
+        text = f"Twice {', '.join(words[:half])}" if is_twice else ", ".join(words)
+        return f"{text[0].upper()}{text[1:]}." if len(text) <= _LONGEST else "A chain of layers."
+    if not part.path:
+        return "The found network."
+    # The first sentence of its docstring, or a beginning of it that is one line.
+    text = re.sub(r"\s+", " ", (kind.__doc__ or "").strip().partition("\n\n")[0])
+    text = text.partition(": [")[0].partition(". ")[0].rstrip(".")
+    for mark in ("\0", ";", ": "):
+        text = text.partition(mark)[0]
+        if part.kind != "subclass" and 0 < len(text) <= _LONGEST:
+            return f"{text}."
+    return f"{kind.__name__} of the found network."
 
 
 def _word(part: Part) -> str:
     """Return a short word for a layer, by what it does."""
     module = part.module
+    if part.kind == "sequence":
+        return class_name(part)
+    name = re.sub(r"[1-3]d$", "", type(module).__name__)
     if isinstance(module, nn.Conv2d):
         rows, columns = module.kernel_size
         if rows != columns:
             return "RowConv" if columns > rows else "ColumnConv"
         if module.groups == module.in_channels > 1:
-            dilated = "Dilated" if max(module.dilation) > 1 else ""
-            return f"{dilated}DepthwiseConv"
-        return "Conv"
-    if part.kind == "sequence":
-        return class_name(part)
-    name = re.sub(r"[1-3]d$", "", type(module).__name__)
+            return "Dilated" * (max(module.dilation) > 1) + "DepthwiseConv"
     return _SHORT.get(name, name)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nasp.exporters.source.constructors import MISSING
+from nasp.exporters.source.imports import unused
 from nasp.exporters.source.parts import Part
 from nasp.exporters.source.traces import attribute_name
 
-_IN = frozenset({"in_channels", "in_features", "input_size"})
-_OUT = frozenset({"out_channels", "out_features", "num_features", "num_channels", "hidden_size"})
-_BOTH = frozenset({"channels", "features", "groups", "normalized_shape", "embed_dim", "size"})
-_WIDTHS = _IN | _OUT | _BOTH
+_IN = {"in_channels", "in_features", "input_size"}
+_OUT = {"out_channels", "out_features", "num_features", "num_channels", "hidden_size"}
+_WIDTHS = _IN | _OUT | {"channels", "features", "groups", "normalized_shape", "embed_dim", "size"}
 """Arguments that say how wide a layer is; equal ones of a class are one parameter."""
 
 # Arguments, those that they may follow from, and how: as it will be written.
@@ -49,9 +49,9 @@ class Parameter:
         names = {_type_name(value) for value in self.values}
         return " | ".join(sorted(names, key=lambda name: (name == "None", name)))
 
-    def all_in(self, names: Iterable[str]) -> bool:
+    def all_in(self, names: set[str]) -> bool:
         """Tell whether all its places are arguments of these names."""
-        return set(self.hints) <= set(names)
+        return names.issuperset(self.hints)
 
     @property
     def order(self) -> int:
@@ -79,19 +79,14 @@ def fill(groups: Sequence[Parameter]) -> list[Parameter]:
     for group in groups:
         if all(group is not base for base, _ in following.values()):
             bases = [base for base in groups if base is not group and base not in following]
-            forms = ((base, form) for base in bases if (form := _form(group, base)))
-            if (first := next(forms, None)) is not None:
-                following[group] = first
+            forms = [(base, form) for base in bases for form in _forms(group, base)]
+            following |= {group: forms[0]} if forms else {}
     free = sorted((g for g in groups if g not in following), key=lambda group: group.order)
-    for parameter in free:
-        parameter.hint = _name(parameter, free)
-    names = [parameter.hint for parameter in free]
+    names = [_name(parameter, free) for parameter in free]
     taken: set[str] = set()
     for index, (name, parameter) in enumerate(zip(names, free, strict=True)):
-        parameter.text = f"{name}{names[:index].count(name)}" if names.count(name) > 1 else name
-        while parameter.text in taken:
-            parameter.text += "_"
-        taken.add(parameter.text)
+        number = str(names[:index].count(name)) if names.count(name) > 1 else ""
+        parameter.hint, parameter.text = name, unused(f"{name}{number}", taken, "_")
         is_taken = any(same(value, parameter.default) for value in parameter.values)
         if parameter.order < 4 or not is_taken:  # a size has no default
             parameter.default = MISSING
@@ -100,15 +95,17 @@ def fill(groups: Sequence[Parameter]) -> list[Parameter]:
     return sorted(free, key=lambda parameter: parameter.default is not MISSING)
 
 
-def _form(group: Parameter, base: Parameter) -> str | None:
+def _forms(group: Parameter, base: Parameter) -> list[str]:
     """Return how the values of one group are computed from those of another."""
     if base.all_in(_IN) or any(type(v) is not int for v in [*group.values, *base.values]):
-        return None
-    for names, bases, forms in _FORMS:
-        for form in forms if group.all_in(names) and base.all_in(bases) else ():
-            if group.values == [eval(form.format(value)) for value in base.values]:
-                return form
-    return None
+        return []
+    return [
+        form
+        for names, bases, forms in _FORMS
+        if group.all_in(names) and base.all_in(bases)
+        for form in forms
+        if group.values == [eval(form.format(value)) for value in base.values]
+    ]
 
 
 def _name(group: Parameter, groups: list[Parameter]) -> str:
@@ -131,6 +128,5 @@ def _type_name(value: Any) -> str:
         return "nn.Module"
     if type(value) is tuple:
         return f"tuple[{', '.join(map(_type_name, value)) or '()'}]"
-    if type(value) in (bool, int, float, str, type(None)):
-        return "None" if value is None else type(value).__name__
-    return "object"
+    name = "None" if value is None else type(value).__name__
+    return name if name in ("bool", "int", "float", "str", "None") else "object"

@@ -9,12 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, fx, nn
 
 from nasp.errors import UsageError
-from nasp.exporters.source.constructors import (
-    arguments_of,
-    own_attributes,
-    own_tensors,
-    submodules,
-)
+from nasp.exporters.source.constructors import arguments_of, own_attributes, own_tensors
 from nasp.exporters.source.forwards import Forward, forward_of
 from nasp.exporters.source.imports import Imports
 from nasp.exporters.source.traces import (
@@ -25,6 +20,7 @@ from nasp.exporters.source.traces import (
     loops,
     passes_on,
     simplified,
+    submodules,
 )
 from nasp.supernet.derive import Plain
 
@@ -45,6 +41,7 @@ class Part:
         kind: how it is written.
         items: what it is made of, by name: for a call the arguments of the constructor, else the
             attributes that will be set. Submodules are parts.
+        tensors: its parameters and buffers: for a call all but those of its items.
         forward: of a graph.
     """
 
@@ -52,17 +49,13 @@ class Part:
     path: str
     kind: Kind
     items: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
     forward: Forward | None = None
 
     @property
     def children(self) -> dict[str, Part]:
         """Its submodules."""
         return {name: item for name, item in self.items.items() if isinstance(item, Part)}
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers of its own."""
-        return {name: item for name, item in self.items.items() if isinstance(item, Tensor)}
 
     @property
     def height(self) -> int:
@@ -82,10 +75,10 @@ def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
     Raises:
         UsageError: a module cannot be written to a file.
     """
-    module, inside = essence(network)
-    part = Part(module, joined(path, inside), _CONTAINERS.get(type(module), "call"))
-    where = f"{type(module).__name__} at '{part.path or 'the top'}'"
-    _check(module, f"The {where}")
+    module, path = essence(network, path)
+    part = Part(module, path, _CONTAINERS.get(type(module), "call"))
+    where = f"The {type(module).__name__} at '{path or 'the top'}'"
+    _check(module, where)
     if part.kind != "call":
         is_list = part.kind == "list"
         names = [n for n, child in submodules(module).items() if is_list or not passes_on(child)]
@@ -96,19 +89,23 @@ def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
     if is_ours(module) and not isinstance(module, Plain):
         return _written_out(part, simplified(module), imports)
     items = None if isinstance(module, Plain) else arguments_of(module)
-    what, tensors = "Argument", {}
+    what = "Argument"
     if items is None:
-        what, tensors = "Attribute", own_tensors(module)
+        what, part.tensors = "Attribute", own_tensors(module)
         part.kind = "copied" if isinstance(module, Plain) else "subclass"
         items = own_attributes(module) | submodules(module)
     if part.kind != "copied":
-        imports.reference(type(module), f"The {where}")
+        imports.reference(type(module), where)
     for name, value in items.items():
         if isinstance(value, nn.Module):
             items[name] = _child(part, name, imports)
         else:
-            imports.literal(value, f"{what} '{name}' of the {where}")
-    part.items = items | tensors
+            imports.literal(value, f"{what} '{name}' of the{where[3:]}")
+    part.items = items | part.tensors
+    if part.kind == "call":
+        given = tuple(f"{name}." for name in part.children)
+        state = module.state_dict(keep_vars=True)
+        part.tensors = {n: tensor for n, tensor in state.items() if not n.startswith(given)}
     return part
 
 
@@ -119,27 +116,25 @@ def _child(part: Part, target: str, imports: Imports) -> Part:
 def _written_out(part: Part, graph: fx.Graph, imports: Imports) -> Part:
     """Fill in the part of a module that is a graph."""
     part.kind = "graph"
-    attributes: dict[str, str] = {}
-    looped = {loop.path for loop in loops(graph)}
+    attributes = {loop.path: attribute_name(loop.path) for loop in loops(graph)}
+    lists = {path: Part(nn.ModuleList(), joined(part.path, path), "list") for path in attributes}
     for node in graph.nodes:
         target = str(node.target)
         if target in attributes or node.op not in ("call_module", "get_attr"):
             continue
         parent, _, last = target.rpartition(".")
-        attributes[target] = attribute = attribute_name(target)
-        if node.op == "get_attr":
-            tensor = getattr(part.module.get_submodule(parent), last)
-            if not isinstance(tensor, Tensor):
-                where = joined(part.path, target)
-                raise UsageError(f"'{where}' is no tensor, and is used as one.")
-            part.items[attribute] = tensor
-        elif parent in looped:
-            attributes[parent] = attribute = attribute_name(parent)
-            items = Part(nn.ModuleList(), joined(part.path, parent), "list")
-            listed = part.items.setdefault(attribute, items).items
-            listed[last] = _child(part, target, imports)
-        else:
+        if parent in lists:
+            part.items[attributes[parent]] = lists[parent]
+            lists[parent].items[last] = _child(part, target, imports)
+            continue
+        attribute = attributes[target] = attribute_name(target)
+        if node.op == "call_module":
             part.items[attribute] = _child(part, target, imports)
+            continue
+        tensor = getattr(part.module.get_submodule(parent), last)
+        if not isinstance(tensor, Tensor):
+            raise UsageError(f"'{joined(part.path, target)}' is no tensor, and is used as one.")
+        part.items[attribute] = part.tensors[attribute] = tensor
     part.forward = forward_of(graph, attributes, imports)
     return part
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import safetensors.torch
@@ -17,17 +19,27 @@ from nasp.exporters.examples import Example, same
 from nasp.exporters.service import OWN_NAMES, Service, predict_all, service_bodies
 from nasp.exporters.source.classes import classes_of
 from nasp.exporters.source.copied import Copied
-from nasp.exporters.source.imports import Imports
-from nasp.exporters.source.layout import INDENT, call, docstring, laid_out, listed
-from nasp.exporters.source.parts import Part, part_of
+from nasp.exporters.source.imports import Code, Imports
+from nasp.exporters.source.layout import INDENT, call, docstring, laid_out
+from nasp.exporters.source.parts import Part, joined, part_of
 from nasp.exporters.source.render import class_lines
 from nasp.exporters.source.shapes import Shapes
+from nasp.training.batches import mapped
 
 _RESTORED = '''def restored(kind: Any, /, **attributes: Any) -> Any:
     """Return an object of a class with these attributes, without its constructor."""
     value = kind.__new__(kind)
     vars(value).update(attributes)
     return value'''
+
+_LOAD = '''def load(path: str | Path = WEIGHTS) -> Network:
+    """Return the network with the weights of a file, ready to predict."""
+    network = {}
+    network.load_state_dict(load_file(path))
+    return network.eval()'''
+
+_COUNT = """    count = sum(weight.numel() for weight in network.parameters())
+    print(f"{count:,} parameters")"""
 
 
 def python_source(
@@ -51,93 +63,69 @@ def python_source(
     imports = Imports()
     imports.taken |= OWN_NAMES if service else set()
     root = part_of(network, imports)
-    kept = [type(part.module) for _, part in root.walk() if part.kind == "copied"]
-    copied = Copied(kept, imports)
+    parts = list(root.walk())
+    copied = Copied([type(p.module) for _, p in parts if p.kind == "copied"], imports)
     shapes = Shapes(network, example)
-    *parts, whole = classes_of(root, imports)
-    tensors = _own_tensors(root)
-    known = shapes, imports, copied.methods
-    bodies = [*copied.helpers, *(list(class_lines(part, *known)) for part in parts)]
-    bodies.append(list(class_lines(whole, *known, _ties(root, tensors))))
-    tails = [list(_load(network))]
-    if service is not None:
-        tails += service_bodies(service, imports)
-    tails.append([*_main(network, example, imports), *(predict_all() if service else ())])
+    classes = classes_of(root, imports)
+    classes[-1].statements += _ties(root)
+    tensors = {joined(place, n): t for place, part in parts for n, t in part.tensors.items()}
+    dtype = _float_type(network)
+    bodies = copied.helpers + [[*class_lines(c, shapes, imports, copied.methods)] for c in classes]
     if imports.restores:
         bodies.insert(0, _RESTORED.splitlines())
-    if any("Tensor" in line for body in bodies for line in body if '"""' not in line):
+    bodies.append([_LOAD.format("Network()" if dtype is None else f"Network().to({dtype})")])
+    bodies += service_bodies(service, imports) if service else []
+    bodies.append([*_main(network, example, imports), *(predict_all() if service else ())])
+    text = "\n\n\n".join(map("\n".join, bodies))
+    if re.search(r'^(?!.*""").*\bTensor\b', text, re.MULTILINE):
         imports.bare("torch", "Tensor")
-    lines = [
-        *_head(tensors, shapes.sentence(whole) or "", about, service is not None),
-        "",
-        *(["from __future__ import annotations", ""] if kept else []),
-        *imports.lines(),
-        'WEIGHTS = Path(__file__).with_suffix(".safetensors")',
-        *(line for body in [*bodies, *tails] for line in ("", "", *body)),
-    ]
-    text = "\n".join(lines) + "\n"
-    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    _compare(text, weights, network, example)
-    return [text.encode(), safetensors.torch.save(weights)], 0.0
-
-
-def _head(tensors: dict[str, Tensor], sentence: str, about: str, in_service: bool) -> Iterator[str]:
-    parameters = {id(t): t.numel() for t in tensors.values() if isinstance(t, nn.Parameter)}
+    count = sum(
+        {id(t): t.numel() for t in tensors.values() if isinstance(t, nn.Parameter)}.values()
+    )
     paragraphs = [
         "A network that nasp found, in plain PyTorch.",
         about.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
-        f"{sentence} {sum(parameters.values()):,} parameters.".strip(),
-        f"{INDENT}network = load()  # its weights, from the file beside this one",
+        f"{shapes.sentence(classes[-1]) or ''} {count:,} parameters.".strip(),
+        f"{INDENT}network = load()  # its weights, from the file beside this one"
+        + f"\n{INDENT}predict(path)  # class: probability, of a file" * (service is not None),
     ]
-    if in_service:
-        paragraphs[-1] += f"\n{INDENT}predict(path)  # class: probability, of a file"
-    yield from docstring(list(filter(None, paragraphs)), 0)
-
-
-def _load(network: nn.Module) -> Iterator[str]:
-    dtype = _float_type(network)
-    made = "Network()" if dtype is None else f"Network().to({dtype})"
-    yield "def load(path: str | Path = WEIGHTS) -> Network:"
-    yield f'{INDENT}"""Return the network with the weights of a file, ready to predict."""'
-    yield f"{INDENT}network = {made}"
-    yield f"{INDENT}network.load_state_dict(load_file(path))"
-    yield f"{INDENT}return network.eval()"
+    lines = [
+        *docstring(list(filter(None, paragraphs)), 0),
+        *(["", "from __future__ import annotations"] if copied.methods else []),
+        *["", *imports.lines(), 'WEIGHTS = Path(__file__).with_suffix(".safetensors")'],
+        f"\n\n{text}\n",
+    ]
+    source = "\n".join(lines)
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    _compare(source, weights, network, example)
+    return [source.encode(), safetensors.torch.save(weights)], 0.0
 
 
 def _main(network: nn.Module, example: Example, imports: Imports) -> Iterator[str]:
+    """Yield what the file does where it is run: one call, where a file can say its arguments."""
     yield 'if __name__ == "__main__":'
     yield f"{INDENT}network = load()"
-    arguments = _inputs(example, imports)
-    if arguments is not None:
+
+    def zeros(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        dtype = [] if leaf.dtype is torch.float32 else [f"dtype={leaf.dtype}"]
+        return Code(call("torch.zeros", [*(list(map(str, leaf.shape)) or ["()"]), *dtype]))
+
+    everything = [list(example.arguments), dict(example.named)]
+    try:
+        given, named = mapped(everything, zeros, is_dataclass)
+        items = [imports.literal(value, "The example") for value in given]
+        items += [f"{name}={imports.literal(v, 'The example')}" for name, v in named.items()]
+    except UsageError:
+        pass
+    else:
         yield f"{INDENT}with torch.no_grad():"
-        yield from laid_out("output = " + call("network", arguments), 2)
+        yield from laid_out("output = " + call("network", items), 2)
         output = example.run(network)
         if isinstance(output, Tensor):
             yield from laid_out(f"assert output.shape == {tuple(output.shape)}", 1)
-    yield f"{INDENT}count = sum(weight.numel() for weight in network.parameters())"
-    yield f'{INDENT}print(f"{{count:,}} parameters")'
-
-
-def _inputs(example: Example, imports: Imports) -> list[str] | None:
-    """Return source of the arguments of a call; None where a file cannot say them."""
-    try:
-        given = [_zeros(value, imports) for value in example.arguments]
-        return given + [f"{name}={_zeros(each, imports)}" for name, each in example.named.items()]
-    except UsageError:
-        return None
-
-
-def _zeros(value: Any, imports: Imports) -> str:
-    """Return source that makes an input like an example's."""
-    if isinstance(value, Tensor):
-        dtype = [] if value.dtype is torch.float32 else [f"dtype={value.dtype}"]
-        return call("torch.zeros", [*(list(map(str, value.shape)) or ["()"]), *dtype])
-    if type(value) in (tuple, list):
-        return listed([_zeros(item, imports) for item in value], is_list=type(value) is list)
-    if type(value) is dict:
-        pairs = (f"{imports.literal(k, 'A key')}: {_zeros(v, imports)}" for k, v in value.items())
-        return f"{{{', '.join(pairs)}}}"
-    return imports.literal(value, "The example")
+    yield _COUNT
 
 
 def _float_type(network: nn.Module) -> torch.dtype | None:
@@ -148,35 +136,21 @@ def _float_type(network: nn.Module) -> torch.dtype | None:
             "The network has weights of several types"
             f" ({', '.join(sorted(map(str, kinds)))}): give all of them one."
         )
-    return None if kinds <= {torch.float32} else next(iter(kinds))
+    return None if kinds <= {torch.float32} else kinds.pop()
 
 
-def _own_tensors(root: Part) -> dict[str, Tensor]:
-    """Return parameters and buffers by their names in the written network, in its order."""
-    tensors: dict[str, Tensor] = {}
-    for place, part in root.walk():
-        own = part.tensors
-        if part.kind == "call":
-            given = tuple(f"{name}." for name in part.children)
-            state = part.module.state_dict(keep_vars=True)
-            own = {name: t for name, t in state.items() if not name.startswith(given)}
-        tensors |= {f"{place}.{name}".strip("."): tensor for name, tensor in own.items()}
-    return tensors
-
-
-def _ties(root: Part, tensors: dict[str, Tensor]) -> Iterator[str]:
+def _ties(root: Part) -> Iterator[str]:
     """Yield the statements that make one of what was one: modules and parameters used twice."""
     seen: dict[int, str] = {}
     tied: tuple[str, ...] = ()
     for place, part in root.walk():
-        first = seen.setdefault(id(part.module), place)
-        if first != place and part.module.state_dict() and not place.startswith(tied):
-            tied += (f"{place}.",)
-            yield f"{_reach(place)} = {_reach(first)}"
-    for name, tensor in tensors.items():
-        first = seen.setdefault(id(tensor), name)
-        if first != name and not name.startswith(tied):
-            yield f"{_reach(name)} = {_reach(first)}"
+        things: dict[str, Any] = {joined(place, name): t for name, t in part.tensors.items()}
+        for name, thing in {place: part.module, **things}.items():
+            first = seen.setdefault(id(thing), name)
+            has_state = isinstance(thing, Tensor) or thing.state_dict()
+            if first != name and has_state and not name.startswith(tied):
+                tied += (f"{name}.",)
+                yield f"{_reach(name)} = {_reach(first)}"
 
 
 def _reach(place: str) -> str:
@@ -185,18 +159,21 @@ def _reach(place: str) -> str:
     return "self" + "".join(parts)
 
 
-def _compare(text: str, weights: dict[str, Tensor], network: nn.Module, example: Example) -> None:
+def _compare(
+    source: str, weights: Mapping[str, Tensor], network: nn.Module, example: Example
+) -> None:
     """Run the source beside the network, as it is used and as it is trained."""
     original = copy.deepcopy(network)
-    _without_drop_path(original)
     try:
         file = types.ModuleType("exported")
         file.__file__ = "exported.py"
-        exec(compile(text, "the exported file", "exec"), file.__dict__)
+        exec(compile(source, "the exported file", "exec"), file.__dict__)
         device = next((tensor.device for tensor in network.parameters()), None)
         written = file.Network().to(dtype=_float_type(network), device=device)
         written.load_state_dict(weights)
-        _without_drop_path(written)  # of classes that have their own
+        for module in (*original.modules(), *written.modules()):  # some classes have their own
+            if isinstance(module, StochasticDepth):
+                module.p = 0.0
         # The last time with what the batch norms have seen in training.
         for training in (False, True, False):
             theirs = _result(original.train(training), example)
@@ -207,12 +184,6 @@ def _compare(text: str, weights: dict[str, Tensor], network: nn.Module, example:
             "The source would not compute what the network does: nothing was written. Export with"
             " --to onnx or --to torch, and please report it."
         ) from error
-
-
-def _without_drop_path(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, StochasticDepth):
-            module.p = 0.0
 
 
 def _result(network: nn.Module, example: Example) -> Any:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from nasp.exporters.examples import Example
-from nasp.exporters.source.patterns import Written
+from nasp.exporters.source.classes import Written
+from nasp.training.batches import mapped
 
 _NO_WIDTHS = ("stride", "kernel_size", "padding", "dilation")
 
@@ -28,15 +29,14 @@ class Shapes:
         self._calls: dict[nn.Module, tuple[list[Any], Any]] = {}  # inputs and output of the first
 
         def see(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            inputs = [_shapes(value) for value in _in_order(module, args, kwargs)]
-            self._calls.setdefault(module, (inputs, _shapes(output)))
+            if kwargs:  # in the order of forward's parameters
+                bound = inspect.signature(module.forward).bind(*args, **kwargs)
+                bound.apply_defaults()
+                args = bound.arguments.values()
+            self._calls.setdefault(module, (mapped(list(args), _shape), mapped(output, _shape)))
 
-        handles = [m.register_forward_hook(see, with_kwargs=True) for m in network.modules()]
-        try:
+        with nn.modules.module.register_module_forward_hook(see, with_kwargs=True):
             example.run(network)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def sentence(self, written: Written) -> str | None:
         """Return what a class maps to what: ``Map [B,C,H,W] to [B,2*C,H/2,W/2]``, and a stop."""
@@ -45,14 +45,14 @@ class Shapes:
         if len(seen) != len(calls):
             return None
         words = _Words(written, self.example)
-        inputs = [words.say(list(shapes)) for shapes in zip(*(i for i, _ in seen), strict=False)]
+        inputs = [words.say(shapes) for shapes in zip(*(given for given, _ in seen), strict=False)]
         output = words.say([output for _, output in seen])
         return f"Map {' and '.join(filter(None, inputs))} to {output}." if output else None
 
     def types(self, written: Written) -> tuple[list[str], str]:
         """Return the annotations of a class's inputs and of its output."""
         inputs, output = self._calls.get(written.first.module, ([], torch.Size()))
-        return [_annotation(value) for value in inputs], _annotation(output)
+        return list(map(_annotation, inputs)), _annotation(output)
 
 
 class _Words:
@@ -66,7 +66,7 @@ class _Words:
         self.steps += [(str(step), [step] * len(written.parts)) for step in (2, 4, 8)]
         self.places: dict[str, dict[tuple[int, ...], str]] = {}  # of each letter
 
-    def say(self, shapes: list[Any]) -> str | None:
+    def say(self, shapes: Any) -> str | None:
         """Return what the value of every module is, or None for no tensors."""
         first = shapes[0]
         if isinstance(first, torch.Size):
@@ -75,7 +75,7 @@ class _Words:
             columns = enumerate(zip(*shapes, strict=True))
             return f"[{','.join(self._size(sizes, i, len(first)) for i, sizes in columns)}]"
         if isinstance(first, tuple | list) and not isinstance(first, PackedSequence):
-            parts = [self.say(list(part)) for part in zip(*shapes, strict=False)]
+            parts = map(self.say, zip(*shapes, strict=False))
             return f"({', '.join(filter(None, parts))})"
         return None
 
@@ -84,12 +84,10 @@ class _Words:
             return "B"
         if dimensions > 3 and dimension >= 2:
             return self._place(sizes, "HWD"[dimension - 2] if dimension <= 4 else "C")
-        if sizes in self.names:
-            return self.names[sizes]
-        for times in (4, 3, 2):  # before all DARTS's cells, which return four times theirs
+        for times in (1, 4, 3, 2):  # four before two: DARTS's cells return four times theirs
             smaller = tuple(size // times for size in sizes)
             if smaller in self.names and all(size % times == 0 for size in sizes):
-                return f"{times}*{self.names[smaller]}"
+                return f"{times}*{self.names[smaller]}".removeprefix("1*")
         return str(sizes[0]) if len(set(sizes)) == 1 else self._place(sizes, "C")
 
     def _place(self, sizes: tuple[int, ...], letter: str) -> str:
@@ -105,24 +103,8 @@ class _Words:
         return known.setdefault(sizes, f"{letter}{len(known) or ''}")
 
 
-def _in_order(module: nn.Module, args: Any, kwargs: Any) -> list[Any]:
-    """Return the inputs in the order of forward's parameters."""
-    if not kwargs:
-        return list(args)
-    bound = inspect.signature(module.forward).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return list(bound.arguments.values())
-
-
-def _shapes(value: Any) -> Any:
-    """Return a value with shapes in place of its tensors."""
-    if isinstance(value, Tensor):
-        return value.shape
-    if isinstance(value, dict):
-        return {key: _shapes(each) for key, each in value.items()}
-    if isinstance(value, tuple) and not isinstance(value, PackedSequence):
-        return tuple(map(_shapes, value))
-    return list(map(_shapes, value)) if isinstance(value, list) else value
+def _shape(leaf: Any) -> Any:
+    return leaf.shape if isinstance(leaf, Tensor) else leaf
 
 
 def _annotation(value: Any) -> str:

@@ -14,14 +14,12 @@ import torch
 from torch import fx, nn
 from torchvision.ops import StochasticDepth
 
-from nasp.exporters.source.constructors import own_tensors, submodules
-from nasp.supernet.derive import graph_of
-
-SUMS: frozenset[Any] = frozenset({torch.add, operator.add})
-"""The functions that add."""
 NAME = "name"
 """Key of a node's meta data: what its value should be called."""
-_ZERO = "zero"
+_SUMS = (torch.add, operator.add)
+_IN_THEIR_CALLER = ("Sum", "Zero", "Nothing")
+"""Our modules, or graphs of them, that are so small that they stand in the graph that calls them:
+the sum at a node of a cell, and zeros."""
 
 
 def is_ours(module: nn.Module) -> bool:
@@ -29,21 +27,24 @@ def is_ours(module: nn.Module) -> bool:
     return isinstance(module, fx.GraphModule) or type(module).__module__.startswith("nasp.")
 
 
+def submodules(module: nn.Module) -> dict[str, nn.Module]:
+    """Return all submodules with their names; unlike `named_children`, one used twice twice."""
+    return {name: child for name, child in module._modules.items() if child is not None}
+
+
 def passes_on(module: nn.Module) -> bool:
     """Tell whether a module returns its input in a network that is used, not trained."""
     return isinstance(module, nn.Identity | StochasticDepth)
 
 
-def essence(module: nn.Module) -> tuple[nn.Module, str]:
-    """Return what a module comes to, and its path in it: of ``Sequential(op, drop_path)`` op."""
-    path: list[str] = []
-    while type(module) is nn.Sequential:
-        acting = [(n, child) for n, child in submodules(module).items() if not passes_on(child)]
-        if len(acting) > 1:
-            break
-        name, module = acting[0] if acting else ("", nn.Identity())
-        path += [name] if name else []
-    return module, ".".join(path)
+def essence(module: nn.Module, path: str = "") -> tuple[nn.Module, str]:
+    """Return what a module comes to, and its path: of ``Sequential(op, drop_path)`` op and 0."""
+    acting = {n: child for n, child in submodules(module).items() if not passes_on(child)}
+    if type(module) is not nn.Sequential or len(acting) > 1:
+        return module, path
+    for name, child in acting.items():
+        return essence(child, f"{path}.{name}".strip("."))
+    return nn.Identity(), path
 
 
 def simplified(module: nn.Module) -> fx.Graph:
@@ -52,13 +53,13 @@ def simplified(module: nn.Module) -> fx.Graph:
     The sum at a node is written out in the cell that has the node. What passes its input on is
     left out, and so are the addition of a `none` edge and all that nothing reads.
     """
-    graph = _Tracer().trace(module)
+    tracer = _Tracer()
+    graph = tracer.trace(module)
     for node in graph.nodes:
-        if node.target in SUMS and any(_is_zero(term) for term in node.args):
-            node.replace_all_uses_with(node.args[1 if _is_zero(node.args[0]) else 0])
-    for node in reversed(graph.nodes):
-        if not node.users and node.op not in ("placeholder", "output") and not _changes(node):
-            graph.erase_node(node)
+        zeros = [term in tracer.zeros for term in node.args] if node.target in _SUMS else []
+        if any(zeros):
+            node.replace_all_uses_with(node.args[zeros.index(True) - 1])
+    graph.eliminate_dead_code(_has_effect)
     return graph
 
 
@@ -73,53 +74,36 @@ def chain(names: Sequence[str]) -> fx.Graph:
 
 
 class _Tracer(fx.Tracer):
-    """Goes into the modules that are so small that they stand in the graph that calls them."""
+    """Goes into the modules that stand in the graph that calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zeros: list[fx.Node] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         del module_qualified_name
-        return not _is_small(essence(m)[0])
+        inner = essence(m)[0]
+        return not (is_ours(inner) and type(inner).__name__ in _IN_THEIR_CALLER)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> Any:
-        if passes_on(essence(m)[0]):
+        inner = essence(m)[0]
+        if passes_on(inner):
             return args[0]
         result = super().call_module(m, forward, args, kwargs)
         node = getattr(result, "node", None)
         if node is not None and node.op == "call_function":
             node.meta[NAME] = attribute_name(self.path_of_module(m))
-            # Our own `Zero` says its memory format; its output has the shape of its rivals'.
-            node.meta[_ZERO] = node.target is torch.zeros_like and "memory_format" in node.kwargs
+            self.zeros += [node] * (is_ours(inner) and type(inner).__name__ == "Zero")
         return result
 
 
-def _is_small(module: nn.Module) -> bool:
-    """Tell whether a module of ours calls no submodule, or is the sum of those of its inputs."""
-    if not is_ours(module) or own_tensors(module):
-        return False
-    graph = graph_of(module)
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    functions = [node for node in graph.nodes if node.op in ("call_function", "call_method")]
-    if not calls:
-        return len(functions) <= 8
-    from_inputs = all(_is_input(argument) for node in calls for argument in node.args)
-    return from_inputs and all(f.target in SUMS or _is_input(f) for f in functions)
-
-
-def _is_input(value: Any) -> bool:
-    while isinstance(value, fx.Node) and value.target is operator.getitem:
-        value = value.args[0]
-    return isinstance(value, fx.Node) and value.op == "placeholder"
-
-
-def _is_zero(value: Any) -> bool:
-    return isinstance(value, fx.Node) and bool(value.meta.get(_ZERO))
-
-
-def _changes(node: fx.Node) -> bool:
+def _has_effect(node: fx.Node) -> bool:
     """Tell whether a call changes its arguments in place, by torch's way to name such."""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return node.op != "call_module" and (name.endswith("_") or node.target is operator.setitem)
+    is_change = node.op != "call_module" and (name[-1:] == "_" or node.target is operator.setitem)
+    return node.op in ("placeholder", "output") or is_change
 
 
 def attribute_name(path: str) -> str:
@@ -127,9 +111,8 @@ def attribute_name(path: str) -> str:
     words: list[str] = []
     for part in path.split("."):
         if part.isdigit():
-            words.append(f"{singular(words.pop()) if words else 'layer'}{part}")
-        else:
-            words.append(part)
+            part = f"{singular(words.pop()) if words else 'layer'}{part}"
+        words.append(part)
     name = re.sub(r"\W", "_", "_".join(words))
     if keyword.iskeyword(name) or hasattr(nn.Module, name) or name in vars(nn.Module()):
         name += "_"
@@ -169,22 +152,17 @@ def loops(graph: fx.Graph) -> list[Loop]:
 
 def _loop(path: str, nodes: list[fx.Node]) -> Loop | None:
     """Return the calls of a list's items as a loop, where they are one."""
-    last = nodes[-1]
-    in_order = [str(node.target) for node in nodes] == [f"{path}.{i}" for i in range(len(nodes))]
-    in_a_row = all(one.next is other for one, other in pairwise(nodes))
-    if not in_order or not in_a_row or not all(argument in nodes for argument in last.args):
-        return None
-    offsets = [len(nodes) - 1 - nodes.index(argument) for argument in last.args]  # type: ignore[arg-type]
+    count, last = len(nodes), nodes[-1]
+    offsets = [count - 1 - nodes.index(each) for each in last.args if each in nodes]  # type: ignore[arg-type]
     width = max(offsets, default=0)
-    starts: dict[int, Any] = {}
-    for index, node in enumerate(nodes[:width]):
-        pairs = zip(offsets, node.args, strict=False)
-        starts |= {index - offset: argument for offset, argument in pairs if offset > index}
-    series: list[Any] = [*(starts.get(place) for place in range(-width, 0)), *nodes]
-    wanted = [tuple(series[width + i - offset] for offset in offsets) for i in range(len(nodes))]
-    follow = [(node.args, node.kwargs) for node in nodes] == [(args, {}) for args in wanted]
+    series: dict[int, Any] = dict(enumerate(nodes))  # results by their places, -1 before the first
+    fits = [str(node.target) for node in nodes] == [f"{path}.{i}" for i in range(count)]
+    fits &= all(one.next is other for one, other in pairwise(nodes)) and 0 < width < count
+    for index, node in enumerate(nodes):
+        fits &= len(node.args) == len(offsets) and not node.kwargs
+        for offset, argument in zip(offsets, node.args, strict=False):
+            fits &= series.setdefault(index - offset, argument) is argument
+    starts = [series.get(place) for place in range(-width, 0)]
+    fits &= not any(start is None or start in nodes for start in starts)
     is_hidden = all(user in nodes for node in nodes[:-width] for user in node.users)
-    starts_before = not any(start is None or start in nodes for start in series[:width])
-    if 0 < width < len(nodes) and follow and is_hidden and starts_before:
-        return Loop(path, nodes, series[:width], offsets)
-    return None
+    return Loop(path, nodes, starts, offsets) if fits and is_hidden else None  # type: ignore[arg-type]
