@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -26,24 +25,12 @@ _SIZES = ("kernel_size", "stride", "padding", "dilation")
 
 @dataclass(eq=False)
 class Written:
-    """A class of the file.
-
-    Attributes:
-        name: what it is called.
-        parts: its instances.
-        parameters: of its constructor.
-        statements: its constructor.
-    """
+    """A class of the file."""
 
     name: str
-    parts: list[Part]
-    parameters: list[Parameter]
-    statements: list[str]
-
-    @property
-    def first(self) -> Part:
-        """One of its instances, to look at what all have in common."""
-        return self.parts[0]
+    parts: list[Part]  # its instances
+    parameters: list[Parameter]  # of its constructor
+    statements: list[str]  # its constructor
 
 
 def classes_of(root: Part, imports: Imports) -> list[Written]:
@@ -95,25 +82,22 @@ def _ordered(frames: dict[Part, Any]) -> list[Any]:
 
 def _frame(part: Part) -> Any:
     """Return what parts of one class have in common, their submodules' insides left aside."""
-    inside = (int, float, Part, nn.Parameter, Tensor)
-    return (
-        part.kind,
-        type(part.module).__module__ if part.kind == "subclass" else "",
-        class_name(part),
-        repr(part.forward),
-        tuple((name, c.kind == "list" and len(c.children)) for name, c in part.children.items()),
-        tuple((name, tensor.dim()) for name, tensor in part.tensors.items()),
-        tuple(part.items),
-        repr({name: item for name, item in part.items.items() if type(item) not in inside}),
-    )
+    home = type(part.module).__module__ if part.kind == "subclass" else ""
+    items = [_form(item) for item in part.items.items()]
+    return part.kind, home, class_name(part), part.forward and part.forward.lines, *items
+
+
+def _form(item: tuple[str, Any]) -> tuple[str, Any]:
+    name, value = item
+    if isinstance(value, Part):
+        return name, value.kind == "list" and len(value.children)
+    if isinstance(value, Tensor):
+        return name, (isinstance(value, nn.Parameter), value.dim())
+    return name, None if type(value) in (int, float) else repr(value)
 
 
 class _Writer:
-    """Writes the constructors of classes, inner ones first.
-
-    Args:
-        imports: told what they need.
-    """
+    """Writes the constructors of classes, inner ones first."""
 
     def __init__(self, imports: Imports) -> None:
         self._imports = imports
@@ -123,14 +107,9 @@ class _Writer:
     def written(self, name: str, parts: list[Part]) -> Written:
         """Return the class that makes like parts; what they are made of has its classes already."""
         self._groups = {}
-        statements = list(self._constructor(parts))
-        groups = list(self._groups.values())
-        parameters = fill(groups)
-
-        def filled(statement: str) -> str:
-            return re.sub(r"\0(\d+)\0", lambda mark: groups[int(mark[1])].text, statement)
-
-        written = Written(name, parts, parameters, list(map(filled, statements)))
+        list(self._constructor(parts))  # finds the parameters, which have no names yet
+        parameters = fill(list(self._groups.values()))
+        written = Written(name, parts, parameters, list(self._constructor(parts)))
         self._classes |= dict.fromkeys(parts, written)
         return written
 
@@ -182,23 +161,20 @@ class _Writer:
             rows = [value if type(value) is tuple else (value,) * length for value in values]
             columns = [self._value(list(each), hint, default) for each in zip(*rows, strict=True)]
             return f"({', '.join(columns)})"
-        # A mark for the text of a parameter.
         seen = tuple(id(v) if isinstance(v, Part) else repr(v) for v in values)
         key = family(hint, first), seen
-        self._groups.setdefault(key, Parameter("", values, default)).hints.append(hint)
-        return f"\0{list(self._groups).index(key)}\0"
+        parameter = self._groups.setdefault(key, Parameter("", values, default))
+        parameter.hints.append(hint)
+        return parameter.text
 
     def _empty(self, tensors: list[Tensor]) -> str:
         first = tensors[0]
-        sizes = [
-            self._value(list(size), "size")
-            for size in zip(*(t.shape for t in tensors), strict=True)
-        ]
+        shapes = zip(*(tensor.shape for tensor in tensors), strict=True)
+        sizes = [self._value(list(size), "size") for size in shapes]
         dtype = [] if first.is_floating_point() else [f"dtype={first.dtype}"]
+        fixed = [] if first.requires_grad else ["requires_grad=False"]
         empty = call("torch.empty", [*(sizes or ["()"]), *dtype])
-        if not isinstance(first, nn.Parameter):
-            return empty
-        return call("nn.Parameter", [empty, *["requires_grad=False"] * (not first.requires_grad)])
+        return call("nn.Parameter", [empty, *fixed]) if isinstance(first, nn.Parameter) else empty
 
     def _made(self, parts: list[Part], hint: str = "") -> str:
         """Return the call that makes each of these modules."""

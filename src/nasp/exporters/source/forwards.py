@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -33,19 +32,12 @@ _TIGHT = 2
 """How calls and names bind."""
 
 
-@dataclass(frozen=True)
-class Forward:
-    """A forward method.
+class Forward(NamedTuple):
+    """A forward method: the last line is ``return``, those inside a loop are indented."""
 
-    Attributes:
-        parameters: name -> default; None for a parameter without one.
-        lines: its body; those inside a loop are indented. The last one is ``return``.
-        is_typed: whether it is known what it returns; what a submodule returns is of any type.
-    """
-
-    parameters: Mapping[str, str | None]
+    parameters: dict[str, str | None]  # with their defaults
     lines: tuple[str, ...]
-    is_typed: bool
+    is_typed: bool  # whether its result is known to be a tensor; what a submodule returns is not
 
 
 def forward_of(graph: fx.Graph, attributes: Mapping[str, str], imports: Imports) -> Forward:
@@ -78,68 +70,65 @@ class _Writer:
     def forward(self, graph: fx.Graph) -> Forward:
         chains = {loop.nodes[0]: loop for loop in loops(graph)}
         in_chains = {node for loop in chains.values() for node in loop.nodes}
-        inputs = graph.find_nodes(op="placeholder")
-        for node in inputs:
-            self.values[node] = self._unused(str(node.target).lstrip("*"))
-        if unread := [str(node.target).lstrip("*") for node in inputs if not node.users]:
+        inputs = {node: str(node.target) for node in graph.find_nodes(op="placeholder")}
+        names = {node: name.lstrip("*") for node, name in inputs.items()}
+        self.values |= {node: self.unused(name) for node, name in names.items()}
+        if unread := [name for node, name in names.items() if not node.users]:
             self.lines.append(f"del {', '.join(unread)}")
         for node in graph.nodes:
             if node in chains:
-                self._loop(chains[node])
-            elif node.op == "get_attr":
-                self.values[node] = f"self.{self.attributes[str(node.target)]}"
-            elif node.op != "placeholder" and node not in in_chains:
-                self._compute(node)
-        parameters = {str(n.target): self._code(n.args[0]) if n.args else None for n in inputs}
+                self.write_loop(chains[node])
+            elif node not in in_chains and node not in inputs:
+                self.compute(node)
+        parameters = {t: self.code(n.args[0]) if n.args else None for n, t in inputs.items()}
         result, code = graph.output_node().args[0], self.values[graph.output_node()]
         is_typed = isinstance(result, tuple | list | dict) or code in parameters
         is_typed = is_typed or code.startswith(("torch.", "nn.functional."))
         return Forward(parameters, (*self.lines, f"return {code}"), is_typed)
 
-    def _compute(self, node: fx.Node) -> None:
+    def compute(self, node: fx.Node) -> None:
         inside = [read for read in node.all_input_nodes if read in self.pending]
         if inside != self.pending[len(self.pending) - len(inside) :]:
-            self._write_pending()
-        if inside and len(self._value(node)) > SHORT:
-            self._write_pending()
-        self.values[node] = self._value(node)
-        self.pending = [waiting for waiting in self.pending if waiting not in inside]
-        if node.op == "output":
-            self._write_pending()
+            self.write_pending()
+        if inside and len(self.value(node)) > SHORT:
+            self.write_pending()
+        self.values[node] = self.value(node)
+        if node.op == "get_attr":
             return
-        self.pending.append(node)
+        self.pending = [waiting for waiting in self.pending if waiting not in inside]
+        self.pending += [node] * (node.op != "output")
         if not _is_read_once(node) or not _may_stand_in(node, next(iter(node.users))):
-            self._write_pending()
+            self.write_pending()
 
-    def _write_pending(self) -> None:
+    def write_pending(self) -> None:
         for node in self.pending:
-            name = self._name(node)
+            name = self.name(node)
             self.lines.append(f"{name} = {self.values[node]}")
             self.values[node] = name
         self.pending = []
 
-    def _name(self, node: fx.Node) -> str:
+    def name(self, node: fx.Node) -> str:
         """Return the variable of a node: that of its only input where nothing else reads it."""
         reads, target = node.all_input_nodes, node.target
         if node.op == "call_module":
             if len(reads) == 1 and _is_read_once(reads[0]) and self.values[reads[0]].isidentifier():
                 return self.values[reads[0]]
-            return self._unused(self.attributes[str(target)])
+            return self.unused(self.attributes[str(target)])
         if target is operator.getitem:
             target = reads[0].target if callable(reads[0].target) else "part"
         named = getattr(target, "__name__", str(target))
         named = _OPERATORS[target][1] if target in _OPERATORS else named
-        return self._unused(node.meta.get(NAME, named))
+        return self.unused(node.meta.get(NAME, named))
 
-    def _unused(self, name: str) -> str:
+    def unused(self, name: str) -> str:
         return unused(name, self.taken, "_")
 
-    def _loop(self, loop: Loop) -> None:
-        self._write_pending()
+    def write_loop(self, loop: Loop) -> None:
+        self.write_pending()
         width = len(loop.starts)
         names = [f"before{i}" if width > 2 else "before" for i in range(width - 1, 0, -1)]
-        names = [self._unused(name) for name in (*names, "last")]
-        item = self._unused(singular(loop.path.rpartition(".")[2]))
+        names = [self.unused(name) for name in (*names, "last")]
+        item = self.unused(singular(loop.path.rpartition(".")[2]))
         step = call(item, [names[width - offset] for offset in loop.offsets])
         states = ", ".join(names)
         self.lines += [
@@ -149,56 +138,59 @@ class _Writer:
         ]
         self.values |= zip(loop.nodes[-width:], names, strict=True)
 
-    def _value(self, node: fx.Node) -> str:
+    def value(self, node: fx.Node) -> str:
         """Return the expression that computes a node."""
         target: Any = node.target
         if node.op == "output":
-            return self._code(node.args[0])
+            return self.code(node.args[0])
+        if node.op == "get_attr":
+            return f"self.{self.attributes[target]}"
         if node.op == "call_module":
-            return self._call(f"self.{self.attributes[target]}", node.args, node.kwargs)
+            return self.called(f"self.{self.attributes[target]}", node.args, node.kwargs)
         if node.op == "call_method":
-            return self._call(f"{self._part(node, 0)}.{target}", node.args[1:], node.kwargs)
+            return self.called(f"{self.part(node)}.{target}", node.args[1:], node.kwargs)
         if target is operator.getitem:
-            return f"{self._part(node, 0)}[{self._index(node.args[1])}]"
+            return f"{self.part(node)}[{self.index(node.args[1])}]"
         if target is getattr:
-            return f"{self._part(node, 0)}.{node.args[1]}"
+            return f"{self.part(node)}.{node.args[1]}"
+        if target is operator.neg:
+            return f"-{self.part(node)}"
         if target in _OPERATORS and not node.kwargs:
             sign, _, bond = _OPERATORS[target]
-            if target is operator.neg:
-                return f"-{self._part(node, 0)}"
             # `*` and `@` bind alike, which few readers know.
-            first = self._part(node, 0, _TIGHT if sign == "@" else bond)
-            return f"{first} {sign} {self._part(node, 1, bond + 1)}"
+            first = self.part(node, 0, _TIGHT if sign == "@" else bond)
+            return f"{first} {sign} {self.part(node, 1, bond + 1)}"
         name = self.imports.reference(target, f"The call of {target!r}")
-        usual = _defaults(target)
+        try:
+            usual = {n: p.default for n, p in inspect.signature(target).parameters.items()}
+        except (TypeError, ValueError):  # a builtin that does not say
+            usual = {}
         named = {k: v for k, v in node.kwargs.items() if k not in usual or usual[k] != v}
-        return self._call(name, node.args, named)
+        return self.called(name, node.args, named)
 
-    def _part(self, node: fx.Node, place: int, bond: int = _TIGHT) -> str:
+    def part(self, node: fx.Node, place: int = 0, bond: int = _TIGHT) -> str:
         """Return an argument of a node, in brackets where it binds less than it must."""
         value: Any = node.args[place]
-        code = self._code(value)
+        code = self.code(value)
         is_formula = isinstance(value, fx.Node) and not code.isidentifier()
-        theirs = (
-            _OPERATORS[value.target][2] if is_formula and value.target in _OPERATORS else _TIGHT
-        )
-        return code if theirs >= bond else f"({code})"
+        operation = _OPERATORS.get(value.target) if is_formula else None
+        return f"({code})" if operation and operation[2] < bond else code
 
-    def _call(self, function: str, args: Any, kwargs: Mapping[str, Any]) -> str:
-        named = [f"{name}={self._code(value)}" for name, value in kwargs.items()]
-        return call(function, [*map(self._code, args), *named])
+    def called(self, function: str, args: Any, kwargs: Mapping[str, Any]) -> str:
+        named = [f"{name}={self.code(value)}" for name, value in kwargs.items()]
+        return call(function, [*map(self.code, args), *named])
 
-    def _index(self, value: Any) -> str:
+    def index(self, value: Any) -> str:
         """Return what stands in brackets: there, and nowhere else, a slice has colons."""
         if isinstance(value, tuple) and value:
-            return ", ".join(map(self._index, value)) + "," * (len(value) == 1)
+            return ", ".join(map(self.index, value)) + "," * (len(value) == 1)
         if isinstance(value, slice):
             ends = (value.start, value.stop, value.step)
-            first, last, step = ("" if end is None else self._code(end) for end in ends)
+            first, last, step = ("" if end is None else self.code(end) for end in ends)
             return f"{first}:{last}" + f":{step}" * bool(step)
-        return self._code(value)
+        return self.code(value)
 
-    def _code(self, value: Any) -> str:
+    def code(self, value: Any) -> str:
         known = fx.node.map_arg(value, lambda node: Code(self.values[node]))
         return self.imports.literal(known, "The forward pass")
 
@@ -219,11 +211,3 @@ def _may_stand_in(node: fx.Node, reader: fx.Node) -> bool:
     if reader.target is operator.getitem and node is not reader.args[0]:
         return False
     return not (node.op == reader.op == "call_module")
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin that does not say
-        return {}
-    return {p.name: p.default for p in parameters if p.default is not p.empty}

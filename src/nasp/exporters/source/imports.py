@@ -34,29 +34,20 @@ class Code(str):
 
 
 class Imports:
-    """Collects what a file must import.
-
-    Attributes:
-        taken: names that nothing else in the file may have.
-        restores: whether the file needs the function `restored`.
-    """
+    """Collects what a file must import."""
 
     def __init__(self) -> None:
-        self.taken: set[str] = set(RESERVED)
-        self.restores = False
+        self.taken: set[str] = set(RESERVED)  # that nothing else in the file may be called
+        self.restores = False  # whether the file needs the function `restored`
         self._modules: dict[str, str] = {"torch": "torch"}  # by the names that they have
-        self._names: dict[str, set[str]] = {  # of each module
-            "pathlib": {"Path"},
-            "safetensors.torch": {"load_file"},
-            "torch": {"nn"},
+        self._names: dict[str, dict[str, str]] = {  # of each module, as they are called
+            "pathlib": {"Path": "Path"},
+            "safetensors.torch": {"load_file": "load_file"},
+            "torch": {"nn": "nn"},
         }
 
     def reference(self, value: Any, where: str) -> str:
-        """Return how the file calls a class or a function.
-
-        Args:
-            value: the class or function.
-            where: where in the network it is needed, for the error's sentence.
+        """Return how the file calls a class or a function, needed somewhere in the network.
 
         Raises:
             UsageError: no import can reach it.
@@ -73,14 +64,11 @@ class Imports:
                 " put it at the top level of a module of its own, such as layers.py, and import"
                 " it from there."
             )
-        outer = name.partition(".")[0]
-        if outer in self.taken and outer not in self._names.get(module, ()):
-            raise UsageError(
-                f"{where} needs {name} of {module}, and the file already uses the name {outer}:"
-                " give it another."
-            )
-        self.bare(module, outer)
-        return name
+        outer, dot, inner = name.partition(".")
+        names = self._names.setdefault(module, {})
+        if outer not in names:
+            names[outer] = unused(outer, self.taken)
+        return names[outer] + dot + inner
 
     def module(self, module: ModuleType, name: str) -> None:
         """Let the file call a module by a name."""
@@ -90,15 +78,20 @@ class Imports:
 
     def bare(self, module: str, name: str) -> None:
         """Let the file call what a module has by its bare name."""
-        self._names.setdefault(module, set()).add(name)
+        self._names.setdefault(module, {})[name] = name
         self.taken.add(name)
 
     def lines(self) -> Iterator[str]:
         """Yield the file's import lines as isort does: of Python, of packages, of the user."""
-        wholes = [(m, f"import {m}" + f" as {n}" * (m != n)) for n, m in self._modules.items()]
-        parts = [(module, _from(module, sorted(names))) for module, names in self._names.items()]
+        found = [(False, m, f"import {_as(m, n)}") for n, m in self._modules.items()]
+        for module, names in self._names.items():
+            inside = [_as(*pair) for pair in sorted(names.items())]
+            line = f"from {module} import {', '.join(inside)}"
+            if len(line) > WIDTH:
+                line = "\n".join(laid_out(call(f"from {module} import ", inside), 0))
+            found.append((True, module, line))
         for section in range(3):
-            here = [line for m, line in [*sorted(wholes), *sorted(parts)] if _section(m) == section]
+            here = [line for _, module, line in sorted(found) if _section(module) == section]
             yield from [*here, ""] if here else []
 
     def literal(self, value: Any, where: str) -> str:
@@ -144,11 +137,8 @@ class Imports:
         )
 
 
-def _from(module: str, names: list[str]) -> str:
-    line = f"from {module} import {', '.join(names)}"
-    if len(line) > WIDTH:
-        line = "\n".join(laid_out(call(f"from {module} import ", names), 0))
-    return line
+def _as(name: str, here: str) -> str:
+    return name if name == here else f"{name} as {here}"
 
 
 def _section(module: str) -> int:

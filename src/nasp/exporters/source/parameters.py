@@ -25,23 +25,14 @@ _FORMS = (
 
 @dataclass(eq=False)
 class Parameter:
-    """A parameter, and what it is for each of some modules.
+    """A parameter, and what it is for each of some modules."""
 
-    Attributes:
-        text: its name; or what follows from another one of its class.
-        values: one for each module.
-        default: what is taken where it is not given; `MISSING` for none.
-        hint: the argument's name that it stands for.
-        hints: in a class, those of all places where it stands.
-        by_name: whether it is given by its name even without a default.
-    """
-
-    text: str
-    values: list[Any]
-    default: Any = MISSING
-    hint: str = ""
-    hints: list[str] = field(default_factory=list)
-    by_name: bool = False
+    text: str  # its name; or what follows from another one of its class
+    values: list[Any]  # one for each module
+    default: Any = MISSING  # what is taken where it is not given
+    hint: str = ""  # the argument's name that it stands for
+    hints: list[str] = field(default_factory=list)  # in a class, those of all its places
+    by_name: bool = False  # whether it is given by its name even without a default
 
     @property
     def annotation(self) -> str:

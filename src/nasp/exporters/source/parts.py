@@ -33,24 +33,17 @@ _CONTAINERS: dict[type[nn.Module], Kind] = {nn.Sequential: "sequence", nn.Module
 
 @dataclass(eq=False)
 class Part:
-    """One module of a network, as it will be written.
+    """One module of a network, as it will be written."""
 
-    Attributes:
-        module: the module that it stands for.
-        path: where that is in the network.
-        kind: how it is written.
-        items: what it is made of, by name: for a call the arguments of the constructor, else the
-            attributes that will be set. Submodules are parts.
-        tensors: its parameters and buffers: for a call all but those of its items.
-        forward: of a graph.
-    """
-
-    module: nn.Module
-    path: str
+    module: nn.Module  # that it stands for
+    path: str  # where that is in the network
     kind: Kind
+    # What it is made of, by name: for a call the arguments of the constructor, else the
+    # attributes that will be set. Submodules are parts.
     items: dict[str, Any] = field(default_factory=dict)
+    # Its parameters and buffers: for a call all but those of its items.
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    forward: Forward | None = None
+    forward: Forward | None = None  # of a graph
 
     @property
     def children(self) -> dict[str, Part]:
@@ -86,16 +79,16 @@ def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
             return _written_out(part, chain(names), imports)
         part.items = {str(i): _child(part, name, imports) for i, name in enumerate(names)}
         return part
-    if is_ours(module) and not isinstance(module, Plain):
+    is_plain = isinstance(module, Plain)
+    if is_ours(module) and not is_plain:
         return _written_out(part, simplified(module), imports)
-    items = None if isinstance(module, Plain) else arguments_of(module)
-    what = "Argument"
-    if items is None:
-        what, part.tensors = "Attribute", own_tensors(module)
-        part.kind = "copied" if isinstance(module, Plain) else "subclass"
-        items = own_attributes(module) | submodules(module)
-    if part.kind != "copied":
+    if not is_plain:
         imports.reference(type(module), where)
+    what, items = "Argument", None if is_plain else arguments_of(module)
+    if items is None:
+        what, part.kind = "Attribute", "copied" if is_plain else "subclass"
+        part.tensors = own_tensors(module)
+        items = own_attributes(module) | submodules(module)
     for name, value in items.items():
         if isinstance(value, nn.Module):
             items[name] = _child(part, name, imports)
@@ -103,9 +96,9 @@ def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
             imports.literal(value, f"{what} '{name}' of the{where[3:]}")
     part.items = items | part.tensors
     if part.kind == "call":
-        given = tuple(f"{name}." for name in part.children)
+        inner = tuple(f"{name}." for name in part.children)
         state = module.state_dict(keep_vars=True)
-        part.tensors = {n: tensor for n, tensor in state.items() if not n.startswith(given)}
+        part.tensors = {n: tensor for n, tensor in state.items() if not n.startswith(inner)}
     return part
 
 
@@ -120,9 +113,9 @@ def _written_out(part: Part, graph: fx.Graph, imports: Imports) -> Part:
     lists = {path: Part(nn.ModuleList(), joined(part.path, path), "list") for path in attributes}
     for node in graph.nodes:
         target = str(node.target)
+        parent, _, last = target.rpartition(".")
         if target in attributes or node.op not in ("call_module", "get_attr"):
             continue
-        parent, _, last = target.rpartition(".")
         if parent in lists:
             part.items[attributes[parent]] = lists[parent]
             lists[parent].items[last] = _child(part, target, imports)

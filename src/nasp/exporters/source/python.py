@@ -17,12 +17,13 @@ from torchvision.ops import StochasticDepth
 from nasp.errors import NaspError, UsageError
 from nasp.exporters.examples import Example, same
 from nasp.exporters.service import OWN_NAMES, Service, predict_all, service_bodies
-from nasp.exporters.source.classes import classes_of
+from nasp.exporters.source.classes import Written, classes_of
+from nasp.exporters.source.constructors import MISSING
 from nasp.exporters.source.copied import Copied
 from nasp.exporters.source.imports import Code, Imports
 from nasp.exporters.source.layout import INDENT, call, docstring, laid_out
+from nasp.exporters.source.naming import summary
 from nasp.exporters.source.parts import Part, joined, part_of
-from nasp.exporters.source.render import class_lines
 from nasp.exporters.source.shapes import Shapes
 from nasp.training.batches import mapped
 
@@ -40,6 +41,8 @@ _LOAD = '''def load(path: str | Path = WEIGHTS) -> Network:
 
 _COUNT = """    count = sum(weight.numel() for weight in network.parameters())
     print(f"{count:,} parameters")"""
+
+_BASES = {"sequence": "nn.Sequential", "list": "nn.ModuleList"}
 
 
 def python_source(
@@ -70,7 +73,7 @@ def python_source(
     classes[-1].statements += _ties(root)
     tensors = {joined(place, n): t for place, part in parts for n, t in part.tensors.items()}
     dtype = _float_type(network)
-    bodies = copied.helpers + [[*class_lines(c, shapes, imports, copied.methods)] for c in classes]
+    bodies = copied.helpers + [[*_class_lines(c, shapes, imports, copied.methods)] for c in classes]
     if imports.restores:
         bodies.insert(0, _RESTORED.splitlines())
     bodies.append([_LOAD.format("Network()" if dtype is None else f"Network().to({dtype})")])
@@ -99,6 +102,55 @@ def python_source(
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     _compare(source, weights, network, example)
     return [source.encode(), safetensors.torch.save(weights)], 0.0
+
+
+def _class_lines(
+    written: Written, shapes: Shapes, imports: Imports, copied: Mapping[type[nn.Module], list[str]]
+) -> Iterator[str]:
+    """Yield the lines of a class.
+
+    Args:
+        written: the class.
+        shapes: what was seen to go in and out.
+        imports: knows the names of what is not defined in the file.
+        copied: the methods of our own classes that are no graph.
+    """
+    part, shape = written.parts[0], shapes.sentence(written)
+    base = _BASES.get(part.kind, "nn.Module")
+    if part.kind in ("call", "subclass"):
+        base = imports.reference(type(part.module), written.name)
+    yield f"class {written.name}({base}):"
+    has_forward = part.kind in ("graph", "copied")
+    yield from docstring([summary(part), *([shape] if shape and not has_forward else [])], 1)
+    yield ""
+    buffers = [n for n, t in part.items.items() if type(t) is Tensor]
+    yield from [*(f"{INDENT}{name}: Tensor" for name in buffers), ""] if buffers else []
+    signature = ["self"]
+    for parameter in written.parameters:
+        text = f"{parameter.text}: {parameter.annotation}"
+        if parameter.default is not MISSING:
+            text += f" = {imports.literal(parameter.default, written.name)}"
+        signature.append(text)
+    yield from laid_out(call("def __init__", signature) + " -> None:", 1)
+    for statement in written.statements:
+        yield from laid_out(statement, 2)
+    yield from copied.get(type(part.module), ())
+    if (forward := part.forward) is None:
+        return
+    types, result = shapes.types(written)
+    types += ["Tensor"] * len(forward.parameters)
+    signature = ["self"]
+    for (name, default), kind in zip(forward.parameters.items(), types, strict=False):
+        signature.append(f"{name}: {kind}" + (f" = {default}" if default else ""))
+    yield ""
+    yield from laid_out(call("def forward", signature) + f" -> {result}:", 1)
+    yield from docstring([shape or "Run the module."], 2)
+    for line in forward.lines[:-1]:
+        yield from laid_out(line.strip(), 3 if line.startswith(INDENT) else 2)
+    code = forward.lines[-1]
+    yield from laid_out(code if forward.is_typed else f"out: {result} = {code[7:]}", 2)
+    if not forward.is_typed:
+        yield f"{INDENT * 2}return out"
 
 
 def _main(network: nn.Module, example: Example, imports: Imports) -> Iterator[str]:

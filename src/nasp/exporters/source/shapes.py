@@ -51,7 +51,7 @@ class Shapes:
 
     def types(self, written: Written) -> tuple[list[str], str]:
         """Return the annotations of a class's inputs and of its output."""
-        inputs, output = self._calls.get(written.first.module, ([], torch.Size()))
+        inputs, output = self._calls.get(written.parts[0].module, ([], torch.Size()))
         return list(map(_annotation, inputs)), _annotation(output)
 
 

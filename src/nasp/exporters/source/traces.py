@@ -6,9 +6,8 @@ import keyword
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -124,21 +123,13 @@ def singular(word: str) -> str:
     return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word
 
 
-@dataclass(frozen=True, eq=False)
-class Loop:
-    """Calls of the items of a list, one after the other, each of what those before it returned.
+class Loop(NamedTuple):
+    """Calls of the items of a list, one after the other, each of what those before it returned."""
 
-    Attributes:
-        path: the list.
-        nodes: the calls, three or more.
-        starts: the values that the first call finds as the results before it, oldest first.
-        offsets: for each argument how many calls ago it was returned, from 1.
-    """
-
-    path: str
-    nodes: list[fx.Node]
-    starts: list[fx.Node]
-    offsets: list[int]
+    path: str  # the list
+    nodes: list[fx.Node]  # the calls, three or more
+    starts: list[fx.Node]  # what the first finds as the results before it, oldest first
+    offsets: list[int]  # for each argument how many calls ago it was returned, from 1
 
 
 def loops(graph: fx.Graph) -> list[Loop]:
