@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torchvision.ops import StochasticDepth
 
 from nasp.exporters.source.forwards import forward_of
 from nasp.exporters.source.imports import Imports
-from nasp.exporters.source.traces import attribute_name, chain, essence, loops, simplified, singular
+from nasp.exporters.source.traces import attribute_name, essence, loops, simplified, singular
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
@@ -91,7 +92,8 @@ def test_what_is_not_read_is_said_to_be() -> None:
 
 
 def test_a_chain() -> None:
-    assert body(chain(["stem", "body", "head"])) == [
+    layers = {name: nn.Linear(2, 2) for name in ("stem", "body", "head")}
+    assert body(simplified(nn.Sequential(OrderedDict(layers)))) == [
         "x = self.stem(x)",
         "x = self.body(x)",
         "return self.head(x)",

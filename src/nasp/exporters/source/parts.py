@@ -14,7 +14,6 @@ from nasp.exporters.source.forwards import Forward, forward_of
 from nasp.exporters.source.imports import Imports
 from nasp.exporters.source.traces import (
     attribute_name,
-    chain,
     essence,
     is_ours,
     loops,
@@ -76,7 +75,7 @@ def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
         is_list = part.kind == "list"
         names = [n for n, child in submodules(module).items() if is_list or not passes_on(child)]
         if not (is_list or path or all(map(str.isdigit, names))):
-            return _written_out(part, chain(names), imports)
+            return _written_out(part, simplified(module), imports)
         part.items = {str(i): _child(part, name, imports) for i, name in enumerate(names)}
         return part
     is_plain = isinstance(module, Plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -47,28 +47,20 @@ def essence(module: nn.Module, path: str = "") -> tuple[nn.Module, str]:
 
 
 def simplified(module: nn.Module) -> fx.Graph:
-    """Return the graph of one of our modules; its targets are paths in the module.
+    """Return the graph of a chain or of one of our modules; its targets are paths in the module.
 
     The sum at a node is written out in the cell that has the node. What passes its input on is
     left out, and so are the addition of a `none` edge and all that nothing reads.
     """
     tracer = _Tracer()
     graph = tracer.trace(module)
+    if type(module) is nn.Sequential:
+        graph.find_nodes(op="placeholder")[0].target = "x"  # torch's name for it is a builtin's
     for node in graph.nodes:
         zeros = [term in tracer.zeros for term in node.args] if node.target in _SUMS else []
         if any(zeros):
             node.replace_all_uses_with(node.args[zeros.index(True) - 1])
     graph.eliminate_dead_code(_has_effect)
-    return graph
-
-
-def chain(names: Sequence[str]) -> fx.Graph:
-    """Return the graph of a `Sequential` whose submodules have these names."""
-    graph = fx.Graph()
-    value = graph.placeholder("x")
-    for name in names:
-        value = graph.call_module(name, (value,))
-    graph.output(value)
     return graph
 
 
