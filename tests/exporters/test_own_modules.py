@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,10 @@ class Scaling(nn.Module):
 
     def forward(self, x):
         return self.scale(x)
+
+
+class Network(nn.Linear):
+    """Has a name that the file uses itself."""
 
 
 class Fancy(nn.Module):
@@ -364,6 +369,26 @@ def test_a_set_is_an_attribute_as_any(layers: Any, tmp_path: Path) -> None:
     network, x = layers.Fancy(), torch.randn(2, 4)
     export(network, tmp_path / "net.py", example=x)
     assert assert_same(tmp_path / "net.py", network, x).things == {1, 2}
+
+
+def test_a_name_that_the_file_uses_itself(layers: Any, tmp_path: Path) -> None:
+    network, x = (
+        nn.Sequential(layers.Network(4, 2), layers.Scaling(layers.Scale(2.0))),
+        torch.ones(1, 4),
+    )
+    export(network, tmp_path / "net.py", example=x)
+    assert_same(tmp_path / "net.py", network, x)
+    text = (tmp_path / "net.py").read_text()
+    assert "from users_layers import Network as Network2\n" in text
+    assert "Network2(4, 2)" in text
+    ruff = [
+        Path(sys.executable).with_name("ruff"),
+        "check",
+        "--isolated",
+        "--select=I,F",
+        "--no-cache",
+    ]
+    subprocess.run([*ruff, "net.py"], check=True, timeout=60, cwd=tmp_path)
 
 
 def test_an_attribute_that_has_no_source(layers: Any, tmp_path: Path) -> None:

@@ -75,9 +75,7 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
 def _suffice(arguments: dict[str, Any], module: nn.Module) -> bool:
     """Tell whether a module made of these arguments is like another."""
     try:
-        signature = signature_of(type(module))
-        given = {k: v for k, v in arguments.items() if v != signature[k].default}
-        twin = type(module)(**copy.deepcopy(given))  # it may change what it is given
+        twin = type(module)(**copy.deepcopy(arguments))  # it may change what it is given
         is_kept = not any(part._non_persistent_buffers_set for part in twin.modules())
         return is_kept and same(_likeness(twin), _likeness(module))
     except Exception:  # a class of the user's may raise anything

@@ -19,10 +19,6 @@ from torch.overrides import resolve_name
 from nasp.errors import UsageError
 from nasp.exporters.source.layout import WIDTH, call, laid_out
 
-RESERVED = frozenset(
-    {"Network", "load", "load_file", "network", "torch", "nn", "Tensor", "Path", "self", "restored"}
-)
-"""Names that every exported file uses itself."""
 _CONSTANTS = bool | int | float | torch.dtype | torch.memory_format | torch.layout
 _MORE_THAN_ATTRIBUTES = (Tensor, ModuleType, tuple, list, dict, set, frozenset)
 
@@ -37,7 +33,9 @@ class Imports:
     """Collects what a file must import."""
 
     def __init__(self) -> None:
-        self.taken: set[str] = set(RESERVED)  # that nothing else in the file may be called
+        # That nothing else in the file may be called: at first what every file uses itself.
+        self.taken = {"Network", "load", "load_file", "network", "torch", "nn", "Tensor", "Path"}
+        self.taken |= {"WEIGHTS", "self", "restored"}
         self.restores = False  # whether the file needs the function `restored`
         self._modules: dict[str, str] = {"torch": "torch"}  # by the names that they have
         self._names: dict[str, dict[str, str]] = {  # of each module, as they are called
@@ -83,15 +81,17 @@ class Imports:
 
     def lines(self) -> Iterator[str]:
         """Yield the file's import lines as isort does: of Python, of packages, of the user."""
-        found = [(False, m, f"import {_as(m, n)}") for n, m in self._modules.items()]
+        found = [(False, m, [""], f"import {_as(m, n)}") for n, m in self._modules.items()]
         for module, names in self._names.items():
-            inside = [_as(*pair) for pair in sorted(names.items())]
-            line = f"from {module} import {', '.join(inside)}"
-            if len(line) > WIDTH:
-                line = "\n".join(laid_out(call(f"from {module} import ", inside), 0))
-            found.append((True, module, line))
+            plain = sorted(name for name, here in names.items() if name == here)
+            renamed = [[_as(*pair)] for pair in names.items() if pair[0] != pair[1]]
+            for inside in filter(None, [plain, *renamed]):
+                line = f"from {module} import {', '.join(inside)}"
+                if len(line) > WIDTH:
+                    line = "\n".join(laid_out(call(f"from {module} import ", inside), 0))
+                found.append((True, module, inside, line))
         for section in range(3):
-            here = [line for _, module, line in sorted(found) if _section(module) == section]
+            here = [line for _, m, _, line in sorted(found) if _section(m) == section]
             yield from [*here, ""] if here else []
 
     def literal(self, value: Any, where: str) -> str:

@@ -112,21 +112,20 @@ def _written_out(part: Part, graph: fx.Graph, imports: Imports) -> Part:
     lists = {path: Part(nn.ModuleList(), joined(part.path, path), "list") for path in attributes}
     for node in graph.nodes:
         target = str(node.target)
-        parent, _, last = target.rpartition(".")
         if target in attributes or node.op not in ("call_module", "get_attr"):
             continue
+        parent, _, last = target.rpartition(".")
+        item = getattr(part.module.get_submodule(parent), last)
+        if node.op == "call_module":
+            item = _child(part, target, imports)
+        elif not isinstance(item, Tensor):
+            raise UsageError(f"'{joined(part.path, target)}' is no tensor, and is used as one.")
         if parent in lists:
             part.items[attributes[parent]] = lists[parent]
-            lists[parent].items[last] = _child(part, target, imports)
-            continue
-        attribute = attributes[target] = attribute_name(target)
-        if node.op == "call_module":
-            part.items[attribute] = _child(part, target, imports)
-            continue
-        tensor = getattr(part.module.get_submodule(parent), last)
-        if not isinstance(tensor, Tensor):
-            raise UsageError(f"'{joined(part.path, target)}' is no tensor, and is used as one.")
-        part.items[attribute] = part.tensors[attribute] = tensor
+            lists[parent].items[last] = item
+        else:
+            part.items[attributes.setdefault(target, attribute_name(target))] = item
+    part.tensors = {n: item for n, item in part.items.items() if isinstance(item, Tensor)}
     part.forward = forward_of(graph, attributes, imports)
     return part
 

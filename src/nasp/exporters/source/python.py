@@ -42,8 +42,6 @@ _LOAD = '''def load(path: str | Path = WEIGHTS) -> Network:
 _COUNT = """    count = sum(weight.numel() for weight in network.parameters())
     print(f"{count:,} parameters")"""
 
-_BASES = {"sequence": "nn.Sequential", "list": "nn.ModuleList"}
-
 
 def python_source(
     network: nn.Module, example: Example, about: str = "", service: Service | None = None
@@ -82,9 +80,7 @@ def python_source(
     text = "\n\n\n".join(map("\n".join, bodies))
     if re.search(r'^(?!.*""").*\bTensor\b', text, re.MULTILINE):
         imports.bare("torch", "Tensor")
-    count = sum(
-        {id(t): t.numel() for t in tensors.values() if isinstance(t, nn.Parameter)}.values()
-    )
+    count = sum(t.numel() for t in set(tensors.values()) if isinstance(t, nn.Parameter))
     paragraphs = [
         "A network that nasp found, in plain PyTorch.",
         about.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
@@ -92,13 +88,10 @@ def python_source(
         f"{INDENT}network = load()  # its weights, from the file beside this one"
         + f"\n{INDENT}predict(path)  # class: probability, of a file" * (service is not None),
     ]
-    lines = [
-        *docstring(list(filter(None, paragraphs)), 0),
-        *(["", "from __future__ import annotations"] if copied.methods else []),
-        *["", *imports.lines(), 'WEIGHTS = Path(__file__).with_suffix(".safetensors")'],
-        f"\n\n{text}\n",
-    ]
-    source = "\n".join(lines)
+    future = ["from __future__ import annotations", ""] * bool(copied.methods)
+    head = [*docstring(list(filter(None, paragraphs)), 0), "", *future, *imports.lines()]
+    path = 'WEIGHTS = Path(__file__).with_suffix(".safetensors")'
+    source = "\n".join([*head, path, "", "", text, ""])
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     _compare(source, weights, network, example)
     return [source.encode(), safetensors.torch.save(weights)], 0.0
@@ -116,11 +109,9 @@ def _class_lines(
         copied: the methods of our own classes that are no graph.
     """
     part, shape = written.parts[0], shapes.sentence(written)
-    base = _BASES.get(part.kind, "nn.Module")
-    if part.kind in ("call", "subclass"):
-        base = imports.reference(type(part.module), written.name)
-    yield f"class {written.name}({base}):"
     has_forward = part.kind in ("graph", "copied")
+    base = "nn.Module" if has_forward else imports.reference(type(part.module), written.name)
+    yield f"class {written.name}({base}):"
     yield from docstring([summary(part), *([shape] if shape and not has_forward else [])], 1)
     yield ""
     buffers = [n for n, t in part.items.items() if type(t) is Tensor]
