@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nasp.bench.contests.repeat.own import repeat
     from nasp.bilevel.found import Found
     from nasp.bilevel.own import build, search
     from nasp.bilevel.settings import SearchConfig
@@ -39,6 +40,7 @@ __all__ = [
     "build",
     "callbacks",
     "export",
+    "repeat",
     "search",
     "train",
 ]
@@ -62,6 +64,7 @@ _HOMES = {
     "build": "nasp.bilevel.own",
     "callbacks": "nasp.training",
     "export": "nasp.exporters",
+    "repeat": "nasp.bench.contests.repeat.own",
     "search": "nasp.report.own",
     "train": "nasp.report.own",
 }

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nasp.bilevel.found import Found
 from nasp.bilevel.search import run_search
 from nasp.bilevel.settings import SearchConfig, selecting
+from nasp.complexity.costs import Cost
 from nasp.complexity.quantity import OWN
 from nasp.errors import UsageError, validated
 from nasp.runs.folder import load_tensors
@@ -81,15 +82,8 @@ def search(
         NaspError: the search failed, such as by a loss that is not finite.
         Interrupted: Ctrl-C; with `run` the same call goes on.
     """
-    own_cost = settings["cost"] if callable(settings.get("cost")) else None
-    if own_cost is not None:
-        settings["cost"] = OWN
-    own = {name: settings.pop(name) for name in list(settings) if name not in _CONFIG_FIELDS}
-    chosen = {**own, **settings.pop("settings", {})}
-    config = validated(SearchConfig, {**settings, "settings": chosen}, "search")
+    config, own_cost = config_of(settings)
     given = as_task(task, metrics)
-    strategy_config(config.strategy, config.settings)  # raises before a folder is made
-    selecting(config)
     if go_on_to is not None and run is None:
         raise UsageError("go_on_to goes on with a finished search: give its folder as run.")
     supernet = Supernet(network)
@@ -111,6 +105,24 @@ def search(
 
 
 _CONFIG_FIELDS = frozenset(SearchConfig.model_fields)
+
+
+def config_of(settings: Mapping[str, Any]) -> tuple[SearchConfig, Cost | None]:
+    """Return the settings that a call was given, and the cost of its own that is among them.
+
+    Raises:
+        UsageError: a setting does not fit.
+    """
+    given = {name: value for name, value in settings.items() if name in _CONFIG_FIELDS}
+    own = {name: value for name, value in settings.items() if name not in _CONFIG_FIELDS}
+    own_cost = given["cost"] if callable(given.get("cost")) else None
+    if own_cost is not None:
+        given["cost"] = OWN
+    chosen = {**own, **given.get("settings", {})}
+    config = validated(SearchConfig, {**given, "settings": chosen}, "search")
+    strategy_config(config.strategy, config.settings)
+    selecting(config)
+    return config, own_cost
 
 
 def build(

@@ -62,7 +62,9 @@ class RunFolder:
         """
         run = RunFolder(Path(path))
         if not run.config_path.is_file():
-            raise UsageError(f"{path} is not a run folder: it has no config.json.")
+            inside = sorted(each.parent.name for each in run.path.glob("*/config.json"))
+            runs = f" Runs in it: {', '.join(inside[:8])}." if inside else ""
+            raise UsageError(f"{path} is not a run folder: it has no config.json.{runs}")
         return run
 
     def part(self, name: str) -> RunFolder:

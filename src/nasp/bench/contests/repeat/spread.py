@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -74,14 +74,14 @@ def report_of(job: RepeatJob, found: Measurements) -> dict[str, Any]:
         "architectures": len(often),
         "agreement": last["agreement"],
         "chance": last["chance"],
-        "spread": {"found": _spread(seeds, sign), "random": _spread(random, sign)},
-        "beats": _beats(seeds, random, sign),
+        "spread": {"found": spread(seeds, sign), "random": spread(random, sign)},
+        "beats": beats(seeds, random, sign),
         "kept": kept,
         "better": None if first in often else measured[first],
     }
 
 
-def _spread(rows: Sequence[dict[str, Any]], sign: int) -> dict[str, Any] | None:
+def spread(rows: Sequence[Mapping[str, Any]], sign: int) -> dict[str, Any] | None:
     """Return mean, std, best and worst after the first rung, and how many have no figure."""
     figures = [row["figures"][0] for row in rows if row["figures"]]
     known = [sign * figure for figure in figures if figure is not None]
@@ -96,10 +96,15 @@ def _spread(rows: Sequence[dict[str, Any]], sign: int) -> dict[str, Any] | None:
     }
 
 
-def _beats(
-    seeds: Sequence[dict[str, Any]], random: Sequence[dict[str, Any]], sign: int
+def beats(
+    seeds: Sequence[Mapping[str, Any]], random: Sequence[Mapping[str, Any]], sign: int
 ) -> float | None:
-    def scores(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Return in what share of the pairs a seed's network is better than a random one after that.
+
+    Ties are half; None where there is no pair.
+    """
+
+    def scores(rows: Sequence[Mapping[str, Any]]) -> list[float]:
         figures = [row["figures"][0] for row in rows if row["figures"]]
         return [-math.inf if figure is None else sign * figure for figure in figures]
 
