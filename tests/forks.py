@@ -97,6 +97,8 @@ class Server:
         """Run `first`, then the command if there is one, in the folder `cwd`."""
         self.count += 1
         out, err = (self.folder / f"{self.count}.{kind}" for kind in ("out", "err"))
+        out.touch()  # so that they can be read at once
+        err.touch()
         order = {"argv": [*map(str, argv)], "first": first, "cwd": str(Path(cwd).absolute())}
         return Child(self, self._ask({**order, "out": str(out), "err": str(err)}), out, err)
 

@@ -1,7 +1,8 @@
 """What README.md and docs/ say holds: their Python runs, their commands and links exist.
 
 In tutorials and notebooks the commands of bash blocks run, too; those of sh blocks just exist.
-What needs several processes runs in a shell, and Python whose first line names a file is that file.
+Scripts run in a shell, the processes of a command with --devices 2 are forked, and Python whose
+first line names a file is that file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typer.testing import CliRunner
 
 from nasp.cli import app
 from nasp.strategies import STRATEGIES
+from tests.forks import Server
+from tests.ranks.pair import two
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -34,7 +37,7 @@ SKIP = "<!-- skip -->"
 SHELLS = ("bash", "sh", "shell", "console")
 # Words that may stand before a command.
 BEFORE = re.compile(r"\$|do|then|time|nice|env|nohup|srun|-n|\d+|\w+=.*")
-IN_A_SHELL = re.compile(r"^python |--devices [2-9]", re.M)
+IN_A_SHELL = re.compile(r"^python ", re.M)
 FILE = re.compile(r"# (\w+\.py)\n")
 FENCE = re.compile(r"( *)(```+|~~~+) *(\w*)([^\n]*)\n(.*?)^ *\2 *$", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
@@ -182,7 +185,7 @@ COMMANDS = [
 ]
 
 
-def run(found: list[Block], name: str) -> None:
+def run(found: list[Block], name: str, server: Server) -> None:
     """Run blocks of Python and of commands, one after the other, in one process if they can."""
     namespace = {"__name__": "__main__"}
     for block in found:
@@ -198,6 +201,10 @@ def run(found: list[Block], name: str) -> None:
             subprocess.run(["bash", "-ec", block.text], check=True, env=environment)
         else:
             for arguments in commands(block.text):
+                if "--devices 2" in " ".join(arguments):
+                    done = two(server, arguments, cwd=Path.cwd())
+                    assert [child.wait() for child in done] == [0, 0], done[0].err
+                    continue
                 result = CliRunner().invoke(app, arguments, catch_exceptions=False)
                 assert result.exit_code == 0, result.output
 
@@ -211,17 +218,17 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_in_a_folder")
 @pytest.mark.parametrize("name", [n for n in PYTHON if PYTHON[n] and n not in TUTORIALS])
-def test_python_runs(name: str) -> None:
-    run(PYTHON[name], name)
+def test_python_runs(name: str, server: Server) -> None:
+    run(PYTHON[name], name, server)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_in_a_folder")
 @pytest.mark.parametrize("name", [*TUTORIALS, *NOTEBOOKS])
-def test_a_tutorial_runs_from_its_first_line_to_its_last(name: str) -> None:
+def test_a_tutorial_runs_from_its_first_line_to_its_last(name: str, server: Server) -> None:
     found = TUTORIALS[name] if name in TUTORIALS else NOTEBOOKS[name]
     assert found
-    run(found, name)
+    run(found, name, server)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)

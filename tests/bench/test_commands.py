@@ -72,6 +72,7 @@ def test_cost(
 @pytest.mark.slow
 def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(
     server: Server,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -88,7 +89,9 @@ def test_ctrl_c_ends_with_one_sentence_and_the_same_command_goes_on(
     assert all(line[1:4] == "/2 " for line in progress)
     assert last == ("nasp: Stopped with 1 measurement to go: the same command goes on (cost.json).")
     monkeypatch.chdir(tmp_path)
-    _, err = bench(command, monkeypatch, capsys)  # still measures in a process of its own
+    asked = request.getfixturevalue("in_this_process")  # the first had a process of its own
+    _, err = bench(command, monkeypatch, capsys)
+    assert [work.fresh for work in asked] == [True]
     assert err.startswith("2/2  floor, round 2")
     report = json.loads(path.read_text())
     assert len(report["rows"][0]["samples"]) == 5

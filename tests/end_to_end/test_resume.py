@@ -203,9 +203,9 @@ def test_the_installed_command_is_killed_again_and_again(
         wait_until(lambda step=step: latest(path) >= step)
         assert child.kill() == -signal.SIGKILL
     assert not (path / "architecture.json").exists()
-    result = subprocess.run([NASP, "resume", path], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert re.search(r"Going on after epoch [12], step \d", result.stderr)
+    child = server.run(["resume", path])
+    assert child.code == 0, child.err
+    assert re.search(r"Going on after epoch [12], step \d", child.err)
     assert_same_run(path, undisturbed(SEARCH))
 
 

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import re
-import subprocess
-import sys
 import time
 from collections import Counter, OrderedDict, UserDict
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from nasp.errors import NaspError, UsageError
 from nasp.runs.checkpoints import Checkpointer, _load_checkpoint
 from nasp.runs.folder import RunFolder, load_tensors, save_tensors
+from tests.forks import Server
 
 
 class Part:
@@ -245,26 +244,25 @@ def test_a_run_is_locked_for_others_only_while_it_is_used(run: RunFolder) -> Non
 
 
 HOLDER = """
-import sys
-from collections import Counter, OrderedDict, UserDict
+import time
 from pathlib import Path
 from nasp.runs.folder import RunFolder
 
-with RunFolder(Path(sys.argv[1])).lock():
+with RunFolder(Path({path!r})).lock():
     print("held", flush=True)
-    sys.stdin.read()
+    time.sleep(60)
 """
 
 
-def test_another_process_has_the_lock_until_it_is_killed(run: RunFolder) -> None:
-    command = [sys.executable, "-c", HOLDER, str(run.path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        sentence = f"Another process is at work on {run.path}: wait for it."
-        with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"), run.lock():
-            pass
-        process.kill()
+def test_another_process_has_the_lock_until_it_is_killed(run: RunFolder, server: Server) -> None:
+    process = server.start((), HOLDER.format(path=str(run.path)))
+    while process.out != "held\n":
+        assert not process.err
+        time.sleep(0.01)
+    sentence = f"Another process is at work on {run.path}: wait for it."
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"), run.lock():
+        pass
+    process.kill()
     assert (run.path / ".lock").exists()
     with run.lock():
         pass

@@ -3,8 +3,6 @@
 import copy
 import io
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
 from nasp.supernet.zero import Zero
 from nasp.testing.sizes import fitting
+from tests.forks import WITHOUT_NASP, Server
 
 
 def conv(kernel: int, stride: int = 1) -> nn.Module:
@@ -236,10 +235,7 @@ class Net(nn.Module):
 """
 
 READER = """
-import pickle, sys
-sys.modules["nasp"] = None
 import torch
-torch.set_num_threads(1)
 network, x, expected = torch.load("all.pt", weights_only=False)
 assert torch.equal(network(x), expected)
 try:
@@ -250,10 +246,9 @@ except ImportError:
 
 
 def test_unpickles_where_nasp_cannot_be_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "users_module.py").write_text(PLAIN_MODULE)
-    (tmp_path / "reader.py").write_text(READER)
     monkeypatch.syspath_prepend(str(tmp_path))
     import users_module
 
@@ -270,10 +265,8 @@ def test_unpickles_where_nasp_cannot_be_imported(
     torch.save((network, images(), expected), content)
     assert b"nasp" not in content.getvalue()
     (tmp_path / "all.pt").write_bytes(content.getvalue())
-    done = subprocess.run(
-        [sys.executable, "reader.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "equal without nasp\n", done.stderr
+    done = server.run((), f"{WITHOUT_NASP}sys.path.insert(0, '.')\n{READER}", tmp_path)
+    assert done.out == "equal without nasp\n", done.err
 
 
 def test_derived_networks_can_be_copied_and_trained() -> None:
