@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from nasp.cli import main
-from nasp.complexity import parameter_count
+from nasp.complexity import among_random, parameter_count
 from nasp.jobs.rebuild import rebuild
 from nasp.runs.folder import RunFolder
 from nasp.spaces.recurrent import RECURRENT, LanguageConfig
@@ -38,6 +38,8 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_
     """Return a function that runs a command and returns exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "150")
+    # A network is shown beside so many random ones, each measured; 20 take seconds.
+    monkeypatch.setattr(among_random, "RANDOM_BUILT", 3)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["nasp", *map(str, arguments)])
@@ -242,7 +244,7 @@ def test_a_mistake_is_one_sentence(run: Run, arguments: list[str], message: str)
 
 @pytest.mark.slow
 def test_the_embedded_text_from_search_to_figures(run: Run, tmp_path: Path) -> None:
-    small = ["--channels", "16", "--epochs", "1"]
+    small = ["--channels", "16", "--epochs", "1", "--batch-size", "256"]
     code, out, err = run("search", "--space", "recurrent", *small, "--no-train", "--out", "run")
     assert code == 0
     assert "Searching recurrent on pydoc" in err
