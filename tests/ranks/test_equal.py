@@ -19,7 +19,7 @@ assert spec.loader is not None
 one_of = module_from_spec(spec)
 spec.loader.exec_module(one_of)
 
-CASES = [f"{name}{norms}" for name in one_of.ITERATIVE for norms in ("", ", norms")]
+CASES = [f"{name}{', norms' * norms}" for name, norms in one_of.CASES]
 OTHERS = {
     "text": one_of.searched_text,
     "shares": one_of.searched_in_shares,

@@ -202,3 +202,8 @@ def test_nothing_is_said_on_standard_error(server: Server) -> None:
     make = "from nasp.training.device import make_fabric; make_fabric('auto', '32-true')"
     done = server.run([], make)
     assert (done.code, done.err) == (0, "")
+
+
+def test_what_is_installed_is_not_read_for_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_fabric.fabric._load_external_callbacks", pytest.fail)
+    assert make_fabric("cpu", "32-true").device.type == "cpu"
