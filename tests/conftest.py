@@ -44,6 +44,8 @@ if not HAS_GPU:  # else each torch.manual_seed notes its traceback three times, 
     for each in (torch.cuda, torch.xpu, torch.mtia):
         each.manual_seed_all = lambda seed: None
 
+# The commands that tests start keep what Python compiles of torch: 30 s of a processor, or 9.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
 

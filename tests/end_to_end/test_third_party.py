@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
-from torchvision.models import resnet18
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.misc import Conv2dNormActivation
 
@@ -31,12 +31,12 @@ def choice(channels: int) -> nasp.Choice:
 
 
 class Segmenter(nn.Module):
-    """A U-Net on the first stages of torchvision's ResNet-18."""
+    """A U-Net on the first stages of torchvision's ResNet, one block each."""
 
     def __init__(self) -> None:
         super().__init__()
         stages = {"layer1": "1", "layer2": "2", "layer3": "3"}
-        self.encoder = IntermediateLayerGetter(resnet18(weights=None), stages)
+        self.encoder = IntermediateLayerGetter(ResNet(BasicBlock, [1, 1, 1, 1]), stages)
         self.lateral = nn.ModuleList(nn.Conv2d(c, 16, 1) for c in (256, 128, 64))
         self.blocks = nn.ModuleList(choice(16) for _ in range(3))
         self.head = nn.Conv2d(16, 3, 1)
