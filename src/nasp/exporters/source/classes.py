@@ -61,8 +61,9 @@ def classes_of(root: Part, imports: Imports) -> list[Written]:
         for group in groups:
             first, here = group[0], {places[part] for part in group}
             is_shared = len(here) > 1 or any(len(at[place]) > 1 for place in here)
-            is_chain = {child.kind for child in first.children.values()} == {"call"}
-            is_shared &= first.kind == "sequence" and is_chain and len(group) > 1
+            inner = [writer.classes[c] for c in first.children.values() if c in writer.classes]
+            is_frame = any(p.order == 0 for each in inner for p in each.parameters)  # of modules
+            is_shared &= first.kind == "sequence" and not is_frame and len(group) > 1
             if first.kind in ("graph", "copied", "subclass") or is_known(first) or is_shared:
                 name = "Found" * (first.kind == "subclass") + class_name(first)
                 found.append(writer.written(unused(name, imports.taken), group))
@@ -101,7 +102,7 @@ class _Writer:
 
     def __init__(self, imports: Imports) -> None:
         self._imports = imports
-        self._classes: dict[Part, Written] = {}
+        self.classes: dict[Part, Written] = {}
         self._groups: dict[Any, Parameter] = {}  # of the class that is being written
 
     def written(self, name: str, parts: list[Part]) -> Written:
@@ -110,7 +111,7 @@ class _Writer:
         list(self._constructor(parts))  # finds the parameters, which have no names yet
         parameters = fill(list(self._groups.values()))
         written = Written(name, parts, parameters, list(self._constructor(parts)))
-        self._classes |= dict.fromkeys(parts, written)
+        self.classes |= dict.fromkeys(parts, written)
         return written
 
     def are_one(self, part: Part, other: Part) -> bool:
@@ -122,7 +123,7 @@ class _Writer:
     def _identity(self, part: Part) -> Any:
         """Return what two parts have in common if one expression can make both."""
         inner = ((name, self._identity(child)) for name, child in part.children.items())
-        whole = self._classes.get(part)
+        whole = self.classes.get(part)
         return whole or (part.kind, type(part.module), tuple(part.items), tuple(inner))
 
     def _constructor(self, parts: list[Part]) -> Iterator[str]:
@@ -179,7 +180,7 @@ class _Writer:
     def _made(self, parts: list[Part], hint: str = "") -> str:
         """Return the call that makes each of these modules."""
         first = parts[0]
-        if (written := self._classes.get(first)) is not None:
+        if (written := self.classes.get(first)) is not None:
             places = [written.parts.index(part) for part in parts]
             chosen = (replace(p, values=[p.values[i] for i in places]) for p in written.parameters)
             return self._call(written.name, chosen)

@@ -47,11 +47,10 @@ class Parameter:
     @property
     def order(self) -> int:
         """Where it stands: modules, widths of inputs, other widths, kernels, the rest."""
-        if isinstance(self.values[0], Part):
-            return 0
-        if not _WIDTHS.isdisjoint(self.hints):
-            return 1 if self.all_in(_IN) else 2
-        return 3 if "kernel_size" in self.hints else 4
+        is_width = not _WIDTHS.isdisjoint(self.hints)
+        is_input, is_kernel = is_width and self.all_in(_IN), "kernel_size" in self.hints
+        kinds = (isinstance(self.values[0], Part), is_input, is_width, is_kernel, True)
+        return kinds.index(True)
 
 
 def family(hint: str, value: Any) -> str:

@@ -86,7 +86,8 @@ class _Tracer(fx.Tracer):
         node = getattr(result, "node", None)
         if node is not None and node.op == "call_function":
             node.meta[NAME] = attribute_name(self.path_of_module(m))
-            self.zeros += [node] * (is_ours(inner) and type(inner).__name__ == "Zero")
+            is_zero = type(inner).__name__ == "Zero" and node.target is torch.zeros_like
+            self.zeros += [node] * is_zero
         return result
 
 
