@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from nasp.errors import UsageError
 from nasp.exporters.source.constructors import arguments_of, own_attributes, own_tensors
@@ -71,16 +71,14 @@ def part_of(network: nn.Module, imports: Imports, path: str = "") -> Part:
     part = Part(module, path, _CONTAINERS.get(type(module), "call"))
     where = f"The {type(module).__name__} at '{path or 'the top'}'"
     _check(module, where)
+    is_plain, is_sequence = isinstance(module, Plain), part.kind == "sequence"
+    names = [n for n, c in submodules(module).items() if not (is_sequence and passes_on(c))]
+    is_named = is_sequence and not path and not all(map(str.isdigit, names))
+    if is_named or (is_ours(module) and not is_plain):
+        return _written_out(part, imports)
     if part.kind != "call":
-        is_list = part.kind == "list"
-        names = [n for n, child in submodules(module).items() if is_list or not passes_on(child)]
-        if not (is_list or path or all(map(str.isdigit, names))):
-            return _written_out(part, simplified(module), imports)
         part.items = {str(i): _child(part, name, imports) for i, name in enumerate(names)}
         return part
-    is_plain = isinstance(module, Plain)
-    if is_ours(module) and not is_plain:
-        return _written_out(part, simplified(module), imports)
     if not is_plain:
         imports.reference(type(module), where)
     what, items = "Argument", None if is_plain else arguments_of(module)
@@ -105,9 +103,9 @@ def _child(part: Part, target: str, imports: Imports) -> Part:
     return part_of(part.module.get_submodule(target), imports, joined(part.path, target))
 
 
-def _written_out(part: Part, graph: fx.Graph, imports: Imports) -> Part:
-    """Fill in the part of a module that is a graph."""
-    part.kind = "graph"
+def _written_out(part: Part, imports: Imports) -> Part:
+    """Fill in the part of a module that is written as its graph."""
+    part.kind, graph = "graph", simplified(part.module)
     attributes = {loop.path: attribute_name(loop.path) for loop in loops(graph)}
     lists = {path: Part(nn.ModuleList(), joined(part.path, path), "list") for path in attributes}
     for node in graph.nodes:
