@@ -75,7 +75,11 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
 def _suffice(arguments: dict[str, Any], module: nn.Module) -> bool:
     """Tell whether a module made of these arguments is like another."""
     try:
-        twin = type(module)(**copy.deepcopy(arguments))  # it may change what it is given
+        signature = signature_of(type(module))
+        # A GRU has a proj_size, and refuses to be given one; a deep copy, since any class may
+        # change what it is given.
+        told = {k: v for k, v in arguments.items() if v != signature[k].default}
+        twin = type(module)(**copy.deepcopy(told))
         is_kept = not any(part._non_persistent_buffers_set for part in twin.modules())
         return is_kept and same(_likeness(twin), _likeness(module))
     except Exception:  # a class of the user's may raise anything
