@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   nasp bench table --json table.json              125 cells on the embedded digits, 3 seeds
-  nasp bench table --data fashion-mnist --seeds 1 --json fashion.json
+  nasp bench table --data fashion-mnist --seeds 3 --json fashion.json
   nasp bench table --json table.json --jobs 4 --cpus-per-job 1
 """
 
