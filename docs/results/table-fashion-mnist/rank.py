@@ -74,7 +74,7 @@ def main() -> None:
     for cell in live:
         by_size[sizes[cell]].append(cell)
     alike = [cells for cells in by_size.values() if len(cells) >= FEWEST]
-    known: list[tuple[float, float]] = []
+    known: list[tuple[float, float, float]] = []
     for name in FILES:
         file: dict[str, Any] = json.loads(
             (HERE.parent / f"fidelity-fashion-mnist-{name}.json").read_text()
@@ -86,7 +86,7 @@ def main() -> None:
         print(name, "size:", round(agreement(counted, truth, counted).kendall, 2))
         for row in file["rows"]:
             for by in ("scored", "shared"):
-                for scores in row[by]:
+                for scores, halves in zip(row[by], row["agreement"], strict=True):
                     given = [-math.inf if score is None else score for score in scores]
                     whole = agreement(given, truth, counted)
                     few = [[values[i] for i in alive] for values in (given, truth, counted)]
@@ -95,7 +95,7 @@ def main() -> None:
                     size_tau = stats.kendalltau(few[0], few[2]).statistic
                     part = agreement(few[0], few[1], few[2])
                     if by == "scored" and name != "1000-images":
-                        known.append((size_tau, part.kendall))
+                        known.append((size_tau, halves, part.kendall))
                     print(
                         f"  {row['name']} {by}: tau {whole.kendall:.2f}, equal size"
                         f" {whole.kendall_alike:.2f}, picked {whole.picked:.2f}; live: tau"
@@ -103,8 +103,10 @@ def main() -> None:
                         f" size: percentile {statistics.fmean(places):.0f}; with size"
                         f" {size_tau:.2f}"
                     )
-    # size_tau is what a search knows itself: how alike its scores rank cells and their size.
-    print(f"r of size_tau with tau: {stats.pearsonr(*zip(*known, strict=True)).statistic:.2f}")
+    # What a search knows itself: how alike its scores and size rank cells, and its two halves.
+    by_size_tau, by_halves, taus = zip(*known, strict=True)
+    for what, values in (("size_tau", by_size_tau), ("agreement", by_halves)):
+        print(f"r of {what} with tau: {stats.pearsonr(values, taus).statistic:.2f}")
 
 
 if __name__ == "__main__":

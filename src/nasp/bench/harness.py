@@ -13,7 +13,7 @@ from typing import Any
 from nasp.bench.results import Measurements, Results
 from nasp.runs.interruption import Interrupted, interruptible
 from nasp.runs.pool import InTurn, Pool, Work
-from nasp.training.events import Event, Measured, Measuring, Noted, Observer, Warned, Within
+from nasp.training.events import Event, Measured, Measuring, Noted, Observer, elsewhere
 
 WorkOf = Callable[[str], Work]
 Kept = Callable[[str, Any], dict[str, Any]]
@@ -67,14 +67,10 @@ def measure_missing(
             yield under_way[key]
 
     def tell(key: str, event: Any) -> None:
-        if isinstance(event, str):
-            observe(Warned(f"{key}: {event}."))
-        elif isinstance(pool, InTurn) and not under_way[key].fresh:
+        if isinstance(pool, InTurn) and not under_way[key].fresh and not isinstance(event, str):
             observe(event)
-        elif isinstance(event, Warned):
-            observe(Warned(f"{key}: {event.message}"))
         else:
-            observe(Within(key, event))
+            observe(elsewhere(key, event))
 
     with interruptible() as interruption:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.errors import UsageError, validated
 from nasp.jobs.job import begin, written
@@ -14,13 +14,10 @@ from nasp.jobs.search_job import SearchJob
 from nasp.runs.folder import RunFolder
 
 
-class RepeatJob(SearchJob):
-    """Searches that differ by their seeds alone, and the selection that ends them.
+class Repeats(BaseModel):
+    """How many searches, and how what they found is compared."""
 
-    What its folder holds at the end is what a search's does.
-    """
-
-    kind: ClassVar[str] = "repeat"
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     seeds: int = Field(8, ge=2)
     """How many searches; their seeds begin with --seed."""
@@ -33,6 +30,28 @@ class RepeatJob(SearchJob):
     def controls(self) -> int:
         """Random architectures beside what was found."""
         return self.seeds if self.random is None else self.random
+
+    def check(self) -> None:
+        """Refuse a budget that does not train all networks for an epoch.
+
+        Raises:
+            UsageError: it is too small.
+        """
+        most = self.seeds + self.controls
+        if self.budget is not None and self.budget < most:
+            raise UsageError(
+                f"{self.budget} epochs do not train {most} networks, {self.seeds} found and"
+                f" {self.controls} random: give at least {most}."
+            )
+
+
+class RepeatJob(Repeats, SearchJob):
+    """Searches that differ by their seeds alone, and the selection that ends them.
+
+    What its folder holds at the end is what a search's does.
+    """
+
+    kind: ClassVar[str] = "repeat"
 
     @property
     def searches(self) -> dict[int, SearchJob]:
@@ -57,12 +76,7 @@ def repeat_job(search: SearchJob, given: Mapping[str, Any]) -> RepeatJob:
     """
     fields = {name: getattr(search, name) for name in SearchJob.model_fields}
     job = validated(RepeatJob, {**fields, **given}, "the repeat")
-    most = job.seeds + job.controls
-    if job.budget is not None and job.budget < most:
-        raise UsageError(
-            f"{job.budget} epochs do not train {most} networks, {job.seeds} found and"
-            f" {job.controls} random: give at least {most}."
-        )
+    job.check()
     return job
 
 

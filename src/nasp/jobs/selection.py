@@ -14,7 +14,7 @@ from nasp.jobs.search_job import SearchJob, prepared
 from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted, interruptible
 from nasp.runs.pool import InTurn, Pool, Work, Workplace
-from nasp.training.events import Measured, Measuring, Observer, Warned, Within
+from nasp.training.events import Measured, Measuring, Observer, elsewhere
 from nasp.training.passes import EndlessPasses, SamePass
 from nasp.training.recipe import Recipe, computing_as_set
 from nasp.training.task import Metrics
@@ -54,7 +54,7 @@ def _train(
         None,  # the folder has what its network starts from
         data.task(),
         EndlessPasses(loaders.weights, "The training loader"),
-        SamePass(EndlessPasses(loaders.selection), recipe.seed),
+        SamePass(loaders.selection, recipe.seed),
         request.turn.steps,
         recipe,
         observe=at.tell,
@@ -120,9 +120,4 @@ class _TrainedBeside:
             raise failed[0]
 
     def _tell(self, key: str, event: Any) -> None:
-        if isinstance(event, str):
-            self.observe(Warned(f"{key}: {event}."))
-        elif isinstance(event, Warned):
-            self.observe(Warned(f"{key}: {event.message}"))
-        else:
-            self.observe(Within(key, event))
+        self.observe(elsewhere(key, event))

@@ -140,3 +140,17 @@ Observer = Callable[[Event], object]
 
 def nobody(_: Event) -> None:
     """Watch nothing."""
+
+
+def elsewhere(what: str, event: Any) -> Event:
+    """Return as an event what is told of a work that runs in another process.
+
+    Args:
+        what: the work.
+        event: of its own, or a sentence about it.
+    """
+    if isinstance(event, str):
+        return Warned(f"{what}: {event}.")
+    if isinstance(event, Warned):
+        return Warned(f"{what}: {event.message}")
+    return Within(what, event)

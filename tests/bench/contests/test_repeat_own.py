@@ -160,7 +160,7 @@ def test_a_random_network_that_wins_is_told_and_not_kept(whole: Repeated) -> Non
     ("settings", "message"),
     [
         ({"seeds": 1}, "seeds"),
-        ({"budget": 5}, "5 epochs do not train 6 networks: give at least 6"),
+        ({"budget": 5}, "5 epochs do not train 6 networks, 3 found and 3 random: give at least 6"),
         ({"devices": 2}, "A repeat has one device a search: leave out devices and nodes"),
         ({"epoch": 2}, "epoch"),
     ],

@@ -59,7 +59,7 @@ def halve(
         schedule: the rungs; the first has all networks, numbered from 0, the most promising first.
         train: from a rung and who is in it, the most promising first, to what was measured of each
             at its end, with ``score``; in any order.
-        drop: is told, perhaps again, of a network that can no longer reach the next rung.
+        drop: is told of a network that can no longer reach the next rung.
 
     Returns:
         The winner's number, and each network's metrics at the end of each rung that it trained in;
@@ -72,19 +72,19 @@ def halve(
     rows: list[list[Metrics]] = [[] for _ in field]
     for rung in range(len(schedule)):
         reach = schedule[rung + 1].networks if rung + 1 < len(schedule) else 1
-        ranked: list[int] = []
+        places = {number: place for place, number in enumerate(field)}
+        kept: list[tuple[float, int, int]] = []
         for number, metrics in train(rung, field):
             rows[number].append(metrics)
-            closed = [each for each in field if len(rows[each]) > rung]
-            ranked = sorted(closed, key=lambda each: -rows[each][rung]["score"])
-            for each in ranked[reach:]:
-                drop(each)
-        if rows[ranked[0]][rung]["score"] == -math.inf:
+            kept = sorted([*kept, (-metrics["score"], places[number], number)])
+            if len(kept) > reach:
+                drop(kept.pop()[-1])
+        if kept[0][0] == math.inf:
             raise NaspError(
                 "Every network of the selection diverged: lower its learning rate, or check the"
                 " data for invalid values."
             )
-        field = ranked[:reach]
+        field = [number for *_, number in kept]
     return field[0], rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
@@ -13,11 +14,12 @@ from nasp.bilevel.settings import SearchConfig
 from nasp.complexity.control import Complexity
 from nasp.complexity.store import Store
 from nasp.domains.domain import Data
-from nasp.jobs.repeat import RepeatJob
+from nasp.jobs.repeat import RepeatJob, Repeats
 from nasp.jobs.rivals import Draws
 from nasp.jobs.search_job import Prepared, prepared
 from nasp.runs.folder import RunFolder
 from nasp.supernet.architecture import Architecture
+from nasp.supernet.supernet import Supernet
 from nasp.training.passes import EndlessPasses, epoch_length
 from nasp.training.recipe import computing_as_set
 from nasp.training.task import detached
@@ -64,11 +66,38 @@ def _field(
     learner = config.learner(supernet, detached(data.task()), supernet.weights())
     steps, batches = epoch_length(loaders.weights), EndlessPasses(loaders.alphas)
     complexity = make_complexity(supernet, config, learner, batches, steps, folder, bounded)
-    proposed = Admitted(Draws(supernet, config.seed), complexity)
-    drawn = proposed.propose(max(DRAWN, job.controls))
+    random, chance = drawn_beside(supernet, complexity, config.seed, job)
+    return Field(config, start, complexity, random, chance)
+
+
+def drawn_beside(
+    supernet: Supernet, complexity: Complexity, seed: int, asked: Repeats
+) -> tuple[list[Architecture], float]:
+    """Return random architectures within the bounds, and in what share of the edges two agree."""
+    proposed = Admitted(Draws(supernet, seed), complexity)
+    drawn = proposed.propose(max(DRAWN, asked.controls))
     within = list(filter(complexity.is_within, drawn)) or drawn
-    random = list(dict.fromkeys(map(complexity.settle, drawn[: job.controls])))
-    return Field(config, start, complexity, random, by_chance(within))
+    random = list(dict.fromkeys(map(complexity.settle, drawn[: asked.controls])))
+    return random, by_chance(within)
+
+
+def distinct(found: Sequence[Architecture]) -> list[Architecture]:
+    """Return each once; of equals the first wins, so what most seeds found is the first."""
+    return [each for each, _ in Counter(found).most_common()]
+
+
+def budgeted(config: SearchConfig, networks: int, asked: Repeats, searched: int) -> SearchConfig:
+    """Return settings whose selection trains these networks for as long as they may.
+
+    Args:
+        config: of the selection.
+        networks: how many take part.
+        asked: has the epochs, where they were given.
+        searched: epochs of all searches.
+    """
+    usual = max(networks * config.selection.first_rung, searched)
+    selection = config.selection.model_copy(update={"epochs": asked.budget or usual})
+    return config.model_copy(update={"selection": selection})
 
 
 def hand_out(costs: Store, search: RunFolder) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nasp.bench.contests.repeat.field import DRAWN, agreement, by_chance
+from nasp.bench.contests.repeat.field import agreement, budgeted, distinct, drawn_beside
 from nasp.bench.contests.repeat.repeated import Repeated
 from nasp.bench.contests.repeat.spread import folder_of
 from nasp.bilevel.first_batch import initialise_lazy_modules
@@ -20,11 +18,10 @@ from nasp.bilevel.found import Found
 from nasp.bilevel.own import config_of, search
 from nasp.bilevel.search_costs import make_complexity
 from nasp.bilevel.select_among import select_among
-from nasp.bilevel.selection import Admitted
 from nasp.bilevel.settings import SearchConfig
 from nasp.complexity.costs import Cost
 from nasp.errors import UsageError, validated
-from nasp.jobs.rivals import Draws
+from nasp.jobs.repeat import Repeats
 from nasp.runs.files import write_text_atomic
 from nasp.runs.folder import RunFolder, json_object
 from nasp.runs.random_state import seeded
@@ -39,19 +36,6 @@ from nasp.training.task import Batch, Task, detached
 
 KEPT = "repeat.json"
 """What the repeat in a folder was begun with."""
-
-
-class RepeatConfig(BaseModel):
-    """Settings of a repeat from Python, beside those of its searches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    seeds: int = Field(8, ge=2)
-    """How many searches; their seeds begin with the search's."""
-    random: int | None = Field(None, ge=0)
-    """Random architectures that are trained beside what was found; default one a seed."""
-    budget: int | None = Field(None, ge=2)
-    """Epochs of the trainings at the end, of all networks; default as many as the searches had."""
 
 
 def repeat(
@@ -100,10 +84,8 @@ def repeat(
     """
     config, own_cost = config_of(settings)
     given = {"seeds": seeds, "random": random, "budget": budget}
-    asked = validated(RepeatConfig, given, "the repeat")
-    many = asked.seeds + (asked.seeds if asked.random is None else asked.random)
-    if asked.budget is not None and asked.budget < many:
-        raise UsageError(f"{budget} epochs do not train {many} networks: give at least {many}.")
+    asked = validated(Repeats, given, "the repeat")
+    asked.check()
     if config.devices * config.nodes > 1:
         raise UsageError("A repeat has one device a search: leave out devices and nodes.")
     numbers = range(config.seed, config.seed + asked.seeds)
@@ -141,7 +123,7 @@ def repeat(
 @computing_as_set
 def _compared(
     config: SearchConfig,
-    asked: RepeatConfig,
+    asked: Repeats,
     found: Sequence[Found],
     supernet: Supernet,
     loaders: Sequence[EndlessPasses],
@@ -157,23 +139,16 @@ def _compared(
     complexity = make_complexity(
         supernet, config, learner, val_batches, steps, folder, own=own_cost
     )
-    count = asked.seeds if asked.random is None else asked.random
-    drawn = Admitted(Draws(supernet, config.seed), complexity).propose(max(DRAWN, count))
-    random = dict.fromkeys(map(complexity.settle, drawn[:count]))
-    # Of equals the first wins: what most seeds found, then the earlier seed's.
-    distinct = [each for each, _ in Counter(each.architecture for each in found).most_common()]
-    entrants = list(dict.fromkeys([*distinct, *random]))
-    usual = max(
-        len(entrants) * config.selection.first_rung, sum(len(each.metrics) for each in found)
-    )
-    budget = config.selection.model_copy(update={"epochs": asked.budget or usual})
+    random, chance = drawn_beside(supernet, complexity, config.seed, asked)
+    architectures = [each.architecture for each in found]
+    entrants = list(dict.fromkeys([*distinct(architectures), *random]))
     selection = select_among(
         entrants,
         supernet,
         train_batches.whole,
         val_batches.whole,
         task,
-        config.model_copy(update={"selection": budget}),
+        budgeted(config, len(entrants), asked, sum(len(each.metrics) for each in found)),
         folder,
         observe,
     )
@@ -183,8 +158,8 @@ def _compared(
         tuple(found),
         tuple(random),
         selection,
-        agreement([each.architecture for each in found]),
-        by_chance(list(filter(complexity.is_within, drawn)) or drawn),
+        agreement(architectures),
+        chance,
     )
     if folder is not None:
         repeated.best.architecture.save(folder.architecture_path)

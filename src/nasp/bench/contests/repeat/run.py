@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasp.bench.contests.repeat.field import Field, agreement, field_of, hand_out, take_in
+from nasp.bench.contests.repeat.field import (
+    Field,
+    agreement,
+    budgeted,
+    distinct,
+    field_of,
+    hand_out,
+    take_in,
+)
 from nasp.bench.contests.repeat.spread import SELECTION, folder_of, key_of, report_of
 from nasp.bench.harness import announced, measure_missing
 from nasp.bench.results import OWN, Results
@@ -119,14 +126,10 @@ def _select(
 ) -> dict[str, Any]:
     supernet, loaders, _ = field.start
     complexity, space, task = field.complexity, find_space(job.space), data.task()
-    # Of equals the first wins: what most seeds found, then the earlier seed's.
-    distinct = [each for each, _ in Counter(found).most_common()]
-    keeping = list(filter(complexity.is_feasible, distinct))
-    entrants = list(dict.fromkeys([*(keeping or distinct), *field.random]))
-    selection = config.selection
-    usual = max(len(entrants) * selection.first_rung, sum(len(run.metrics()) for run in runs))
-    selection = selection.model_copy(update={"epochs": job.budget or usual})
-    config = config.model_copy(update={"selection": selection})
+    each_once = distinct(found)
+    keeping = list(filter(complexity.is_feasible, each_once))
+    entrants = list(dict.fromkeys([*(keeping or each_once), *field.random]))
+    config = budgeted(config, len(entrants), job, sum(len(run.metrics()) for run in runs))
     own = job.model_copy(update={"search": config})
     selected = select_among(
         entrants,
@@ -139,7 +142,7 @@ def _select(
         observe,
         trained_beside(own, data, pool, observe, folder.go_on),
     )
-    left_out = [Contender(each) for each in distinct if each not in entrants]
+    left_out = [Contender(each) for each in each_once if each not in entrants]
 
     size = job.domain.sized(run_size(folder, {}, observe))
     figure, is_higher_better = task.figure.name, task.figure.higher_is_better
@@ -157,7 +160,7 @@ def _select(
         }
 
     networks = [network(each) for each in [*selected.contenders, *left_out]]
-    best = next(each.architecture for each in selected.contenders if each.architecture in distinct)
+    best = next(each.architecture for each in selected.contenders if each.architecture in each_once)
     for remark in complexity.conclude(best, best):
         observe(Warned(remark))
     return {
