@@ -207,7 +207,9 @@ def test_a_search_that_does_not_know_says_why_and_what_decides() -> None:
     assert "correlation 0.49" in unlike
     assert "--select train" in unlike
     assert "--fallback largest" in unlike
-    early = health(agreement=0.9, size_tau=0.1, knows=False).ignorance_warning(True)
+    early = health(agreement=0.9, size_tau=0.1, knows=False).ignorance_warning("largest")
     assert early is not None
     assert "tau 0.10 with the number of parameters" in early
     assert "the largest network it may find decides" in early
+    trained = health(agreement=0.9, size_tau=0.1, knows=False).ignorance_warning("train")
+    assert "short trainings decide between what it found and larger networks" in str(trained)

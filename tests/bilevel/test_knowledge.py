@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import nasp
 from nasp.bilevel.found import LARGEST, SEARCH, SELECTION
-from nasp.bilevel.knowledge import AGREED, SEEN, SizeRank, by_size, kendall, knows
+from nasp.bilevel.knowledge import AGREED, SEEN, SizeRank, kendall, knows
+from nasp.bilevel.larger import by_size
 from nasp.runs.folder import RunFolder
 from nasp.supernet.supernet import Supernet
 
@@ -113,7 +114,7 @@ def batches(is_noise: bool) -> list[list[tuple[Tensor, Tensor]]]:
 
 
 def search(is_noise: bool, **settings: Any) -> nasp.Found:
-    given = {"epochs": 8, "lr": 0.2, "seed": 1, **settings}
+    given = {"epochs": 8, "lr": 0.2, "seed": 1, "fallback": "none", **settings}
     return nasp.search(network(), *batches(is_noise), **given)
 
 

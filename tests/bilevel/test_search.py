@@ -51,7 +51,7 @@ def loader(count: int = 40, seed: int = 0) -> DataLoader[Any]:
 
 
 def searched(**settings: Any) -> Found:
-    chosen: dict[str, Any] = {"epochs": 3, "settings": ALPHA_LR, **settings}
+    chosen: dict[str, Any] = {"epochs": 3, "settings": ALPHA_LR, "fallback": "none", **settings}
     return search(network(), loader(), loader(24, 1), **chosen)
 
 
@@ -94,7 +94,7 @@ def test_what_is_found_is_what_the_second_half_chose_most_often(tmp_path: Path) 
         if isinstance(event, Stepped):
             steps.append(event)
 
-    found = searched(run=tmp_path, observe=observe, epochs=4)
+    found = searched(run=tmp_path, observe=observe, epochs=4, mean_of="points")
     last = [step.architecture for step in steps[10:]]
     tensors = load_tensors(tmp_path / "alphas.safetensors")
     for edge, name in found.architecture.edges.items():
@@ -141,7 +141,7 @@ def test_the_run_folder(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], tensor) for name, tensor in state.items())
     assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4]
     alphas = load_tensors(run.path / "alphas.safetensors")
-    assert alphas.keys() == {"1", "2", "shares of 1", "shares of 2"}
+    assert alphas.keys() == {"1", "2", "gains of 1", "gains of 2"}
     for name, alpha in found.supernet.alphas.items():
         assert alphas[name].shape == (5, *alpha.shape)
         assert torch.equal(alphas[name][-1], alpha)

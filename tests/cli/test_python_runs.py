@@ -58,6 +58,6 @@ def test_a_finished_search_of_the_commands_goes_on(tmp_path: Path) -> None:
     options = ("--epochs", 1, "--subset", 64, "--no-train", "--json")
     assert call("search", *options, "--out", run).exit_code == 0
     longer = call("resume", run, "--epochs", 3, "--json")
-    assert json.loads(longer.output)["epochs"] == 3
-    assert json.loads(call("resume", run, "--json").output)["epochs"] == 3
+    assert json.loads(longer.stdout)["epochs"] == 3
+    assert json.loads(call("resume", run, "--json").stdout)["epochs"] == 3
     assert "is to have 3 epochs already" in str(call("resume", run, "--epochs", 2).exception)

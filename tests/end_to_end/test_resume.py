@@ -70,7 +70,7 @@ FULL = 'raise OSError(28, "No space left on device")'
 SEARCH = [
     *("search", "--space", "nasbench201", "--channels", "4", "--cells", "1", "--epochs", "3"),
     *("--subset", "100", "--batch-size", "16", "--uniform", "0.5", "--average", "0.6"),
-    *("--no-train", "--cutout", "2"),
+    *("--no-train", "--cutout", "2", "--fallback", "none"),
 ]
 EACH_STEP = ["--checkpoint-minutes", "0.000001"]
 DARTS_CELL = (
@@ -94,7 +94,7 @@ SELECT = [
 REPEAT = [
     *("repeat", "--space", "nasbench201-3", "--channels", "2", "--cells", "1", "--epochs", "2"),
     *("--subset", "48", "--batch-size", "16", "--seeds", "2", "--at-most", "params=95K"),
-    *("--select-epochs", "4"),
+    *("--select-epochs", "4", "--fallback", "none"),
 ]
 BESIDE = [
     *("train", SMALL_CELL, "--data", "digits", "--channels", "4", "--cells", "1"),

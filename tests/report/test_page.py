@@ -117,7 +117,10 @@ def test_each_edge_has_its_curves_and_its_row(runs: Path) -> None:
     assert charts[0].at == [0, 1, 2, 3, 4]
     assert first_grids(told) == {0, 1}
     searched = contents_of(RunFolder.open(runs / "first"))
-    assert [grid.title for grid in searched.moves.grids] == ["How often each was chosen", "Alphas"]
+    assert [grid.title for grid in searched.moves.grids] == [
+        "What each would take off the loss",
+        "Alphas",
+    ]
     assert first_grids(searched) == {0}
 
 

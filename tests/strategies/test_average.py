@@ -1,4 +1,4 @@
-"""The mean of the discrete points: known visits, exact windows, and what is made of it."""
+"""What is averaged: known visits and gains, exact windows, and what is made of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from nasp.strategies.average import Average
+from nasp.strategies.average import MeanGain, MeanPoint
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.path import Path
-from nasp.supernet.supernet import Supernet
+from nasp.supernet.supernet import Alphas, Supernet
 
 
 def supernet() -> Supernet:
@@ -24,15 +24,15 @@ def supernet() -> Supernet:
     return Supernet(nn.Sequential(Node(edges[:2], 1), edges[2]))
 
 
-def counted(net: Supernet, paths: list[Path], share: float, steps: int) -> Average:
-    average = Average(net, steps, share)
+def counted(net: Supernet, paths: list[Path], share: float, steps: int) -> MeanPoint:
+    average = MeanPoint(net, steps, share)
     for path in paths:
-        average.add(path)
+        average.add_step(net.one_hot(path))
     return average
 
 
-def rows(average: Average) -> list[list[float]]:
-    return [row.tolist() for table in average.shares().values() for row in table]
+def rows(average: MeanPoint) -> list[list[float]]:
+    return [row.tolist() for table in average.shown().values() for row in table]
 
 
 def some_paths(net: Supernet, count: int, seed: int = 0) -> list[Path]:
@@ -72,9 +72,9 @@ def test_the_window_is_exact_at_the_end_and_never_shorter_than_its_share(
 ) -> None:
     net = supernet()
     paths = some_paths(net, steps)
-    average = Average(net, steps, share)
+    average = MeanPoint(net, steps, share)
     for done, path in enumerate(paths, 1):
-        average.add(path)
+        average.add_step(net.one_hot(path))
         assert 1 <= average.counted <= done
         assert average.counted >= math.floor(share * done)
         expected = counted(net, paths[done - average.counted : done], 1.0, average.counted)
@@ -83,7 +83,7 @@ def test_the_window_is_exact_at_the_end_and_never_shorter_than_its_share(
 
 
 def test_before_the_first_step_nothing_was_visited() -> None:
-    assert rows(Average(supernet(), 10, 0.5)) == [[0.0] * 3] * 3
+    assert rows(MeanPoint(supernet(), 10, 0.5)) == [[0.0] * 3] * 3
 
 
 @pytest.mark.parametrize("cut", [0, 1, 12, 13, 24, 25, 49])
@@ -94,12 +94,12 @@ def test_it_goes_on_to_the_same_bits(cut: int) -> None:
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     for path in paths[cut:]:
-        first.add(path)  # what was saved does not move with it
+        first.add_step(net.one_hot(path))  # what was saved does not move with it
     file.seek(0)
-    resumed = Average(net, 50, 0.5)
+    resumed = MeanPoint(net, 50, 0.5)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     for path in paths[cut:]:
-        resumed.add(path)
+        resumed.add_step(net.one_hot(path))
     for other in (first, resumed):
         assert all(torch.equal(a, other.scores()[n]) for n, a in whole.scores().items())
 
@@ -152,3 +152,99 @@ def test_agreement_of_a_search_that_knows_of_one_that_turns_and_of_one_that_just
     assert turned is not None
     assert turned < 0
     assert counted(net, [one], 0.5, 8).agreement() is None
+
+
+def drawn(net: Supernet, seed: int) -> Alphas:
+    generator = torch.Generator().manual_seed(seed)
+    return {n: torch.randn(a.shape, generator=generator) for n, a in net.alphas.items()}
+
+
+def mean_gain(net: Supernet, paths: list[Path], prices: Alphas | None = None) -> MeanGain:
+    average = MeanGain(net, len(paths), 0.5, prices)
+    for step, path in enumerate(paths):
+        average.add_step(net.one_hot(path), drawn(net, step))
+    return average
+
+
+def by_hand(net: Supernet, paths: list[Path], steps: range) -> list[list[float]]:
+    """Return the gains, each edge and candidate by itself, from what steps had there."""
+    gradients = {step: torch.cat([*drawn(net, step).values()]).tolist() for step in steps}
+    rows = []
+    for edge in range(len(paths[0])):
+        of_on = {
+            step: 0.0 if (on := paths[step][edge]) is None else gradients[step][edge][on]
+            for step in steps
+        }
+        over_nothing = -sum(of_on.values()) / len(steps)
+        row = []
+        for k in range(3):
+            others = [step for step in steps if paths[step][edge] != k]
+            changes = [gradients[step][edge][k] - of_on[step] for step in others]
+            row.append(over_nothing - sum(changes) / max(len(others), 1))
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_gain_is_the_mean_of_what_replacing_the_chosen_one_takes_off_the_loss(seed: int) -> None:
+    net = supernet()
+    paths = some_paths(net, 12, seed)
+    expected = torch.tensor(by_hand(net, paths, range(6, 12)), dtype=torch.float64)
+    gains = mean_gain(net, paths).shown()
+    torch.testing.assert_close(torch.cat([*gains.values()]), expected, rtol=1e-6, atol=1e-6)
+    prices = {name: value.abs() for name, value in drawn(net, 99).items()}
+    for name, priced in mean_gain(net, paths, prices).shown().items():
+        torch.testing.assert_close(priced, gains[name] - prices[name])
+
+
+def test_scores_are_gains_in_units_of_the_largest() -> None:
+    net = supernet()
+    average = mean_gain(net, some_paths(net, 12))
+    ratios = [average.scores()[n] / gains for n, gains in average.shown().items()]
+    assert all(torch.allclose(ratio, ratios[0].flatten()[0]) for ratio in ratios)
+    assert max(float(each.abs().max()) for each in average.scores().values()) == pytest.approx(1)
+
+
+def test_a_candidate_that_is_always_on_and_never_better_replaced_is_kept() -> None:
+    net = supernet()
+    average = MeanGain(net, 4, 1.0)
+    point = net.one_hot((0, None, 2))
+    for _ in range(4):
+        # What is on has the least gradient of its edge, though it is above 0.
+        average.add_step(point, {n: 2.0 - on for n, on in point.items()})
+    assert net.discretise(average.scores())[2] == 2
+    last = torch.cat([*average.shown().values()])[2]
+    assert last.tolist() == [-2.0, -2.0, -1.0]
+
+
+def test_a_step_that_overflowed_says_nothing() -> None:
+    net = supernet()
+    paths = some_paths(net, 2)
+    average = MeanGain(net, 3, 1.0)
+    average.add_step(net.one_hot(paths[0]), drawn(net, 0))
+    average.add_step(net.one_hot(paths[1]), None)
+    assert average.counted == 2
+    instead = torch.cat([*average.shown().values()])
+    single = MeanGain(net, 1, 1.0)
+    single.add_step(net.one_hot(paths[0]), drawn(net, 0))
+    of_one = torch.cat([*single.shown().values()])
+    lone = instead[2] - instead[2].max(), of_one[2] - of_one[2].max()
+    torch.testing.assert_close(*lone)
+
+
+def test_halves_of_gains_agree_as_their_gains_do() -> None:
+    net = Supernet(nn.Sequential(*(Choice({n: nn.Identity() for n in "abc"}) for _ in range(2))))
+    paths = some_paths(net, 8, seed=3)
+    halves = []
+    for steps in (range(4, 6), range(6, 8)):
+        gains = torch.tensor(by_hand(net, paths, steps), dtype=torch.float64)
+        halves.append((gains - gains.mean(1, keepdim=True)).flatten())
+    expected = torch.nn.functional.cosine_similarity(*halves, dim=0)
+    assert mean_gain(net, paths).agreement() == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_before_the_first_step_nothing_is_gained() -> None:
+    average = MeanGain(supernet(), 4, 0.5)
+    assert all((gains == 0).all() for gains in average.shown().values())
+    assert all((scores == 0).all() for scores in average.scores().values())
+    assert average.agreement() is None

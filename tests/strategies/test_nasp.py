@@ -17,8 +17,10 @@ from torch.nn import functional as F
 
 from nasp.complexity import Regulariser, parameter_counts
 from nasp.strategies import NASP, Horizon, NASPConfig, Problem
+from nasp.strategies.average import MeanGain
 from nasp.strategies.nasp import PAPER
 from nasp.supernet.choice import Choice, Node, Single
+from nasp.supernet.leaves import Leaves
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 from nasp.supernet.zero import Zero
@@ -144,7 +146,7 @@ def strategy(
     )
     laid_out = Horizon(**({"epochs": 10, "steps_per_epoch": 2} | horizon))
     penalty = Regulariser(parameter_counts(supernet), complexity)
-    return NASP(Problem(supernet, learner, laid_out, seed, penalty), config)
+    return NASP(Problem(supernet, learner, laid_out, seed, penalty, penalty.prices()), config)
 
 
 class Naive:
@@ -481,8 +483,8 @@ def test_the_step_size_follows_from_the_length_of_the_search(steps: int, expecte
     assert it.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
-def test_the_result_is_the_average_of_the_last_half() -> None:
-    supernet, it = setting(NASPConfig(lr=0.1), epochs=4, steps_per_epoch=10)
+def test_the_result_is_what_the_last_half_chose_most_often() -> None:
+    supernet, it = setting(NASPConfig(lr=0.1, mean_of="points"), epochs=4, steps_per_epoch=10)
     assert it.derive() == supernet.architecture(it.path)  # before the first step
     paths = []
     for step in range(40):
@@ -495,7 +497,7 @@ def test_the_result_is_the_average_of_the_last_half() -> None:
     for path in paths[20:]:
         for name, point in supernet.one_hot(path).items():
             counts[name] += point
-    for name, shares in average.shares().items():
+    for name, shares in average.shown().items():
         torch.testing.assert_close(shares, counts[name] / 20)
     # The lone edge holds what was there most often, and it did not stand still.
     last = [path[3] for path in paths[20:]]
@@ -503,6 +505,28 @@ def test_the_result_is_the_average_of_the_last_half() -> None:
     most = Counter(last).most_common()
     assert len(most) > 1
     assert it.derive()["last"] in {names[k] for k, n in most if n == most[0][1] and k is not None}
+
+
+def test_the_result_takes_most_off_the_loss_by_the_exact_gradients_at_its_points() -> None:
+    """Against gains from the gradients of the plain graph at each discrete point, and R there."""
+    config = NASPConfig(lr=0.1)
+    supernet, it = setting(config, complexity=0.3, epochs=4, steps_per_epoch=5)
+    _, other = setting(NASPConfig(gradient="plain"), complexity=0.3)
+    by_hand = MeanGain(supernet, 10, 1.0, it.problem.prices)
+    for step in range(20):
+        if step >= 10:
+            other.supernet.load_state_dict(supernet.state_dict())
+            leaves = Leaves(other.supernet.one_hot(it.path), other.supernet.device)
+            other.supernet.mixture(leaves.tables, at=it.path)
+            other.learner.gradients(batch(2 * step), leaves)
+            by_hand.add_step(supernet.one_hot(it.path), leaves.gradients())
+        it.arch_step(batch(2 * step))
+        it.weight_step(batch(2 * step + 1))
+    average = it.average
+    assert isinstance(average, MeanGain)
+    for name, gains in average.shown().items():
+        torch.testing.assert_close(gains, by_hand.shown()[name], rtol=1e-9, atol=1e-10)
+    assert it.derive() == supernet.architecture(supernet.discretise(average.shown()))
 
 
 def test_without_an_average_the_result_is_the_last_argmax() -> None:

@@ -12,11 +12,20 @@ from torch import Tensor
 
 from nasp.bilevel.knowledge import SizeRank, doubt, knows
 from nasp.complexity import parameter_counts
-from nasp.strategies.average import Average
+from nasp.strategies.average import Average, MeanGain
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Supernet
 
 COLLAPSED = 0.75
+_THEN = {
+    "train": ", so short trainings decide between what it found and larger networks",
+    "largest": ", so the largest network it may find decides",
+    "none": (
+        "; search longer, or let short trainings decide (select='train', --select train), or the"
+        " largest network (fallback='largest', --fallback largest)"
+    ),
+}
+"""What follows where a search does not know."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,8 @@ class Health:
         changed_edges: edges of the result so far that differ from the previous epoch's end.
         edges: edges in all.
         flips_per_step: edges of the discrete point that changed in a step, mean over the epoch's.
-        margin_mean: best alpha, or share of steps, minus the second best, mean over the
-            surviving edges.
+        margin_mean: best alpha, or average, minus the second best, mean over the surviving edges;
+            of gains in units of what the best and the worst of the edge lie apart.
         margin_min: the same of the least decided edge.
         agreement: how alike the two halves of the averaged steps rank paths, -1 to 1, see
             `nasp.strategies.average.Average.agreement`; None where there is none. It says how
@@ -36,7 +45,7 @@ class Health:
         size_tau: how alike the averaged scores and the number of parameters rank paths, see
             `nasp.bilevel.knowledge.SizeRank`; None where there is none.
         knows: whether the search knows which architectures are good, as far as those two can
-            tell; None where they cannot.
+            tell; None where they cannot, as of mean points.
         shares: candidate -> share of the surviving edges that hold it.
         parameterless: share of the surviving edges whose candidate has no parameters
             (skip, none, pooling), while a rival of it has.
@@ -90,22 +99,15 @@ class Health:
             " the alphas' learning rate."
         )
 
-    def ignorance_warning(self, is_left_to_largest: bool = False) -> str | None:
+    def ignorance_warning(self, fallback: str = "none") -> str | None:
         """Return a sentence where the search does not know.
 
         Args:
-            is_left_to_largest: the largest network decides then.
+            fallback: what decides then, see `SearchConfig`.
         """
         if self.knows is not False:
             return None
-        why = doubt(self.agreement, self.size_tau)
-        if is_left_to_largest:
-            return f"The search does not know: {why}, so the largest network it may find decides."
-        return (
-            f"The search does not know: {why}; search longer, or let short trainings decide"
-            " (select='train', --select train), or the largest network (fallback='largest',"
-            " --fallback largest)."
-        )
+        return f"The search does not know: {doubt(self.agreement, self.size_tau)}{_THEN[fallback]}."
 
     def tie_warning(self) -> str | None:
         """Return a sentence where an edge's two best candidates have the same alpha."""
@@ -133,6 +135,7 @@ class HealthMonitor:
         self.supernet = supernet
         self._average = average
         self._costs = parameter_counts(supernet)
+        self._takes_gains = isinstance(average, MeanGain)
         self._size_rank = None if average is None else SizeRank(supernet)
         self._at_epoch_start = architecture
         self._latest = architecture
@@ -149,12 +152,12 @@ class HealthMonitor:
         self._latest = architecture
         return changed
 
-    def end_epoch(self, result: Architecture | None = None, is_pressed: bool = False) -> Health:
+    def end_epoch(self, result: Architecture | None = None, is_sized: bool = False) -> Health:
         """Return the epoch's figures and begin the next.
 
         Args:
             result: what the search would keep now; default the latest architecture.
-            is_pressed: costs press on the alphas, so that they do not rank sizes by the loss alone.
+            is_sized: what networks are to cost is given, so what size is worth is not asked.
         """
         result = self._latest if result is None else result
         margin = torch.cat(list(self._margins(result)))
@@ -163,7 +166,7 @@ class HealthMonitor:
         agreement = size_tau = None
         if self._average is not None and self._size_rank is not None:
             agreement = self._average.agreement()
-            size_tau = None if is_pressed else self._size_rank(self._average.scores())
+            size_tau = None if is_sized else self._size_rank(self._average.scores())
         health = Health(
             changed_edges=result.changes(self._at_epoch_start),
             edges=len(result.edges),
@@ -172,7 +175,7 @@ class HealthMonitor:
             margin_min=float(margin.min()),
             agreement=agreement,
             size_tau=size_tau,
-            knows=knows(agreement, size_tau),
+            knows=knows(agreement, size_tau) if self._takes_gains else None,
             shares={name: count / len(held) for name, count in sorted(Counter(held).items())},
             parameterless=free.total() / len(held),
             free=tuple(name for name, _ in free.most_common()),
@@ -191,10 +194,15 @@ class HealthMonitor:
         )
 
     def _margins(self, result: Architecture) -> Iterator[Tensor]:
-        entries = self.supernet.alphas if self._average is None else self._average.shares()
+        average = self._average
+        entries = self.supernet.alphas if average is None else average.shown()
         for name, table in self.supernet.tables.items():
             on = [row for row, edge in enumerate(table.edges) if result[edge] is not None]
-            yield _margins(entries[name].detach()[on][:, table.surviving])
+            rows = entries[name].detach()[on][:, table.surviving]
+            if self._takes_gains:
+                spread = rows.amax(dim=1, keepdim=True) - rows.amin(dim=1, keepdim=True)
+                rows = rows / torch.where(spread > 0, spread, 1.0)
+            yield _margins(rows)
 
     def _free(self, result: Architecture) -> Iterator[str]:
         for name, table in self.supernet.tables.items():

@@ -7,22 +7,21 @@ from functools import partial
 
 from torch import Generator
 
+from nasp.bilevel.decision import decide
 from nasp.bilevel.first_batch import (
     check_first_batch,
     initialise_lazy_modules,
     refuse_or_warn,
     take_step,
 )
-from nasp.bilevel.found import LARGEST, SEARCH, SELECTION, Found
+from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory, keep_choices
-from nasp.bilevel.knowledge import by_size
 from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.search_costs import Bounded, make_complexity
 from nasp.bilevel.selection import (
-    Admitted,
     Beside,
-    Likeliest,
+    ByScores,
     Selector,
     Visits,
     with_batch_statistics,
@@ -123,7 +122,8 @@ def run_search(
     complexity = make_complexity(
         supernet, config, learner, arch_batches, steps, run, bounded, own_cost
     )
-    problem = Problem(supernet, learner, Horizon(epochs, steps), config.seed, complexity.penalty)
+    horizon, penalty = Horizon(epochs, steps), complexity.penalty
+    problem = Problem(supernet, learner, horizon, config.seed, penalty, complexity.prices())
     strategy = make_strategy(config.strategy, problem, config.settings)
     refuse_or_warn(seen, strategy, observe)
     average = strategy.average if isinstance(strategy, Averages) else None
@@ -179,12 +179,12 @@ def run_search(
         learner.ranks.agree("architecture parameters", supernet.named_alphas())
         learner.ranks.agree("architecture", dict(architecture.edges))
         visits.end_epoch(path)
-        health = monitor.end_epoch(architecture, complexity.presses)
+        health = monitor.end_epoch(architecture, complexity.gives_size)
         warnings = [health.collapse_warning(bool(complexity.bounds))]
         if epoch == until and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
             warnings += [unsettled, health.tie_warning()]
-            warnings.append(health.ignorance_warning(config.fallback == "largest"))
+            warnings.append(health.ignorance_warning(config.fallback))
             warnings.append(monitor.stillness_warning())
         elif epoch == until and mode == "rerank":
             warnings.append(health.ignorance_warning())
@@ -226,55 +226,46 @@ def run_search(
     )
     learner.ranks.alike(list(supernet.buffers()))
     scores = supernet.alphas if average is None else average.scores()
-    proposed: Proposes = visits if average is None else Likeliest(complexity, scores)
+    proposed: Proposes = visits if average is None else ByScores(complexity, scores)
     metrics = lines if run is None else run.metrics()
-    last = strategy.derive()
-    foremost, decided_by = last, SEARCH if mode == "none" else SELECTION
-    if isinstance(strategy, Proposes):
-        proposed = Admitted(strategy, complexity)
-        if not complexity.is_within(last):
-            foremost = proposed.propose(1)[0]
-    selection = None
-    if mode != "none":
-        selector = Selector(
-            supernet,
-            initial_weights,
-            task,
-            fresh_task,
-            weight_batches,
-            arch_batches if selection_loader is None else EndlessPasses(selection_loader),
-            epoch_length(train_loader, config.epoch_steps),
-            config,
-            config.selection,
-            run,
-            observe,
-            partial(complexity.settle, scores=scores),
-            beside,
-        )
-        selection = selector.select(mode, proposed, is_iterative)
-    elif config.fallback == "largest" and metrics[-1].get("knows") is False:
-        decided_by, by = LARGEST, by_size(supernet, scores)
-        foremost = complexity.settle(next(iter(complexity.ranked(by, 1)), last), by)
-    result = complexity.settle(foremost, scores) if selection is None else selection.winner
-    for remark in complexity.conclude(foremost, result):
+    selector = Selector(
+        supernet,
+        initial_weights,
+        task,
+        fresh_task,
+        weight_batches,
+        arch_batches if selection_loader is None else EndlessPasses(selection_loader),
+        epoch_length(train_loader, config.epoch_steps),
+        config,
+        config.selection,
+        run,
+        observe,
+        partial(complexity.settle, scores=scores),
+        beside,
+    )
+    knows = metrics[-1].get("knows")
+    decision = decide(
+        mode, config, knows, strategy, proposed, complexity, scores, selector, is_iterative
+    )
+    for remark in complexity.conclude(decision.foremost, decision.result):
         observe(Warned(remark))
     found = Found(
-        result,
+        decision.result,
         supernet,
         initial_weights,
         metrics,
         None if run is None or run.is_copy else run.path,
-        selection,
-        complexity.reached(result),
+        decision.selection,
+        complexity.reached(decision.result),
         {name: score.detach().clone() for name, score in scores.items()},
         start if is_iterative else None,
         Recalibration(weight_batches, task, config),
-        decided_by,
+        decision.decided_by,
     )
     if run is not None:
         run.save_tensors(ALPHAS, history.tensors())
         run.save_tensors("weights.safetensors", supernet.network.state_dict())
-        found.architecture.save(run.architecture_path, decided_by)
+        found.architecture.save(run.architecture_path, decision.decided_by)
     return found
 
 

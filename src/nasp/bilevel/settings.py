@@ -12,7 +12,7 @@ from nasp.errors import UsageError
 from nasp.strategies import find_strategy
 from nasp.training.recipe import Recipe
 
-Fallback = Literal["largest", "none"]
+Fallback = Literal["train", "largest", "none"]
 """What decides where a search does not know."""
 
 
@@ -31,8 +31,9 @@ class SearchConfig(Recipe, ComplexityConfig):
     shared weights of those that the search points at), train (the best of these after
     stand-alone training)."""
     fallback: Fallback = "none"
-    """What decides where a search without selection does not know: none, the search all the same;
-    largest, the largest network that keeps the bounds."""
+    """What decides where a search without selection does not know what size is worth: train, short
+    trainings of what it found and of larger networks; largest, the largest network that keeps the
+    bounds; none, the search all the same."""
     selection: SelectConfig = Field(default_factory=SelectConfig)
     """Any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)
@@ -40,6 +41,26 @@ class SearchConfig(Recipe, ComplexityConfig):
     minutes: float | None = Field(None, gt=0)
     """Minutes that the search is to take, default as many as its epochs need: its own steps are
     measured, and its schedule is laid out over that time; a selection comes on top."""
+
+    def fallback_selection(self) -> SelectConfig:
+        """Return the selection's settings for a fallback: no more epochs than the search has."""
+        given = self.selection
+        epochs = max(2, min(given.epochs, self.epochs))
+        first_rung = min(given.first_rung, epochs // 2)
+        return given.model_copy(update={"epochs": epochs, "first_rung": first_rung})
+
+
+def may_train(config: SearchConfig) -> bool:
+    """Tell whether a search may train networks alone, for its selection or its fallback."""
+    return most_trained(config) > 0
+
+
+def most_trained(config: SearchConfig) -> int:
+    """Return for how many epochs in all a search may train networks alone."""
+    if selecting(config) != "none":
+        return config.selection.epochs if config.select == "train" else 0
+    is_doubtful = config.fallback == "train" and find_strategy(config.strategy).can_doubt
+    return config.fallback_selection().epochs if is_doubtful else 0
 
 
 def selecting(config: SearchConfig) -> Selecting:

@@ -51,12 +51,12 @@ class Contestants(BaseModel):
         is_named = self.strategies is not None or self.contestant
         names = o.names(self.strategies) if is_named else default
         contestants = contestants_of(names, self.contestant)
-        if controls_of is not None:
-            contestants = with_controls(contestants, controls_of)
         data = dict(given["data"])
         name = data.pop("name", None)
         settings, table = contest_settings(
             self.table, name, self.space, given["budget"], given["contest"], data
         )
+        if controls_of is not None:
+            contestants = with_controls(contestants, controls_of, settings.may_train)
         seeds = range(self.first_seed, self.first_seed + self.seeds)
         return Contest(settings, contestants, seeds, table)

@@ -107,11 +107,11 @@ def selection_pool(given: Given, job: SearchJob) -> Pool:
     Raises:
         UsageError: one was asked for, and there is nothing to run in it.
     """
-    from nasp.bilevel.settings import selecting
+    from nasp.bilevel.settings import may_train
     from nasp.errors import UsageError
 
     if asked := next(iter(given["pool"]), "").replace("_", "-"):
-        if selecting(job.search) != "train":
+        if not may_train(job.search):
             raise UsageError(
                 f"--{asked} is for the trainings of a selection, and this search has none: leave it"
                 " out, or give --select train."

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from nasp.bilevel.history import ALPHAS, SHARES
+from nasp.bilevel.history import ALPHAS, averaged
 from nasp.bilevel.search_costs import bounds_of
 from nasp.cli.selection_report import show_selection
 from nasp.cli.tables import print_table
@@ -28,6 +28,7 @@ from nasp.spaces.sampling import (
     small_supernet,
     without_parameters,
 )
+from nasp.strategies.average import SHOWN
 from nasp.supernet.architecture import Architecture
 
 HEALTH = (
@@ -167,8 +168,8 @@ def show_progress(run: RunFolder) -> None:
         typer.echo(f"Decided by: {decided_by}")
 
 
-def shares_of(run: RunFolder) -> dict[str, dict[str, float]]:
-    """Return edge -> candidate -> in what share of the averaged steps it was on.
+def average_of(run: RunFolder) -> dict[str, Any]:
+    """Return what the strategy's average says at the end, by edge and candidate.
 
     Nothing for a search that is not finished, or whose strategy takes no average.
     """
@@ -178,25 +179,31 @@ def shares_of(run: RunFolder) -> dict[str, dict[str, float]]:
     job = job_of(run)
     if not isinstance(job, SearchJob) or not path.is_file():
         return {}
-    tensors, shares = load_tensors(path), {}
+    averages, edges, says = averaged(load_tensors(path)), dict[str, dict[str, float]](), ""
     for name, table in small_supernet(find_space(job.space)).tables.items():
-        rows = tensors[SHARES + name][-1].tolist() if SHARES + name in tensors else []
-        for edge, row in zip(table.edges, rows, strict=False):
-            shares[edge] = dict(zip(table.candidates, row, strict=True))
-    return shares
+        if name in averages:
+            says, history = averages[name]
+            for edge, row in zip(table.edges, history[-1].tolist(), strict=True):
+                edges[edge] = dict(zip(table.candidates, row, strict=True))
+    return {"says": says, "edges": edges} if edges else {}
 
 
-def show_shares(shares: dict[str, dict[str, float]]) -> None:
-    """Print how often each candidate of each edge was chosen, the most frequent first."""
+def show_average(average: dict[str, Any]) -> None:
+    """Print what the average says of the candidates of each edge, the best first."""
     rows = []
-    for edge, row in shares.items():
+    written = "{:.0%}" if average.get("says") == SHOWN["shares"] else "{:.2g}"
+    for edge, row in average.get("edges", {}).items():
         ranked = sorted(row.items(), key=lambda item: -item[1])[:3]
-        often = {f"c{i}": f"{name} {share:.0%}" for i, (name, share) in enumerate(ranked)}
-        rows.append({"edge": edge, "on": sum(row.values()), **often})
+        rows.append(
+            {
+                "edge": edge,
+                **{f"c{i}": f"{name} {written.format(v)}" for i, (name, v) in enumerate(ranked)},
+            }
+        )
     if rows:
-        columns = {"edge": "{edge}", "most often": "{c0}", "then": "{c1}", "and": "{c2}"}
-        title = "Chosen in so many of the averaged steps"
-        print_table(rows, {**columns, "on": "{on:.0%}"}, title, words=4)
+        columns = {"edge": "{edge}", "first": "{c0}", "then": "{c1}", "and": "{c2}"}
+        title = f"The average: {average['says']}"
+        print_table(rows, columns, title, words=4)
 
 
 def run_summary(run: RunFolder) -> dict[str, Any]:
@@ -221,7 +228,7 @@ def run_summary(run: RunFolder) -> dict[str, Any]:
         "metrics": lines,
         "selection": run.selection(),
         "decided_by": run.decided_by(),
-        "shares": shares_of(run),
+        "average": average_of(run),
     }
 
 

@@ -23,7 +23,8 @@ SEARCH_CONFIG = Section(
     "search",
     "nasp.bilevel.settings:SearchConfig",
     but=["lr_min", "momentum", "clip", "epoch_steps"],
-    by_data=RECIPE,
+    by_data=[*RECIPE, "fallback"],
+    defaults={"fallback": "train; of texts none"},
     choices={"strategy": "nasp.strategies:strategy_names"},
     flags={**FLAGS, "minutes": "minutes"},
 )

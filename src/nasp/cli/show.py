@@ -54,9 +54,9 @@ def show(
         draw_run,
         run_summary,
         show_architecture,
+        show_average,
         show_costs,
         show_progress,
-        show_shares,
     )
     from nasp.cli.selection_report import show_selection
     from nasp.cli.sweep import show_sweep
@@ -100,7 +100,7 @@ def show(
         else:
             show_progress(found)
             show_selection(found)
-        show_shares(summary["shares"])
+        show_average(summary["average"])
         if not summary["finished"]:
             call = f"nasp.{summary['kind']}(..., run='{found.path}')"
             go_on = call if is_from_python(found) else f"nasp resume {found.path}"

@@ -23,7 +23,7 @@ from nasp.complexity.target import Gauge, Target
 from nasp.errors import UsageError
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.path import Path
-from nasp.supernet.supernet import Supernet
+from nasp.supernet.supernet import Alphas, Supernet
 
 ATTEMPTS = 8
 """How often the limits of a cost that does not quite add up are moved."""
@@ -85,15 +85,19 @@ class Complexity:
         nothing = next(iter(alphas.values())).new_zeros(())
         return sum(terms, start=nothing)
 
+    def prices(self) -> Alphas:
+        """Return what η R adds for each candidate that is chosen; nothing without R."""
+        return {} if self.regulariser is None else self.regulariser.prices()
+
     def step(self, path: Path) -> None:
         """Move the multipliers by what the current path costs."""
         for bound in self.bounds:
             bound.step(path)
 
     @property
-    def presses(self) -> bool:
-        """Whether R(A) or a bound bears on the alphas, beside the loss."""
-        return self.regulariser is not None or bool(self.bounds)
+    def gives_size(self) -> bool:
+        """Whether R(A) or a target says what a network is to cost, beside the loss."""
+        return self.regulariser is not None or any(b.within is not None for b in self.bounds)
 
     def line(self, path: Path) -> dict[str, Any]:
         """Return for an epoch's metrics what the current path costs, by the tables."""
@@ -113,17 +117,18 @@ class Complexity:
         """Tell whether the network of an architecture keeps all bounds, measured on it."""
         return all(each.is_met for each in self.reached(architecture))
 
-    def ranked(self, scores: Mapping[str, Tensor], count: int) -> list[Architecture]:
+    def ranked(
+        self, scores: Mapping[str, Tensor], count: int, parameters: float = -math.inf
+    ) -> list[Architecture]:
         """Return the architectures of the largest sums of scores within the bounds' tables.
 
         Args:
             scores: table -> ``[edges, candidates]``.
             count: how many, or as many as there are.
+            parameters: that their candidates have at least, in the searched network.
         """
-        tables = [bound.table for bound in self.bounds]
-        ranges = [bound.range for bound in self.bounds]
-        if not tables:
-            tables, ranges = [parameter_table(self.supernet)], [Range(-math.inf, math.inf)]
+        tables = [parameter_table(self.supernet), *(bound.table for bound in self.bounds)]
+        ranges = [Range(parameters, math.inf), *(bound.range for bound in self.bounds)]
         paths = islice(self._within(scores, tables, ranges), count)
         return [self.supernet.architecture(path) for path in paths]
 

@@ -21,7 +21,8 @@ Normalise = Literal["edge", "network"]
 class Regulariser:
     """η R(A), with R(A) = sum over edges, sum over k of (p_k / p̄) a_k².
 
-    At a discrete point its gradient is 2 η p_k / p̄ for the chosen candidate, 0 for the others.
+    At a discrete point its gradient is 2 η p_k / p̄ for the chosen candidate, 0 for the others, and
+    its value the sum of the chosen ones' `prices`.
 
     Args:
         costs: p_k, table -> ``[edges, candidates]``, not negative.
@@ -51,3 +52,7 @@ class Regulariser:
         """Return η R(A), a scalar with a graph to `alphas`."""
         terms = [(share * alphas[name] ** 2).sum() for name, share in self.shares.items()]
         return self.weight * torch.stack(terms).sum()
+
+    def prices(self) -> dict[str, Tensor]:
+        """Return what each candidate adds to it where it is chosen: η p_k / p̄."""
+        return {name: self.weight * share for name, share in self.shares.items()}

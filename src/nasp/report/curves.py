@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from nasp.bilevel.history import ALPHAS, SHARES
+from nasp.bilevel.history import ALPHAS, averaged
 from nasp.errors import UsageError
 from nasp.runs.files import write_atomic
 from nasp.runs.folder import RunFolder, load_tensors
@@ -127,10 +127,12 @@ def _heats(
     path = run.path / ALPHAS
     if not path.is_file() or not candidates:
         return []
+    tensors = load_tensors(path)
+    averages = averaged(tensors)
+    shown = [(table, f"alphas of {table}", tensors[table]) for table in candidates]
+    shown += [(table, f"{table}: {words}", tensor) for table, (words, tensor) in averages.items()]
     heats = []
-    for name, history in load_tensors(path).items():
-        table = name.removeprefix(SHARES)
-        what = f"alphas of {table}" if name == table else f"{table}: how often each was chosen"
+    for table, what, history in shown:
         names = candidates[table]
         edges = [edge for edge in architecture if edge.rpartition("/")[0] == table]
         chosen = [architecture[edge] for edge in edges]
@@ -164,7 +166,8 @@ def _draw_settling(axis: Axes, curves: Curves) -> None:
 
 def _draw_heat(axis: Axes, heat: Heat) -> None:
     colours = matplotlib.colormaps["viridis"]
-    axis.imshow(heat.entries, aspect="auto", cmap=colours, vmin=0)
+    lowest = min(min(row) for row in heat.entries)
+    axis.imshow(heat.entries, aspect="auto", cmap=colours, vmin=min(0.0, lowest))
     axis.set_xticks(range(len(heat.candidates)), heat.candidates, rotation=45, ha="right")
     # Labels of many edges, such as a recurrent cell's 36, would lie over each other.
     axis.set_yticks(range(len(heat.edges)), heat.edges, fontsize=min(10.0, 200 / len(heat.edges)))

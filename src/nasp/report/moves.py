@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nasp.bilevel.history import ALPHAS, SHARES
+from nasp.bilevel.history import ALPHAS, averaged
 from nasp.runs.checkpoints import last_state
 from nasp.runs.folder import RunFolder, json_object, load_tensors
 from nasp.spaces import Space
@@ -31,7 +31,7 @@ class Stop(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """The alphas of edges with the same candidates, or how often each was chosen.
+    """The alphas of edges with the same candidates, or their average.
 
     Attributes:
         title: what its entries are.
@@ -110,17 +110,20 @@ def _history(run: RunFolder) -> Mapping[str, Tensor]:
 
 
 def _grids(tables: Tables, history: Mapping[str, Tensor], epochs: int) -> list[Grid]:
-    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    alike: dict[tuple[str, tuple[str, ...]], list[tuple[str, Tensor]]] = {}
+    averages = averaged(history)
     for name, (_, candidates) in tables.items():
-        for prefix, title in ((SHARES, "How often each was chosen"), ("", "Alphas")):
-            key = prefix + name
+        moved = [averages[name]] if name in averages else []
+        moved += [("alphas", history[name])] if name in history else []
+        for words, tensor in moved:
             # A killed run may hold one snapshot more than lines; a strategy may move nothing.
-            if key in history and (history[key] != history[key][0]).any():
-                alike.setdefault((title, tuple(candidates)), []).append(key)
+            if (tensor != tensor[0]).any():
+                title = words[0].upper() + words[1:]
+                alike.setdefault((title, tuple(candidates)), []).append((name, tensor))
     grids = []
-    for (title, names), keys in alike.items():
-        entries = torch.cat([history[key][: epochs + 1] for key in keys], dim=1)
-        edges = [edge for key in keys for edge in tables[key.removeprefix(SHARES)][0]]
+    for (title, names), those in alike.items():
+        entries = torch.cat([tensor[: epochs + 1] for _, tensor in those], dim=1)
+        edges = [edge for name, _ in those for edge in tables[name][0]]
         low, high = float(entries.min()), float(entries.max())
         grids.append(Grid(title, edges, list(names), entries.tolist(), low, high))
     return grids

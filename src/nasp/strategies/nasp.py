@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from nasp.strategies.average import Average
+from nasp.strategies.average import Average, MeanGain, MeanPoint
 from nasp.strategies.strategy import Problem
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.leaves import Leaves
@@ -28,8 +28,11 @@ class NASPConfig(BaseModel):
     """Share of weight steps that train a uniformly drawn path, so that all candidates are trained
     alike; the others train the discrete point, as the paper does."""
     average: float = Field(0.5, ge=0, le=1)
-    """Share of the search, at its end, over which the discrete points are averaged: the result
-    is what they chose most often; 0 takes the last one, as the paper does."""
+    """Share of the search, at its end, over which is averaged what the result is taken by;
+    0 takes the last discrete point, as the paper does."""
+    mean_of: Literal["gains", "points"] = "gains"
+    """What is averaged: gains, what each candidate instead of the chosen one would take off the
+    loss by the exact gradient; or points, so that the result is what was chosen most often."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """What moves the alphas: adam or plain sgd."""
     lr: float | None = Field(None, gt=0)
@@ -67,7 +70,7 @@ class NASP:
 
     Attributes:
         path: Ā, the discrete point.
-        average: of the discrete points of the last part of the search; None: none is taken.
+        average: over the last part of the search, what the result is taken by; None: it is Ā.
     """
 
     def __init__(self, problem: Problem, config: NASPConfig) -> None:
@@ -78,9 +81,7 @@ class NASP:
         self.generator = torch.Generator().manual_seed(problem.seed)
         self.optimizer = _alpha_optimizer(problem, config)
         self.path = self.supernet.discretise(self.supernet.alphas, self.generator)
-        steps = problem.horizon.epochs * problem.horizon.steps_per_epoch
-        share = config.average
-        self.average = Average(self.supernet, steps, share) if share > 0 else None
+        self.average = _average(problem, config)
 
     @property
     def probes(self) -> bool:
@@ -91,17 +92,20 @@ class NASP:
         """Lines 1 to 3 of the iteration."""
         alphas = self.supernet.alphas
         # 1.  Ā_t = prox_C1(A_t)
+        at = self.path
         discrete = self._discrete_point()
         # 2.  A_{t+1} = prox_C2(A_t − ε ∇_Ā F(w_t, Ā_t)),  F = L_val + η R
         metrics = self.learner.gradients(batch, discrete)
-        self.problem.step(self.optimizer, self.path, discrete.gradients())
+        of_loss = self.problem.step(self.optimizer, at, discrete.gradients())
         with torch.no_grad():
             for a in alphas.values() if self.config.c2 else ():
                 a.copy_(prox_c2(a))
         # 3.  Ā_{t+1} = prox_C1(A_{t+1})
         self.path = self.supernet.discretise(alphas, self.generator)
-        if self.average is not None:
-            self.average.add(self.path)
+        if isinstance(self.average, MeanPoint):
+            self.average.add_step(self.supernet.one_hot(self.path))
+        elif isinstance(self.average, MeanGain):
+            self.average.add_step(self.supernet.one_hot(at), of_loss)
         return metrics
 
     def weight_step(self, batch: Batch) -> Metrics:
@@ -145,6 +149,15 @@ class NASP:
             return leaves
         is_fused = self.config.gradient == "probe"
         return self.supernet.probe(self.path, is_fused, fixed_weights=True)
+
+
+def _average(problem: Problem, config: NASPConfig) -> Average | None:
+    if config.average == 0:
+        return None
+    steps = problem.horizon.epochs * problem.horizon.steps_per_epoch
+    if config.mean_of == "points":
+        return MeanPoint(problem.supernet, steps, config.average)
+    return MeanGain(problem.supernet, steps, config.average, problem.prices)
 
 
 def _alpha_optimizer(problem: Problem, config: NASPConfig) -> torch.optim.Optimizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -60,7 +60,8 @@ class Problem:
         learner: has the weights w; takes their steps, and the gradients of the loss.
         horizon: how long the search will be.
         seed: fixes what is drawn, and how ties are broken.
-        penalty: η R, which F adds to L_val.
+        penalty: η R, which F adds to L_val, and what bounds add.
+        prices: what η R adds for each candidate that is chosen; default nothing.
     """
 
     supernet: Supernet
@@ -68,6 +69,7 @@ class Problem:
     horizon: Horizon
     seed: int
     penalty: Penalty
+    prices: Alphas = field(default_factory=dict)
 
     def gradients(self, at: Alphas, of_loss: Mapping[str, Tensor]) -> Alphas | None:
         """Return the gradient of F = L_val + η R by the weights that candidates are run with.
@@ -82,30 +84,42 @@ class Problem:
         Raises:
             NotFiniteError: a gradient is not finite; its candidate and edge are named.
         """
-        gradients = self.learner.unscaled(of_loss)
-        self._refuse_not_finite(gradients or {})
-        leaves = {name: point.detach().requires_grad_() for name, point in at.items()}
-        penalty = self.penalty(leaves)
-        if gradients is None or not penalty.requires_grad:
-            return gradients
-        penalty.backward()  # type: ignore[no-untyped-call]
-        return {name: gradient_of(leaf) + gradients[name] for name, leaf in leaves.items()}
+        unscaled = self._unscaled(of_loss)
+        return None if unscaled is None else self._penalised(at, unscaled)
 
     def step(
         self, optimizer: torch.optim.Optimizer, path: Path, of_loss: Mapping[str, Tensor]
-    ) -> None:
+    ) -> Alphas | None:
         """Move the alphas by the gradient of F at a discrete point Ā: A ← A − ε ∇_Ā F(w, Ā).
 
         Args:
             optimizer: of the alphas; its step size is ε.
             path: Ā.
             of_loss: the gradient of L_val there.
+
+        Returns:
+            The gradient of L_val, without a scale; None where that overflowed: nothing has moved.
         """
-        gradients = self.gradients(self.supernet.one_hot(path), of_loss)
-        if gradients is not None:
+        unscaled = self._unscaled(of_loss)
+        if unscaled is not None:
+            gradients = self._penalised(self.supernet.one_hot(path), unscaled)
             for name, a in self.supernet.alphas.items():
                 a.grad = gradients[name]
             optimizer.step()
+        return unscaled
+
+    def _unscaled(self, of_loss: Mapping[str, Tensor]) -> Alphas | None:
+        gradients = self.learner.unscaled(of_loss)
+        self._refuse_not_finite(gradients or {})
+        return gradients
+
+    def _penalised(self, at: Alphas, of_loss: Alphas) -> Alphas:
+        leaves = {name: point.detach().requires_grad_() for name, point in at.items()}
+        penalty = self.penalty(leaves)
+        if not penalty.requires_grad:
+            return of_loss
+        penalty.backward()  # type: ignore[no-untyped-call]
+        return {name: gradient_of(leaf) + of_loss[name] for name, leaf in leaves.items()}
 
     def _refuse_not_finite(self, gradients: Mapping[str, Tensor]) -> None:
         for name, gradient in gradients.items():

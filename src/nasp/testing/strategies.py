@@ -98,7 +98,7 @@ class Search:
             lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9),
         )
         penalty = Regulariser(parameter_counts(self.supernet), weight=0.1)
-        problem = Problem(self.supernet, self.learner, horizon, seed, penalty)
+        problem = Problem(self.supernet, self.learner, horizon, seed, penalty, penalty.prices())
         self.strategy: Strategy = make_strategy(name, problem, settings)
 
     def iterate(self, start: int, end: int) -> list[Any]:

@@ -56,11 +56,11 @@ def test_controls_take_part_with_the_bounds_and_the_selection_of_the_reference()
     asked = contestants_of(
         ["darts"], ["best=nasp select=train selection.epochs=3 average=0.2", "random=nasp"]
     )
-    *_, largest, drawn = with_controls(asked, "best")
+    *_, largest, drawn = with_controls(asked, "best", lambda _: True)
     assert (largest.label, largest.strategy, largest.search) == ("params", "params", {})
     assert (drawn.label, drawn.strategy) == ("random-control", "random")
     assert drawn.search == {"select": "train", "selection": {"epochs": 3}}
     assert drawn.settings == {}
     # A control that was asked for is not added; without a selection by training there is none.
-    few = with_controls(contestants_of(["nasp", "params"], []), "nobody")
+    few = with_controls(contestants_of(["nasp", "params"], []), "nobody", lambda _: False)
     assert [(c.label, c.search) for c in few] == [("nasp", {}), ("params", {}), ("random", {})]

@@ -13,7 +13,7 @@ import pytest
 from nasp.bench.contests import calibration, contest
 from nasp.bench.contests.calibration import Cost, cost_of
 from nasp.bench.contests.contest import Contest
-from nasp.bench.contests.contestant import contestants_of
+from nasp.bench.contests.contestant import contestants_of, parse_contestant
 from nasp.bench.contests.plots import draw_quality, quality_bands
 from nasp.bench.contests.quality import measure_quality
 from nasp.bench.contests.quality_rows import comparisons
@@ -243,6 +243,35 @@ def test_a_selection_is_paid_from_the_budget() -> None:
     assert cost.search_epochs(1) == 1
     assert cost.training_epochs(100) == int((100 - 8 - 3) / 10)
     assert cost_of(found, "cpu", config, iterative=True).search == 4.0
+
+
+def test_a_fallback_trains_for_no_more_epochs_than_the_search_had() -> None:
+    training = Phase(
+        name="selection epoch", begun=seconds(3), ends=[seconds(4)], steps=[seconds(0.1)]
+    )
+    config = SearchConfig(fallback="train", selection=SelectConfig(epochs=12))
+    cost = cost_of(sample(selection=(training,)), "wall", config, iterative=True)
+    assert cost.is_capped
+    each, trained = cost.search / cost.epochs, cost.selection_epoch
+    for budget in (1, 20, 100, 200, 400, 1000):
+        epochs = cost.search_epochs(budget)
+        spent = epochs * each + min(epochs, 12) * trained + cost.ranking
+        assert spent <= budget or epochs == 1
+        assert (epochs + 1) * each + min(epochs + 1, 12) * trained + cost.ranking > budget
+
+
+def test_who_may_train_networks_is_known_with_the_data_s_defaults() -> None:
+    may = {
+        text: TINY.may_train(parse_contestant(text))
+        for text in ("nasp", "darts", "x=nasp fallback=none", "y=random select=train", "params")
+    }
+    assert may == {
+        "nasp": True,
+        "darts": False,
+        "x=nasp fallback=none": False,
+        "y=random select=train": True,
+        "params": False,
+    }
 
 
 def test_a_stopwatch_starts_with_the_first_loop() -> None:

@@ -51,7 +51,7 @@ def plan(search: dict[str, Any] | None = None, **given: Any) -> RepeatJob:
         DATA,
         SPACE.name,
         {"channels": 2, "cells": 1},
-        {"epochs": 2, "seed": 3, **(search or {})},
+        {"epochs": 2, "seed": 3, "fallback": "none", **(search or {})},
         {"lr": 0.05},
         selection={"first_rung": 1},
         bound_at="channels=4,cells=1" if search and "at_most" in search else None,

@@ -137,6 +137,7 @@ def test_training_finds_the_only_candidate_that_can_learn() -> None:
 def test_every_strategy_under_every_selection(name: str, mode: str) -> None:
     iterative = STRATEGIES[name].iterative
     settings: dict[str, Any] = {"strategy": name, "select": mode, "settings": {}}
+    settings["fallback"] = "none"
     if mode == "rerank" and not iterative:
         with pytest.raises(UsageError, match="trains no shared weights"):
             searched(**settings)

@@ -68,7 +68,11 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         ("bench table --on spark", 2, "--on takes ray or ray://HOST:PORT, not 'spark'."),
         ("bench table --on ray://127.0.0.1:1", 1, "No Ray cluster answers at ray://127.0.0.1:1 (C"),
         ("bench table --jobs 2 --gpus-per-job 1", 2, "2 jobs of 1 GPUs each do not fit on 0"),
-        ("search --jobs 2", 2, "--jobs is for the trainings of a selection, and this search has"),
+        (
+            "search --strategy darts --jobs 2",
+            2,
+            "--jobs is for the trainings of a selection, and this search has",
+        ),
         (
             "search --select train --cpus-per-job 1 --devices 2",
             2,

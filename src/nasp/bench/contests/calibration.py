@@ -27,7 +27,8 @@ class Cost(BaseModel):
         search: of these epochs on all the data.
         ranking: of the selection before its stand-alone training; 0 without a selection.
         selection_epoch: of an epoch of that training.
-        selection_epochs: that the contestant's own settings ask for.
+        selection_epochs: that the contestant's own settings ask for at most.
+        is_capped: whether they are no more than those of the search, as a fallback's are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,11 +38,17 @@ class Cost(BaseModel):
     ranking: float = 0.0
     selection_epoch: float = 0.0
     selection_epochs: int = 0
+    is_capped: bool = False
 
     def search_epochs(self, seconds: float) -> int:
         """Return how many epochs of the search leave the selection its time; at least 1."""
-        left = seconds - self.ranking - self.selection_epochs * self.selection_epoch
-        return max(1, _whole(self.epochs * left / self.search))
+        left, each = seconds - self.ranking, self.search / self.epochs
+        trained = self.selection_epochs * self.selection_epoch
+        whole = _whole((left - trained) / each)
+        if self.is_capped:
+            fewer = _whole(left / (each + self.selection_epoch))
+            whole = max(whole, min(fewer, self.selection_epochs))
+        return max(1, whole)
 
     def training_epochs(self, seconds: float) -> int:
         """Return how many epochs of stand-alone training fit, where the search has no epochs."""
@@ -137,6 +144,7 @@ def cost_of(sample: SearchSample, clock: Clock, config: SearchConfig, iterative:
         ranking=(trained - searched) * batches if sample.selection is not None else 0.0,
         selection_epoch=0.0 if training is None else _epoch(training, end, clock) * ratio,
         selection_epochs=0 if training is None else settings.epochs,
+        is_capped=config.select == "none",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +22,6 @@ CONTROLS = ("params", "random")
 """Strategies without which no comparison says much: the largest network, and random cells."""
 
 BOUNDS = ("at_most", "target", "within")
-SELECTION = ("select", "selection")
 
 
 class Contestant(BaseModel):
@@ -65,21 +64,25 @@ def contestants_of(strategies: Sequence[str], variants: Sequence[str]) -> list[C
     return found
 
 
-def with_controls(contestants: Sequence[Contestant], reference: str) -> list[Contestant]:
+def with_controls(
+    contestants: Sequence[Contestant], reference: str, may_train: Callable[[Contestant], bool]
+) -> list[Contestant]:
     """Return contestants, and the controls that are not among them.
 
     Args:
         contestants: who was asked for.
-        reference: label of the one that the controls are for, or else the first: random cells get
-            its selection, and both its bounds.
+        reference: label of the one that the controls are for, or else the first: where it may
+            train networks random cells do, too, and both controls have its bounds.
+        may_train: whether one may train networks alone, for its selection or its fallback.
     """
     first = next((c for c in contestants if c.label == reference), contestants[0])
     there, labels = {c.strategy for c in contestants}, {c.label for c in contestants}
     bounds = {key: first.search[key] for key in BOUNDS if key in first.search}
-    # Without a supernet there are no shared weights to re-rank by.
-    is_trained = first.search.get("select") == "train"
-    selection = {key: first.search[key] for key in SELECTION if is_trained and key in first.search}
-    searches = {"params": bounds, "random": {**bounds, **selection}}
+    # Random cells have no supernet: trainings alone can decide among them.
+    random = dict(bounds)
+    if may_train(first):
+        random |= {"select": "train", "selection": dict(first.search.get("selection", {}))}
+    searches = {"params": bounds, "random": random}
     return [
         *contestants,
         *(

@@ -17,6 +17,7 @@ from nasp.bench.steps.memory import PeakMemory
 from nasp.bilevel.found import Found
 from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.trial import Trial
+from nasp.bilevel.settings import may_train
 from nasp.domains.domain import SearchLoaders
 from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.jobs.search import search_in
@@ -41,8 +42,9 @@ class SearchRequest(BaseModel):
     Attributes:
         job: the search.
         share: of the data of each half that is used, and of the steps of an epoch, above 0, at
-            most 1. Below 1 it is a calibration, in which a selection by training takes part
-            though the search came by a single architecture.
+            most 1. Below 1 it is a calibration, in which trainings take part wherever there may be
+            some: of a selection though the search came by a single architecture, of a fallback
+            though the search knows.
         cells: notations of cells that are measured at the end with the weights of the supernet.
         batches: of the alphas' half, on which each cell is measured; None for all.
     """
@@ -153,7 +155,7 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
     batches = images // data.batch_size(images)
     watch = Stopwatch(lambda: PeakMemory(device), nobody if at is None else at.tell)
     found = search_in(data, job, observe=watch)
-    if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
+    if request.share < 1 and may_train(job.search) and watch.phases[-1].name != TRAINING:
         _train_one(found, job, data, watch)
     total = watch.now()
     assert watch.memory is not None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nasp.bench.contests.contestant import Contestant
 from nasp.bench.tables.accuracies import AccuracyTable, open_table
+from nasp.bilevel.settings import may_train
 from nasp.domains import domain_of
 from nasp.errors import UsageError, validated
 from nasp.jobs.options import search_job
@@ -93,6 +94,10 @@ class ContestSettings(BaseModel):
             settings=contestant.settings,
             selection=selection,
         )
+
+    def may_train(self, contestant: Contestant) -> bool:
+        """Tell whether a contestant may train networks alone, besides its search."""
+        return may_train(self.job(contestant, seed=0, epochs=1).search)
 
     def shared(self) -> dict[str, Any]:
         """Return what another measurement must have too, to stand beside this one."""

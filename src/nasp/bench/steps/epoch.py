@@ -216,6 +216,7 @@ def _job(request: EpochRequest) -> SearchJob:
         size={"channels": settings.channels, "cells": settings.cells},
         search={
             "strategy": request.strategy,
+            "fallback": "none",
             "epochs": settings.epochs,
             "epoch_steps": settings.steps,
             **settings.model_dump(include={"device", "deterministic", "precision", "seed"}),

@@ -1,9 +1,9 @@
 """Selection: which of the architectures that a search came by is its result."""
 
 from nasp.bilevel.selection.admitted import Admitted
+from nasp.bilevel.selection.by_scores import ByScores
 from nasp.bilevel.selection.config import SelectConfig, Selecting
 from nasp.bilevel.selection.halving import Rung, halving_schedule
-from nasp.bilevel.selection.likeliest import Likeliest
 from nasp.bilevel.selection.measure import with_batch_statistics
 from nasp.bilevel.selection.selector import Selector
 from nasp.bilevel.selection.table import Contender, Selection
@@ -14,8 +14,8 @@ from nasp.bilevel.selection.visits import Visits
 __all__ = [
     "Admitted",
     "Beside",
+    "ByScores",
     "Contender",
-    "Likeliest",
     "Rung",
     "SelectConfig",
     "Selecting",

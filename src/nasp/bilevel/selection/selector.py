@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from nasp.bilevel.selection.by_scores import ByScores
 from nasp.bilevel.selection.config import SelectConfig, Selecting
 from nasp.bilevel.selection.halving import Rung, halving_schedule
-from nasp.bilevel.selection.likeliest import Likeliest
 from nasp.bilevel.selection.neighbours import neighbours
 from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.table import Contender, Selection
@@ -70,7 +70,7 @@ class Selector:
 
         Args:
             mode: ``"rerank"`` or ``"train"``.
-            proposed: says which architectures are candidates: a search's `Visits` or `Likeliest`,
+            proposed: says which architectures are candidates: a search's `Visits` or `ByScores`,
                 or a strategy.
             is_trained: whether the supernet's weights can tell them apart; otherwise the first
                 that are proposed go to the training as they are, as the likeliest always do.
@@ -80,7 +80,7 @@ class Selector:
             Interrupted: Ctrl-C; with a run the same call goes on.
         """
         finalists = self._schedule()[0].networks if mode == "train" else 1
-        by_weights = is_trained and (mode == "rerank" or not isinstance(proposed, Likeliest))
+        by_weights = is_trained and (mode == "rerank" or not isinstance(proposed, ByScores))
         count = max(self.config.candidates, finalists) if by_weights else finalists
         admitted = dict.fromkeys(map(self.admit, proposed.propose(count)))
         ranked = [_contender(architecture, proposed) for architecture in admitted]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.contests.sweep.pareto import Point, area
 from nasp.bench.seeds import compare
+from nasp.bilevel.settings import most_trained
 from nasp.jobs.search_job import SearchJob
 
 
@@ -41,16 +42,16 @@ class Search(NamedTuple):
     def job(self, sweep: SweepJob) -> SearchJob:
         """Return what is searched.
 
-        The largest architecture stands for itself. Among random ones short trainings decide, for
-        as many epochs as the search's own selection has, and two more for each epoch of the
-        search, one for its A steps and one for its w steps.
+        The largest architecture stands for itself. Among random ones short trainings decide, for as
+        many epochs as the search's own selection or fallback has, and two more for each epoch of
+        the search, one for its A steps and one for its w steps.
         """
         common = sweep.search.search
         own: dict[str, Any] = {**dict(self.setting), "seed": self.seed}
         if self.control is not None:
             own |= {"strategy": self.control, "settings": {}, "select": "none"}
         if self.control == "random":
-            epochs = 2 * common.epochs + common.selection.epochs * (common.select == "train")
+            epochs = 2 * common.epochs + most_trained(common)
             at_least = 2 * common.selection.first_rung
             selection = common.selection.model_copy(update={"epochs": max(epochs, at_least)})
             own |= {"select": "train", "selection": selection}

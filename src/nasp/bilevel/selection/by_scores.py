@@ -1,4 +1,4 @@
-"""Where an averaged search was most often: the likeliest architectures, each edge by itself."""
+"""What an averaged search ranks first: the architectures of the largest sums of scores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nasp.supernet.architecture import Architecture
 
 
 @dataclass(frozen=True)
-class Likeliest:
-    """Proposes the architectures of the largest sums of scores, the averaged point first.
+class ByScores:
+    """Proposes the architectures of the largest sums of scores, the averaged result first.
 
     Attributes:
         complexity: has the bounds that they keep.
@@ -24,5 +24,5 @@ class Likeliest:
     scores: Mapping[str, Tensor]
 
     def propose(self, count: int) -> list[Architecture]:
-        """Return `count` distinct architectures, or as many as there are, the likeliest first."""
+        """Return `count` distinct architectures, or as many as there are, the foremost first."""
         return self.complexity.ranked(self.scores, count)

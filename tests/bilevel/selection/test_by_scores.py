@@ -1,4 +1,4 @@
-"""What an averaged search proposes: every architecture, in the order of its likelihood."""
+"""What an averaged search proposes: every architecture, in the order of its scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import nasp
-from nasp.bilevel.selection import Likeliest
+from nasp.bilevel.selection import ByScores
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.control import Complexity
 from nasp.complexity.store import Store
@@ -38,7 +38,7 @@ class Net(nn.Module):
         return out
 
 
-def proposing(**bounds: Any) -> tuple[Supernet, Likeliest]:
+def proposing(**bounds: Any) -> tuple[Supernet, ByScores]:
     supernet = Supernet(Net())
 
     def target() -> Target:
@@ -48,11 +48,11 @@ def proposing(**bounds: Any) -> tuple[Supernet, Likeliest]:
     complexity = Complexity(supernet, ComplexityConfig(**bounds), target, target, 5, Store(None))
     generator = torch.Generator().manual_seed(1)
     scores = {n: torch.randn(a.shape, generator=generator) for n, a in supernet.alphas.items()}
-    return supernet, Likeliest(complexity, scores)
+    return supernet, ByScores(complexity, scores)
 
 
-def by_brute_force(supernet: Supernet, likeliest: Likeliest) -> list[Architecture]:
-    rows = [row.tolist() for scores in likeliest.scores.values() for row in scores]
+def by_brute_force(supernet: Supernet, by_scores: ByScores) -> list[Architecture]:
+    rows = [row.tolist() for scores in by_scores.scores.values() for row in scores]
     ks = (None, 0, 1, 2)
     paths = [
         path
@@ -68,19 +68,19 @@ def by_brute_force(supernet: Supernet, likeliest: Likeliest) -> list[Architectur
 
 
 def test_all_architectures_come_in_their_order() -> None:
-    supernet, likeliest = proposing()
-    expected = by_brute_force(supernet, likeliest)
-    assert likeliest.propose(200) == expected
-    assert likeliest.propose(7) == expected[:7]
-    assert expected[0] == supernet.architecture(supernet.discretise(likeliest.scores))
+    supernet, by_scores = proposing()
+    expected = by_brute_force(supernet, by_scores)
+    assert by_scores.propose(200) == expected
+    assert by_scores.propose(7) == expected[:7]
+    assert expected[0] == supernet.architecture(supernet.discretise(by_scores.scores))
 
 
 def test_within_bounds_it_is_those_that_keep_them() -> None:
-    supernet, likeliest = proposing(at_most={"parameters": 40})
-    complexity = likeliest.complexity
-    expected = [a for a in by_brute_force(supernet, likeliest) if complexity.is_feasible(a)]
+    supernet, by_scores = proposing(at_most={"parameters": 40})
+    complexity = by_scores.complexity
+    expected = [a for a in by_brute_force(supernet, by_scores) if complexity.is_feasible(a)]
     assert 10 < len(expected) < 81
-    assert likeliest.propose(200) == expected
+    assert by_scores.propose(200) == expected
 
 
 @pytest.mark.parametrize(("mode", "epochs", "looked_at"), [("train", 4, 4), ("rerank", 4, 6)])

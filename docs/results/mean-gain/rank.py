@@ -1,0 +1,168 @@
+"""How the mean gain, the mean gradient, the mean point and size rank cells, by traces.json.
+
+python rank.py [nasbench201-cifar10.csv]; without that table its searches are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from nasp.bench.contests.fidelity import parameters
+from nasp.bench.tables.accuracies import embedded, read_csv
+from nasp.bilevel.knowledge import SEEN
+from nasp.spaces import find_space
+from nasp.spaces.sampling import small_supernet
+
+HERE = Path(__file__).parent
+FEWEST = 6
+"""Cells that a class of equal size has at least."""
+Array = NDArray[np.float64]
+
+
+class Cells(NamedTuple):
+    """The cells of a table that pass anything on: paths, accuracies, sizes."""
+
+    paths: NDArray[np.int64]
+    accuracy: Array
+    size: Array
+
+
+def cells_of(data: str, csv_file: Path | None) -> Cells:
+    """Return what is known of the space that these data were searched in."""
+    table = read_csv(csv_file, "nasbench201") if csv_file else embedded(data)
+    space = find_space(table.space)
+    supernet = small_supernet(space)
+    live = [cell for cell, accuracy in table.accuracies.items() if accuracy > 20]
+    sizes = dict(zip(live, parameters(table.space, live), strict=True)) if not csv_file else {}
+    if csv_file:
+        with csv_file.open() as file:
+            sizes = {row["arch"]: float(row["params_m"]) for row in csv.DictReader(file)}
+    return Cells(
+        np.array([supernet.path(space.parse(cell)) for cell in live]),
+        np.array([table.accuracies[cell] for cell in live]),
+        np.array([sizes[cell] for cell in live]),
+    )
+
+
+def scores(moment: Mapping[str, Any]) -> dict[str, Array]:
+    """Return what ranks paths, ``[edges, candidates]``, by name."""
+    return {
+        "mean gain": np.array(moment["gains"]),
+        "mean gradient": -np.array(moment["mean_gradient"]),
+        # As log odds rank; in these spaces no edge is ever off.
+        "mean point": np.log(np.array(moment["shares"]) * moment["steps"] + 1),
+    }
+
+
+def measured(sums: Array, cells: Cells) -> dict[str, float]:
+    """Return how well sums of scores rank cells."""
+    alike, weights, places, gains = [], [], [], []
+    for size in np.unique(cells.size):
+        those = np.flatnonzero(cells.size == size)
+        if len(those) < FEWEST:
+            continue
+        here, there = sums[those], cells.accuracy[those]
+        tau = stats.kendalltau(here, there).statistic
+        alike.append(0.0 if np.isnan(tau) else tau)
+        weights.append(len(those) * (len(those) - 1))
+        firsts = there[here >= here.max() - 1e-12]
+        below = [(there < first).sum() + ((there == first).sum() - 1) / 2 for first in firsts]
+        places.append(100 * float(np.mean(below)) / (len(those) - 1))
+        gains.append(float(firsts.mean() - there.mean()))
+    return {
+        "tau": float(stats.kendalltau(sums, cells.accuracy).statistic),
+        "alike": float(np.average(alike, weights=weights)),
+        "percentile": statistics.fmean(places),
+        "gain": statistics.fmean(gains),
+        "picked": float(cells.accuracy[np.argmax(sums)]),
+        "size_tau": float(stats.kendalltau(sums, cells.size).statistic),
+    }
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean and standard deviation as text."""
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{deviation}"
+
+
+def show(groups: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]) -> None:
+    """Print a row a table, moment and score."""
+    for (data, steps), moments in sorted(groups.items()):
+        for name in moments[0]["ranked"]:
+            rows = [moment["ranked"][name] for moment in moments]
+            each = {key: [row[key] for row in rows] for key in rows[0]}
+            print(
+                f"{data:14} {steps:5} {name:13} n={len(rows):2} tau {spread(each['tau'])}, alike"
+                f" {spread(each['alike'])}, percentile {statistics.fmean(each['percentile']):.0f},"
+                f" gain {statistics.fmean(each['gain']):+.2f}, picked"
+                f" {statistics.fmean(each['picked']):.2f}, size {spread(each['size_tau'])}"
+            )
+
+
+def know(moments: Sequence[Mapping[str, Any]]) -> None:
+    """Print what a search can measure of itself, and how that goes with its fidelity."""
+    taus = [moment["ranked"]["mean gain"]["tau"] for moment in moments]
+    own = {
+        "size_tau": [moment["ranked"]["mean gain"]["size_tau"] for moment in moments],
+        "agreement": [moment["agreement"] for moment in moments],
+        "accuracy": [moment["accuracy"] for moment in moments],
+    }
+    by_data = defaultdict(list)
+    for index, moment in enumerate(moments):
+        by_data[moment["data"]].append(index)
+    for name, values in own.items():
+        groups = {**by_data, "all": list(range(len(moments)))}
+        r = {
+            data: f"{stats.pearsonr([values[i] for i in ix], [taus[i] for i in ix]).statistic:.2f}"
+            f" ({len(ix)})"
+            for data, ix in groups.items()
+        }
+        print(f"r of {name} with tau: {r}")
+    for data, ix in [*by_data.items(), ("all", range(len(moments)))]:
+        for is_seen in (False, True):
+            those = [taus[i] for i in ix if (own["size_tau"][i] >= SEEN) == is_seen]
+            if len(those) > 1:
+                print(
+                    f"{data}: size_tau {'from' if is_seen else 'below'} {SEEN}: tau {spread(those)}"
+                    f", {min(those):.2f} to {max(those):.2f} ({len(those)})"
+                )
+
+
+def main() -> None:
+    """Print the figures of the documentation."""
+    csv_file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    known: dict[str, Cells] = {}
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for trace in json.loads((HERE / "traces.json").read_text()):
+        data = trace["data"]
+        if data == "cifar10" and csv_file is None:
+            continue
+        cells = known.get(data) or known.setdefault(
+            data, cells_of(data, csv_file if data == "cifar10" else None)
+        )
+        edges = np.arange(cells.paths.shape[1])
+        for moment in trace["moments"]:
+            ranked = {
+                name: measured(table[edges, cells.paths].sum(axis=1), cells)
+                for name, table in scores(moment).items()
+            }
+            groups[data, moment["steps"]].append({**moment, "data": data, "ranked": ranked})
+    for data, cells in known.items():
+        print(data, len(cells.size), "cells; size:", measured(cells.size, cells))
+    show(groups)
+    know([moment for moments in groups.values() for moment in moments])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What decides which architecture a search returns: itself, a selection, or its fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from nasp.bilevel.found import LARGEST, SEARCH, SELECTION
+from nasp.bilevel.larger import Larger
+from nasp.bilevel.selection import Admitted, Selecting, Selection, Selector
+from nasp.bilevel.settings import SearchConfig
+from nasp.complexity.control import Complexity
+from nasp.strategies import Proposes, Strategy
+from nasp.supernet.architecture import Architecture
+
+
+class Decision(NamedTuple):
+    """What a search returns.
+
+    Attributes:
+        foremost: what was decided for, before bounds.
+        result: the same, or the nearest that keeps the bounds.
+        decided_by: what decided: `SEARCH`, `SELECTION` or `LARGEST`.
+        selection: where networks were compared.
+    """
+
+    foremost: Architecture
+    result: Architecture
+    decided_by: str
+    selection: Selection | None = None
+
+
+def decide(
+    mode: Selecting,
+    config: SearchConfig,
+    knows: bool | None,
+    strategy: Strategy,
+    proposed: Proposes,
+    complexity: Complexity,
+    scores: Mapping[str, Tensor],
+    selector: Selector,
+    is_trained: bool,
+) -> Decision:
+    """Return the result of a search.
+
+    Args:
+        mode: how the result is chosen.
+        config: of the search.
+        knows: whether the search knows, see `nasp.bilevel.knowledge`.
+        strategy: as the search left it.
+        proposed: says what the search points at.
+        complexity: has the bounds.
+        scores: by which the nearest that keeps the bounds is found.
+        selector: compares what is proposed.
+        is_trained: whether the supernet's weights can tell architectures apart.
+    """
+    last = foremost = strategy.derive()
+    if isinstance(strategy, Proposes):
+        proposed = Admitted(strategy, complexity)
+        if not complexity.is_within(last):
+            foremost = proposed.propose(1)[0]
+    if mode != "none":
+        selection = selector.select(mode, proposed, is_trained)
+        return Decision(foremost, selection.winner, SELECTION, selection)
+    result = complexity.settle(foremost, scores)
+    if knows is not False or config.fallback == "none":
+        return Decision(foremost, result, SEARCH)
+    larger = Larger(complexity, scores, result)
+    if config.fallback == "largest":
+        return Decision(foremost, larger.largest(), LARGEST)
+    if len(larger.propose(2)) == 1:  # the largest was found
+        return Decision(foremost, result, SEARCH)
+    short = replace(selector, config=config.fallback_selection())
+    selection = short.select("train", larger, is_trained=False)
+    return Decision(foremost, selection.winner, SELECTION, selection)
