@@ -9,7 +9,7 @@ from pydantic import Field
 from nasp.bilevel.selection import SelectConfig, Selecting
 from nasp.complexity.config import ComplexityConfig
 from nasp.errors import UsageError
-from nasp.strategies import find_strategy
+from nasp.strategies import find_strategy, strategy_config
 from nasp.training.recipe import Recipe
 
 Fallback = Literal["train", "largest", "none"]
@@ -59,8 +59,10 @@ def most_trained(config: SearchConfig) -> int:
     """Return for how many epochs in all a search may train networks alone."""
     if selecting(config) != "none":
         return config.selection.epochs if config.select == "train" else 0
-    is_doubtful = config.fallback == "train" and find_strategy(config.strategy).can_doubt
-    return config.fallback_selection().epochs if is_doubtful else 0
+    registration = find_strategy(config.strategy)
+    can_doubt = registration.can_doubt(strategy_config(config.strategy, config.settings))
+    is_left_to_training = can_doubt and config.fallback == "train"
+    return config.fallback_selection().epochs if is_left_to_training else 0
 
 
 def selecting(config: SearchConfig) -> Selecting:

@@ -18,7 +18,7 @@ from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
 from nasp.strategies.gdas import GDAS, GDASConfig
 from nasp.strategies.largest import LargestConfig, largest
-from nasp.strategies.nasp import NASP, NASPConfig, NASPWithoutC2Config
+from nasp.strategies.nasp import NASP, NASPConfig, NASPWithoutC2Config, takes_gains
 from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
 from nasp.strategies.proximal_algorithm import (
     PALazyConfig,
@@ -76,7 +76,8 @@ class Registration:
             single architecture step, and no weights to rank architectures by.
         keeps_batches: whether it looks at a batch again in a later step: then it is given all of
             each, also where several processes share them.
-        can_doubt: whether it may find out that it does not know which architectures are good.
+        can_doubt: whether, by its settings, it may find out that it does not know which
+            architectures are good.
         ranks_by_weights: whether ranking what it proposes by the shared weights is part of it.
     """
 
@@ -86,11 +87,11 @@ class Registration:
     iterative: bool = True
     ranks_by_weights: bool = False
     keeps_batches: bool = False
-    can_doubt: bool = False
+    can_doubt: Callable[[Any], bool] = lambda _: False
 
 
 STRATEGIES: dict[str, Registration] = {
-    "nasp": Registration(NASPConfig, NASP, can_doubt=True),
+    "nasp": Registration(NASPConfig, NASP, can_doubt=takes_gains),
     "darts": Registration(DARTSConfig, DARTS),
     "darts-second-order": Registration(DARTSConfig, DARTSSecondOrder, keeps_batches=True),
     "gdas": Registration(GDASConfig, GDAS),
@@ -100,7 +101,7 @@ STRATEGIES: dict[str, Registration] = {
     "pa-standard": Registration(AlphaAdam, pa_standard),
     "pa-lazy": Registration(PALazyConfig, pa_lazy),
     "nasp-without-c1": Registration(AlphaAdam, nasp_without_c1),
-    "nasp-without-c2": Registration(NASPWithoutC2Config, NASP, can_doubt=True),
+    "nasp-without-c2": Registration(NASPWithoutC2Config, NASP, can_doubt=takes_gains),
     "random-sharing": Registration(RandomConfig, RandomSharing, ranks_by_weights=True),
     "random": Registration(RandomConfig, Random, iterative=False),
     "synflow": Registration(SynflowConfig, synflow, iterative=False),

@@ -61,6 +61,11 @@ class NASPWithoutC2Config(NASPConfig):
     """As of strategy nasp."""
 
 
+def takes_gains(config: NASPConfig) -> bool:
+    """Tell whether a search is to keep what gains most in the mean."""
+    return config.average > 0 and config.mean_of == "gains"
+
+
 class NASP:
     """The lazy proximal iteration (paper, Algorithm 2).
 
@@ -155,9 +160,9 @@ def _average(problem: Problem, config: NASPConfig) -> Average | None:
     if config.average == 0:
         return None
     steps = problem.horizon.epochs * problem.horizon.steps_per_epoch
-    if config.mean_of == "points":
-        return MeanPoint(problem.supernet, steps, config.average)
-    return MeanGain(problem.supernet, steps, config.average, problem.prices)
+    if takes_gains(config):
+        return MeanGain(problem.supernet, steps, config.average, problem.prices)
+    return MeanPoint(problem.supernet, steps, config.average)
 
 
 def _alpha_optimizer(problem: Problem, config: NASPConfig) -> torch.optim.Optimizer:

@@ -263,7 +263,10 @@ def test_a_fallback_trains_for_no_more_epochs_than_the_search_had() -> None:
 def test_who_may_train_networks_is_known_with_the_data_s_defaults() -> None:
     may = {
         text: TINY.may_train(parse_contestant(text))
-        for text in ("nasp", "darts", "x=nasp fallback=none", "y=random select=train", "params")
+        for text in (
+            *("nasp", "darts", "x=nasp fallback=none", "y=random select=train", "params"),
+            *("paper=nasp uniform=0 average=0", "points=nasp mean_of=points"),
+        )
     }
     assert may == {
         "nasp": True,
@@ -271,6 +274,8 @@ def test_who_may_train_networks_is_known_with_the_data_s_defaults() -> None:
         "x=nasp fallback=none": False,
         "y=random select=train": True,
         "params": False,
+        "paper=nasp uniform=0 average=0": False,
+        "points=nasp mean_of=points": False,
     }
 
 
