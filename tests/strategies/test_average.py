@@ -127,6 +127,16 @@ def test_the_average_as_a_point_is_the_likeliest_path(seed: int) -> None:
     assert likelihood(found) == max(map(likelihood, everything))
 
 
+@pytest.mark.parametrize("state", ["points", "earlier"])
+def test_the_sums_of_another_average_are_not_taken_up(state: str) -> None:
+    net = supernet()
+    of_points = counted(net, some_paths(net, 4), 0.5, 8).state_dict()
+    if state == "earlier":  # before there were two
+        del of_points["of"]
+    with pytest.raises(ValueError, match="is not of gains"):
+        MeanGain(net, 8, 0.5).load_state_dict(of_points)
+
+
 def test_agreement_is_the_correlation_of_the_halves_scores_over_all_paths() -> None:
     net = Supernet(nn.Sequential(*(Choice({n: nn.Identity() for n in "abc"}) for _ in range(2))))
     paths = some_paths(net, 16, seed=3)

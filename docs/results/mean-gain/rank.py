@@ -25,9 +25,13 @@ from nasp.spaces import find_space
 from nasp.spaces.sampling import small_supernet
 
 HERE = Path(__file__).parent
+HELD_OUT = range(710, 800)
+"""Seeds that were not looked at when the scores were chosen."""
 FEWEST = 6
 """Cells that a class of equal size has at least."""
 Array = NDArray[np.float64]
+Key = tuple[str, int, int]
+"""A table, the steps of a search, and after how many of them it is looked at."""
 
 
 class Cells(NamedTuple):
@@ -96,15 +100,33 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.2f}{deviation}"
 
 
-def show(groups: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]) -> None:
+def compare(groups: Mapping[Key, Sequence[Mapping[str, Any]]]) -> None:
+    """Print how gains do beside points in the same searches: mean difference, p, wins, losses."""
+    for (data, whole, steps), moments in sorted(groups.items()):
+        told = []
+        for what in ("tau", "alike", "picked"):
+            gain, point = (
+                [moment["ranked"][name][what] for moment in moments]
+                for name in ("mean gain", "mean point")
+            )
+            p = stats.ttest_rel(gain, point).pvalue
+            better = sum(a > b for a, b in zip(gain, point, strict=True))
+            worse = sum(a < b for a, b in zip(gain, point, strict=True))
+            less = statistics.fmean(gain) - statistics.fmean(point)
+            told.append(f"{what} {less:+.2f} (p {p:.2g}, {better} to {worse})")
+        print(f"gain less point, {data}, {steps} of {whole}: {', '.join(told)}")
+
+
+def show(groups: Mapping[Key, Sequence[Mapping[str, Any]]]) -> None:
     """Print a row a table, moment and score."""
-    for (data, steps), moments in sorted(groups.items()):
+    for (data, whole, steps), moments in sorted(groups.items()):
         for name in moments[0]["ranked"]:
             rows = [moment["ranked"][name] for moment in moments]
             each = {key: [row[key] for row in rows] for key in rows[0]}
             print(
-                f"{data:14} {steps:5} {name:13} n={len(rows):2} tau {spread(each['tau'])}, alike"
-                f" {spread(each['alike'])}, percentile {statistics.fmean(each['percentile']):.0f},"
+                f"{data:16} {steps:5} of {whole:5} {name:13} n={len(rows):2} tau"
+                f" {spread(each['tau'])}, alike {spread(each['alike'])}, percentile"
+                f" {statistics.fmean(each['percentile']):.0f},"
                 f" gain {statistics.fmean(each['gain']):+.2f}, picked"
                 f" {statistics.fmean(each['picked']):.2f}, size {spread(each['size_tau'])}"
             )
@@ -143,7 +165,7 @@ def main() -> None:
     """Print the figures of the documentation."""
     csv_file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     known: dict[str, Cells] = {}
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for trace in json.loads((HERE / "traces.json").read_text()):
         data = trace["data"]
         if data == "cifar10" and csv_file is None:
@@ -157,11 +179,17 @@ def main() -> None:
                 name: measured(table[edges, cells.paths].sum(axis=1), cells)
                 for name, table in scores(moment).items()
             }
-            groups[data, moment["steps"]].append({**moment, "data": data, "ranked": ranked})
+            name = f"{data}, held out" if trace["seed"] in HELD_OUT else data
+            key = (name, trace["steps"], moment["steps"])
+            groups[key].append({**moment, "data": name, "ranked": ranked})
     for data, cells in known.items():
         print(data, len(cells.size), "cells; size:", measured(cells.size, cells))
     show(groups)
-    know([moment for moments in groups.values() for moment in moments])
+    compare(groups)
+    for is_held_out in (False, True):
+        print("held out:" if is_held_out else "looked at:")
+        those = (key for key in groups if ("held out" in key[0]) == is_held_out)
+        know([moment for key in those for moment in groups[key]])
 
 
 if __name__ == "__main__":

@@ -107,12 +107,18 @@ class Average(ABC):
         return {name: zeros(self.figures, *a.shape) for name, a in alphas}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums of both stretches, and the count of steps."""
-        stretches = "before", "now", "before_half", "half"
-        return {"steps": self.steps, **{name: getattr(self, name) for name in stretches}}
+        """Return the sums of both stretches, the count of steps, and what they are of."""
+        stretches = {n: getattr(self, n) for n in ("before", "now", "before_half", "half")}
+        return {"of": self.shows, "steps": self.steps, **stretches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` returned."""
+        """Take up a state that `state_dict` returned.
+
+        Raises:
+            ValueError: it is of another average, such as that of an earlier version.
+        """
+        if state.get("of") != self.shows:
+            raise ValueError(f"the average there is not of {self.shows}")
         self.steps = state["steps"]
         for stretch in ("before", "now", "before_half", "half"):
             for name, total in state[stretch].items():
