@@ -27,6 +27,8 @@ from nasp.spaces.sampling import small_supernet
 HERE = Path(__file__).parent
 HELD_OUT = range(710, 800)
 """Seeds that were not looked at when the scores were chosen."""
+TARGETS, WITHIN = (0.4, 0.6, 0.8), 0.05
+"""Millions of parameters in NAS-Bench-201's network, and how far from them."""
 FEWEST = 6
 """Cells that a class of equal size has at least."""
 Array = NDArray[np.float64]
@@ -132,6 +134,18 @@ def show(groups: Mapping[Key, Sequence[Mapping[str, Any]]]) -> None:
             )
 
 
+def show_targets(seed: int, steps: int, sums: Mapping[str, Array], cells: Cells) -> None:
+    """Print where the first cell of about so many million parameters stands among these cells."""
+    told = []
+    for target in TARGETS:
+        those = np.flatnonzero(abs(cells.size / target - 1) <= WITHIN)
+        for name, each in sums.items():
+            first = cells.accuracy[those[np.argmax(each[those])]]
+            place = 100 * float((cells.accuracy[those] < first).mean())
+            told.append(f"{target} M {name} {first:.2f} ({place:.0f})")
+    print(f"seed {seed}, {steps} steps: {', '.join(told)}")
+
+
 def know(moments: Sequence[Mapping[str, Any]]) -> None:
     """Print what a search can measure of itself, and how that goes with its fidelity."""
     taus = [moment["ranked"]["mean gain"]["tau"] for moment in moments]
@@ -175,10 +189,10 @@ def main() -> None:
         )
         edges = np.arange(cells.paths.shape[1])
         for moment in trace["moments"]:
-            ranked = {
-                name: measured(table[edges, cells.paths].sum(axis=1), cells)
-                for name, table in scores(moment).items()
-            }
+            sums = {n: s[edges, cells.paths].sum(axis=1) for n, s in scores(moment).items()}
+            ranked = {name: measured(each, cells) for name, each in sums.items()}
+            if data == "cifar10":
+                show_targets(trace["seed"], moment["steps"], sums, cells)
             name = f"{data}, held out" if trace["seed"] in HELD_OUT else data
             key = (name, trace["steps"], moment["steps"])
             groups[key].append({**moment, "data": name, "ranked": ranked})

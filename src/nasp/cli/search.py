@@ -26,6 +26,7 @@ EXAMPLES = """
   nasp search --data text:wikitext-2 --channels 300 --batch-size 256
   nasp search --select train --select-epochs 24   the best of all it came by, after short trainings
   nasp search --select train --jobs 4 --cpus-per-job 1    four of these trainings at once
+  nasp search --fallback none         no trainings, even where it does not know what size is worth
   nasp search --data fashion-mnist --space nasbench201 --uniform 0.5 --seed 1 --out runs/f1
 """
 
