@@ -57,6 +57,10 @@ class Contestants(BaseModel):
             self.table, name, self.space, given["budget"], given["contest"], data
         )
         if controls_of is not None:
-            contestants = with_controls(contestants, controls_of, settings.may_train)
+            # With time to spend, random cells spend it in trainings.
+            is_timed = settings.budget.seconds is not None
+            contestants = with_controls(
+                contestants, controls_of, lambda each: is_timed or settings.may_train(each)
+            )
         seeds = range(self.first_seed, self.first_seed + self.seeds)
         return Contest(settings, contestants, seeds, table)

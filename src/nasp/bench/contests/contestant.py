@@ -71,9 +71,9 @@ def with_controls(
 
     Args:
         contestants: who was asked for.
-        reference: label of the one that the controls are for, or else the first: where it may
-            train networks random cells do, too, and both controls have its bounds.
-        may_train: whether one may train networks alone, for its selection or its fallback.
+        reference: label of the one that the controls are for, or else the first: both have its
+            bounds.
+        may_train: whether random cells are to be trained beside this one.
     """
     first = next((c for c in contestants if c.label == reference), contestants[0])
     there, labels = {c.strategy for c in contestants}, {c.label for c in contestants}
