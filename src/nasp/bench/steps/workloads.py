@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from nasp.bench.steps.settings import BenchSettings
+from nasp.bilevel.settings import SearchConfig
 from nasp.domains import find_domain
 from nasp.spaces import Space, find_space
-from nasp.training.recipe import Recipe
 from nasp.training.task import Batch, Task
 
 
@@ -57,7 +57,7 @@ def workload(settings: BenchSettings, network: nn.Module) -> Workload:
         ),
         strict=True,
     )
-    recipe = Recipe(**domain.search_defaults("", space.name).search)
+    recipe = SearchConfig(**domain.search_defaults("", space.name).search)
     sgd = partial(
         torch.optim.SGD,
         lr=recipe.lr,
