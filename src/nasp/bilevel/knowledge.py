@@ -15,6 +15,8 @@ from nasp.supernet.supernet import Alphas, Supernet
 
 PATHS = 256
 """Uniformly drawn, the same in every epoch and every search of a network."""
+DIGITS = 9
+"""Of sums of scores, which are about 1."""
 AGREED = 0.5
 """Below this the halves of a search share less than a quarter of what they say."""
 SEEN = 0.25
@@ -72,8 +74,9 @@ class SizeRank:
             -1, the smaller the better, to 1; None where all paths are of one size, or one score.
         """
         rows = [row.tolist() for table in scores.values() for row in table.detach().double()]
+        # Rounded, so that what is equal but for the order of a sum is equal.
         sums = (
-            sum(row[k] for row, k in zip(rows, path, strict=True) if k is not None)
+            round(sum(row[k] for row, k in zip(rows, path, strict=True) if k is not None), DIGITS)
             for path in self._paths
         )
         return kendall(torch.tensor(list(sums), dtype=torch.float64), self._sizes)
