@@ -65,7 +65,9 @@ def contestants_of(strategies: Sequence[str], variants: Sequence[str]) -> list[C
 
 
 def with_controls(
-    contestants: Sequence[Contestant], reference: str, may_train: Callable[[Contestant], bool]
+    contestants: Sequence[Contestant],
+    reference: str,
+    is_random_trained: Callable[[Contestant], bool],
 ) -> list[Contestant]:
     """Return contestants, and the controls that are not among them.
 
@@ -73,14 +75,14 @@ def with_controls(
         contestants: who was asked for.
         reference: label of the one that the controls are for, or else the first: both have its
             bounds.
-        may_train: whether random cells are to be trained beside this one.
+        is_random_trained: whether random cells beside this one are selected by training.
     """
     first = next((c for c in contestants if c.label == reference), contestants[0])
     there, labels = {c.strategy for c in contestants}, {c.label for c in contestants}
     bounds = {key: first.search[key] for key in BOUNDS if key in first.search}
     # Random cells have no supernet: trainings alone can decide among them.
     random = dict(bounds)
-    if may_train(first):
+    if is_random_trained(first):
         random |= {"select": "train", "selection": dict(first.search.get("selection", {}))}
     searches = {"params": bounds, "random": random}
     return [
