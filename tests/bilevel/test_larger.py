@@ -69,6 +69,7 @@ def test_the_found_one_the_largest_and_the_best_of_sizes_between() -> None:
     assert sizes(larger().propose(2)) == [0, 9]
     assert sizes(larger().propose(3)) == [0, 9, 5]  # 4.5 is the middle
     assert sizes(larger().propose(4)) == [0, 9, 3, 6]
+    assert larger().propose(9) == larger().propose(4)
     of_three = larger().propose(4)[2]
     assert sorted(map(str, of_three.edges.values())) == ["skip", "skip", "three"]  # 2.2 before 1.8
 
@@ -92,7 +93,7 @@ def batches(is_deep: bool) -> list[list[tuple[Tensor, Tensor]]]:
 
 
 def search(run: Path | None = None, observe: Any = None, **settings: Any) -> nasp.Found:
-    given = {"epochs": 4, "seed": 5, "selection": {"epochs": 8}, "fallback": "train", **settings}
+    given = {"epochs": 4, "seed": 8, "selection": {"epochs": 8}, "fallback": "train", **settings}
     watched = {} if observe is None else {"observe": observe}
     return nasp.search(network(), *batches(False), run=run, **watched, **given)
 
@@ -119,6 +120,11 @@ def test_where_the_search_does_not_know_trainings_decide_and_are_no_longer_than_
     assert sum(rung.networks * rung.epochs for rung in selection.schedule) <= 4
     assert doubtful.run is not None
     assert json.loads((doubtful.run / "architecture.json").read_text())["decided_by"] == SELECTION
+    first = selection.contenders[0]
+    ahead = max(each.rungs[-1]["score"] for each in selection.contenders) - first.rungs[-1]["score"]
+    assert first.stands  # the labels are drawn: none is better, and what was found is kept
+    assert 0 < ahead < 2 * first.rungs[-1]["score_error"]
+    assert dict(doubtful.architecture.edges) == last["architecture"]
     child = doubtful.build("trained")
     assert parameter_count(child) == parameter_count(doubtful.build())
 

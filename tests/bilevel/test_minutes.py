@@ -1,4 +1,4 @@
-"""A search as long as the time that it is given."""
+"""A search as long as the time that it is given, and no shorter than its least steps."""
 
 from __future__ import annotations
 
@@ -91,6 +91,24 @@ def test_it_takes_about_that_long() -> None:
     found = searched(minutes=0.1)
     assert 1 < time.perf_counter() - begun < 30
     assert len(found.metrics) > 3
+
+
+@pytest.mark.parametrize(("least", "steps"), [(0, 6), (18, 6), (19, 7), (60, 20)])
+def test_few_batches_make_longer_epochs_and_not_fewer_steps(least: int, steps: int) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Stepped):
+            seen.append((event.epoch, event.step))
+
+    found = searched(epochs=3, least_steps=least, observe=note)
+    assert seen == [(epoch, step) for epoch in (1, 2, 3) for step in range(1, steps + 1)]
+    assert len(found.metrics) == 3
+
+
+def test_minutes_and_least_steps_are_two_lengths() -> None:
+    with pytest.raises(UsageError, match="minutes say how long it is: leave least_steps out"):
+        searched(minutes=1, least_steps=10)
 
 
 def test_a_search_of_a_single_step_is_refused() -> None:

@@ -39,7 +39,7 @@ def planned(**options: Any) -> SearchJob:
 def test_defaults_go_by_the_data() -> None:
     digits = planned()
     assert (digits.space, digits.channels, digits.cells) == ("nasbench201", 8, 1)
-    assert (digits.search.epochs, digits.data.batch_size) == (15, 32)
+    assert (digits.search.epochs, digits.data.batch_size) == (30, 32)
     assert digits.search.settings == {"lr": 3e-3}
     cifar = planned(data={"name": "cifar10"})
     assert (cifar.space, cifar.channels, cifar.cells) == ("darts", 16, 8)
@@ -57,6 +57,31 @@ def test_defaults_go_by_the_data() -> None:
         for given in ({"epochs": 2}, {"epochs": 6}, {"epochs": 9, "first_rung": 2})
     ]
     assert rungs == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({}, 4000),
+        ({"lr": 0.1}, 4000),
+        ({"least_steps": 7}, 7),
+        ({"epochs": 3}, 0),
+        ({"minutes": 2.0}, 0),
+        ({"epoch_steps": 4}, 0),
+        ({"epochs": 3, "least_steps": 7}, 7),
+    ],
+)
+def test_a_search_of_images_is_long_enough_unless_the_user_says_how_long_it_is(
+    given: dict[str, Any], steps: int
+) -> None:
+    assert (
+        planned(data={"name": "folder:photos"}, space="darts", search=given).search.least_steps
+        == steps
+    )
+    assert (
+        planned(search={n: v for n, v in given.items() if n != "least_steps"}).search.least_steps
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -74,5 +74,5 @@ def decide(
     if len(larger.propose(2)) == 1:  # the largest was found
         return Decision(foremost, result, SEARCH)
     short = replace(selector, config=config.fallback_selection())
-    selection = short.select("train", larger, is_trained=False)
+    selection = short.select("train", larger, is_trained=False, stands=True)
     return Decision(foremost, selection.winner, SELECTION, selection)

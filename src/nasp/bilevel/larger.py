@@ -12,6 +12,9 @@ from nasp.complexity.control import Complexity
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.supernet import Alphas, Supernet
 
+MOST = 4
+"""Networks that are proposed: fewer train longer, and one that leads by chance is rarer."""
+
 
 @dataclass(frozen=True)
 class Larger:
@@ -32,6 +35,7 @@ class Larger:
 
     def propose(self, count: int) -> list[Architecture]:
         """Return at most `count`, distinct: the found one, the largest, then those between."""
+        count = min(count, MOST)
         supernet = self.complexity.supernet
         table = parameter_table(supernet)
         largest = self.largest()

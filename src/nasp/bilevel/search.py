@@ -98,8 +98,8 @@ def run_search(
     arch_batches = EndlessPasses(val_loader, "The validation loader", *shares)
     steps = config.epoch_steps or epoch_length(train_loader)
     config = within_minutes(config, supernet, task, weight_batches, arch_batches, steps, run)
-    steps = config.epoch_steps or steps
-    epochs, steps = (config.epochs, steps) if is_iterative else (1, 1)
+    epoch_steps = config.steps_of_epoch(config.epoch_steps or steps)
+    epochs, steps = (config.epochs, epoch_steps) if is_iterative else (1, 1)
     until = run.epochs(epochs) if run is not None and is_iterative else epochs
     val_steps = pass_length(val_loader) or steps  # it may never end
     initial_weights = {
@@ -235,7 +235,7 @@ def run_search(
         fresh_task,
         weight_batches,
         arch_batches if selection_loader is None else EndlessPasses(selection_loader),
-        epoch_length(train_loader, config.epoch_steps),
+        epoch_steps,
         config,
         config.selection,
         run,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nasp.bilevel.selection import SelectConfig, Selecting
 from nasp.complexity.config import ComplexityConfig
@@ -38,9 +39,26 @@ class SearchConfig(Recipe, ComplexityConfig):
     """Any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)
     """Steps of an epoch of the search; default a pass over the weights' batches."""
+    least_steps: int = Field(0, ge=0)
+    """Steps that a search has at least: where its epochs would have fewer, each is longer, for few
+    examples need as many steps as many."""
     minutes: float | None = Field(None, gt=0)
     """Minutes that the search is to take, default as many as its epochs need: its own steps are
     measured, and its schedule is laid out over that time; a selection comes on top."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> SearchConfig:
+        if self.minutes is not None and self.least_steps:
+            raise ValueError("minutes say how long it is: leave least_steps out")
+        return self
+
+    def steps_of_epoch(self, batches: int) -> int:
+        """Return the steps of an epoch of an iterative search.
+
+        Args:
+            batches: of a pass, or what `epoch_steps` says instead.
+        """
+        return max(batches, math.ceil(self.least_steps / self.epochs))
 
     def fallback_selection(self) -> SelectConfig:
         """Return the selection's settings for a fallback: no more epochs than the search has."""

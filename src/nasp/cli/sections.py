@@ -23,8 +23,11 @@ SEARCH_CONFIG = Section(
     "search",
     "nasp.bilevel.settings:SearchConfig",
     but=["lr_min", "momentum", "clip", "epoch_steps"],
-    by_data=[*RECIPE, "fallback"],
-    defaults={"fallback": "train; of texts none"},
+    by_data=[*RECIPE, "fallback", "least_steps"],
+    defaults={
+        "fallback": "train; of texts none",
+        "least_steps": "4000; of digits and texts, and with --epochs or --minutes, 0",
+    },
     choices={"strategy": "nasp.strategies:strategy_names"},
     flags={**FLAGS, "minutes": "minutes"},
 )

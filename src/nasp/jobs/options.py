@@ -52,13 +52,16 @@ def search_job(
     domain = domain_of(name)
     chosen = fitting_space(space or domain.default_space({**data, "name": name}), name).name
     defaults = domain.search_defaults(name, chosen)
+    usual = dict(defaults.search)
+    if any(search.get(name) is not None for name in ("epochs", "epoch_steps", "minutes")):
+        usual.pop("least_steps", None)  # the user says how long it is
     strategy = search.get("strategy", "nasp")
     given = {**settings, **named_values("--set", pairs)}
     strategy_config(strategy, given)
     config = validated(
         SearchConfig,
         {
-            **defaults.search,
+            **usual,
             **search,
             "settings": {**_inherited(strategy, defaults.settings), **given},
             "selection": _selection(defaults.selection, selection or {}),

@@ -54,6 +54,8 @@ def _title(selection: Mapping[str, Any]) -> str:
         rungs = ", ".join(f"{r['networks']} for {r['epochs']}" for r in selection["schedule"])
         how = f"by stand-alone training ({rungs} epochs)"
     count = len(selection["contenders"])
+    if selection["contenders"][0].get("stands"):
+        how += "; the first stands, as none leads it by more than two standard errors"
     part = f"; the first {SHOWN} of {count}, selection.json has all" if count > SHOWN else ""
     return f"Selection {how}, validation accuracy or loss{part}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,17 @@ from nasp.training.task import Batch, Metrics, Task
 def figures(
     network: Any, batches: Iterable[Batch], task: Task, device: torch.device | str
 ) -> Metrics:
+    """Return loss and metrics over all batches; see `figures_and_errors`."""
+    return figures_and_errors(network, batches, task, device)[0]
+
+
+def figures_and_errors(
+    network: Any, batches: Iterable[Batch], task: Task, device: torch.device | str
+) -> tuple[Metrics, Metrics]:
     """Return loss and metrics as means over the examples, and the task's own over all of them.
+
+    With them comes the standard error of each mean: how far it may be off because there are no
+    more batches than these. A single batch does not tell, nor does a metric of its own.
 
     Args:
         network: on the device, in the mode in which it is to be measured.
@@ -31,8 +42,7 @@ def figures(
     Raises:
         UsageError: there is no batch, or a metric gives no number.
     """
-    sums: Metrics = {}
-    counts: Metrics = {}
+    means: dict[str, _Mean] = {}
     examples = 0
     tallies = [
         _Tally(name, metric, torch.device(device))
@@ -49,15 +59,37 @@ def figures(
             if divisor is not None:
                 weight = (divisor.loss or length) if name == "loss" else divisor.labels
             if divisor is None or divisor.labels > 0:  # else all labels are ignored
-                sums[name] = sums.get(name, 0.0) + weight * float(value)
-                counts[name] = counts.get(name, 0.0) + weight
+                means.setdefault(name, _Mean()).add(float(value), weight)
         for tally in tallies:
             tally.add(running.output, here[-1])
         examples += length
     if examples == 0:
         raise UsageError("The validation loader gives no batch: it needs at least one.")
-    means = {name: total / counts[name] for name, total in sums.items()}
-    return {**means, **{tally.name: tally.value() for tally in tallies}}
+    own = {tally.name: tally.value() for tally in tallies}
+    errors = {name: mean.error() for name, mean in means.items() if name not in own}
+    known = {name: error for name, error in errors.items() if error is not None}
+    return {**{name: mean.total / mean.weight for name, mean in means.items()}, **own}, known
+
+
+class _Mean:
+    """The weighted mean of a figure of each batch."""
+
+    def __init__(self) -> None:
+        self.total = self.weight = 0.0
+        self._values: list[tuple[float, float]] = []
+
+    def add(self, value: float, weight: float) -> None:
+        self.total += weight * value
+        self.weight += weight
+        self._values.append((value, weight))
+
+    def error(self) -> float | None:
+        """Return its standard error; None of a single batch."""
+        if len(self._values) < 2:
+            return None
+        mean = self.total / self.weight
+        squares = math.fsum(weight * (value - mean) ** 2 for value, weight in self._values)
+        return math.sqrt(squares / (self.weight * (len(self._values) - 1)))
 
 
 class _Listening:

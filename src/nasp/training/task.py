@@ -126,7 +126,11 @@ def score(task: Task, metrics: Metrics) -> float:
         task: the task.
         metrics: means of ``loss`` and of what `Task.loss` returned beside it.
     """
-    figure = task.figure if isinstance(task, Figured) else ACCURACY
-    if figure.name not in metrics:
-        return -metrics["loss"]
+    figure = scored_by(task, metrics)
     return metrics[figure.name] if figure.higher_is_better else -metrics[figure.name]
+
+
+def scored_by(task: Task, metrics: Metrics) -> Figure:
+    """Return the metric that is a network's `score`; the arguments are those of that."""
+    figure = task.figure if isinstance(task, Figured) else ACCURACY
+    return figure if figure.name in metrics else Figure("loss", higher_is_better=False)

@@ -123,6 +123,23 @@ def test_in_whatever_order_they_end(first: list[float], second: list[float]) -> 
     assert set(one[2]) == set(other[2]) == set(range(5)) - {one[0]}
 
 
+@pytest.mark.parametrize(("error", "winner"), [(0.04, 1), (0.06, 0), (None, 1)])
+def test_the_one_that_stands_is_only_beaten_by_more_than_two_standard_errors(
+    error: float | None, winner: int
+) -> None:
+    known = {} if error is None else {"score_error": error}
+    there: list[Sequence[int]] = []
+
+    def train(rung: int, field: Sequence[int]) -> Iterator[tuple[int, Metrics]]:
+        there.append(field)
+        for number in field:  # ahead by 0.1, all of them, in each rung
+            yield number, {"score": 0.5 if number == 0 else 0.6 - number / 1000, **known}
+
+    assert halve(RUNGS, train, lambda _: None, stands=True)[0] == winner
+    assert (0 in there[1]) == (winner == 0)
+    assert halve(RUNGS, train, lambda _: None)[0] == 1
+
+
 def test_all_may_diverge_but_one() -> None:
     lost = -math.inf
     assert halved([[lost, lost, lost, 0.0, lost], [lost, lost, lost, 0.0, lost]])[0] == 3

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from nasp.errors import NaspError
 from nasp.training.task import Metrics
 
+STANDARD_ERRORS = 2.0
+"""Of one score, not of two, for all are measured on the same examples."""
+
 
 class Rung(NamedTuple):
     """`networks` go on training for `epochs` each; the best of them reach the next rung."""
@@ -52,6 +55,7 @@ def halve(
     schedule: Sequence[Rung],
     train: Callable[[int, Sequence[int]], Iterator[tuple[int, Metrics]]],
     drop: Callable[[int], None],
+    stands: bool = False,
 ) -> tuple[int, list[list[Metrics]]]:
     """Train networks rung by rung; the better ones reach the next.
 
@@ -60,6 +64,7 @@ def halve(
         train: from a rung and who is in it, the most promising first, to what was measured of each
             at its end, with ``score``; in any order.
         drop: is told of a network that can no longer reach the next rung.
+        stands: whether the first is only beaten by more than its `margin`.
 
     Returns:
         The winner's number, and each network's metrics at the end of each rung that it trained in;
@@ -76,7 +81,8 @@ def halve(
         kept: list[tuple[float, int, int]] = []
         for number, metrics in train(rung, field):
             rows[number].append(metrics)
-            kept = sorted([*kept, (-metrics["score"], places[number], number)])
+            allowed = margin(metrics) if stands and number == 0 else 0.0
+            kept = sorted([*kept, (-metrics["score"] - allowed, places[number], number)])
             if len(kept) > reach:
                 drop(kept.pop()[-1])
         if kept[0][0] == math.inf:
@@ -86,6 +92,11 @@ def halve(
             )
         field = [number for *_, number in kept]
     return field[0], rows
+
+
+def margin(metrics: Metrics) -> float:
+    """Return how far below another's score this network's may lie by chance of the examples."""
+    return STANDARD_ERRORS * metrics.get("score_error", 0.0)
 
 
 def _rungs(

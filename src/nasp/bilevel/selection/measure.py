@@ -12,14 +12,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
 from nasp.training.device import ranks_of
-from nasp.training.figures import figures
-from nasp.training.task import Batch, Metrics, Task, score
+from nasp.training.figures import figures_and_errors
+from nasp.training.task import Batch, Metrics, Task, score, scored_by
+
+SCORES = ("score", "score_error")
+"""What is measured beside a task's own metrics."""
 
 
 def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fabric) -> Metrics:
     """Return loss and metrics as means over the examples, and the task's ``score``.
 
-    Of several processes the first one measures.
+    Beside it ``score_error``, its standard error, where the batches tell: see
+    `figures_and_errors`. Of several processes the first one measures.
 
     Args:
         network: set up by `fabric`, in the mode in which it is to be measured.
@@ -31,10 +35,14 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: Task, fabric: Fa
     Raises:
         UsageError: there is no batch.
     """
-    means = ranks_of(fabric).share(lambda: figures(network, batches, task, fabric.device))
+    means, errors = ranks_of(fabric).share(
+        lambda: figures_and_errors(network, batches, task, fabric.device)
+    )
     if not all(map(math.isfinite, means.values())):
         return {"score": -math.inf}  # such a network loses to every other
-    return {**means, "score": score(task, means)}
+    by = scored_by(task, means).name
+    known = {"score_error": errors[by]} if by in errors else {}
+    return {**means, "score": score(task, means), **known}
 
 
 def with_batch_statistics(supernet: Supernet) -> Supernet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nasp.bilevel.selection.measure import measure, with_batch_statistics
+from nasp.bilevel.selection.measure import SCORES, measure, with_batch_statistics
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
 from nasp.supernet.architecture import Architecture
@@ -50,7 +50,7 @@ def rerank(
         ranked.single(ranked.path(architecture))
         metrics = measure(network, batches, task, fabric)
         measured.rows.append(metrics)
-        return StepReport({f"val_{n}": value for n, value in metrics.items() if n != "score"})
+        return StepReport({f"val_{n}": value for n, value in metrics.items() if n not in SCORES})
 
     def end_epoch(_: int) -> EpochReport:
         best = max(range(len(candidates)), key=lambda index: measured.rows[index]["score"])

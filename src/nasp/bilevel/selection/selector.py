@@ -65,7 +65,9 @@ class Selector:
     admit: Callable[[Architecture], Architecture] = lambda architecture: architecture
     beside: Beside | None = None
 
-    def select(self, mode: Selecting, proposed: Proposes, is_trained: bool = True) -> Selection:
+    def select(
+        self, mode: Selecting, proposed: Proposes, is_trained: bool = True, stands: bool = False
+    ) -> Selection:
         """Return all architectures that were looked at, ranked.
 
         Args:
@@ -74,6 +76,7 @@ class Selector:
                 or a strategy.
             is_trained: whether the supernet's weights can tell them apart; otherwise the first
                 that are proposed go to the training as they are, as the likeliest always do.
+            stands: whether the first of them is only beaten by more than chance.
 
         Raises:
             NaspError: every network of a rung diverged.
@@ -84,6 +87,7 @@ class Selector:
         count = max(self.config.candidates, finalists) if by_weights else finalists
         admitted = dict.fromkeys(map(self.admit, proposed.propose(count)))
         ranked = [_contender(architecture, proposed) for architecture in admitted]
+        ranked[0] = replace(ranked[0], stands=stands)
         if by_weights:
             ranked = self._rerank(ranked)
         if isinstance(proposed, Visits) and len(ranked) < finalists:
@@ -168,7 +172,8 @@ class Selector:
             self.observe,
             self.beside,
         )
-        rows, weights = trainings.contest([each.architecture for each in finalists], schedule)
+        architectures = [each.architecture for each in finalists]
+        rows, weights = trainings.contest(architectures, schedule, finalists[0].stands)
         pairs = zip(finalists, rows, strict=True)
         ranked = [replace(contender, rungs=tuple(metrics)) for contender, metrics in pairs]
         return _best_first(ranked), weights

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from nasp.bilevel.selection.config import Selecting
-from nasp.bilevel.selection.halving import Rung
+from nasp.bilevel.selection.halving import Rung, margin
 from nasp.supernet.architecture import Architecture
 from nasp.training.task import Metrics
 
@@ -25,6 +25,7 @@ class Contender:
         epochs: of the search, at whose end it was the current one.
         shared: metrics under the supernet's weights, with ``score``; None where not measured.
         rungs: metrics at the end of each rung that it trained in, with ``score``.
+        stands: whether it is only beaten by more than chance, see `margin`.
     """
 
     architecture: Architecture
@@ -32,11 +33,13 @@ class Contender:
     epochs: tuple[int, ...] = ()
     shared: Metrics | None = None
     rungs: tuple[Metrics, ...] = ()
+    stands: bool = False
 
     @property
     def rank(self) -> tuple[float, ...]:
         """Larger is better: how far it came, then how it did there, then under shared weights."""
         last = self.rungs[-1]["score"] if self.rungs else 0.0
+        last += margin(self.rungs[-1]) if self.rungs and self.stands else 0.0
         shared = self.shared["score"] if self.shared else 0.0
         return len(self.rungs), last, shared
 
@@ -78,6 +81,7 @@ def _plain(contender: Contender) -> dict[str, Any]:
         "epochs": list(contender.epochs),
         "shared": None if contender.shared is None else _finite(contender.shared),
         "rungs": [_finite(metrics) for metrics in contender.rungs],
+        "stands": contender.stands,
     }
 
 

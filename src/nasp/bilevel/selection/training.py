@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from nasp.bilevel.selection.measure import SCORES
 from nasp.bilevel.selection.trial import Trial
 from nasp.errors import NaspError
 from nasp.runs.checkpoints import Checkpointer, Stateful
@@ -170,6 +171,7 @@ def measured_in(run: RunFolder | None) -> list[Metrics]:
     return [
         {
             **{name.removeprefix("val_"): line[name] for name in line if name.startswith("val_")},
+            **{name: line[name] for name in SCORES if name in line},
             "score": -math.inf if line["score"] is None else line["score"],
         }
         for line in lines
@@ -178,6 +180,5 @@ def measured_in(run: RunFolder | None) -> list[Metrics]:
 
 def _line(metrics: Metrics) -> dict[str, Any]:
     """Return a rung's metrics as a line; JSON has no infinity."""
-    score = metrics["score"]
-    figures = {f"val_{name}": value for name, value in metrics.items() if name != "score"}
-    return {**figures, "score": score if math.isfinite(score) else None}
+    named = {n if n in SCORES else f"val_{n}": value for n, value in metrics.items()}
+    return {n: value if math.isfinite(value) else None for n, value in named.items()}

@@ -57,13 +57,14 @@ class Trainings:
     beside: Beside | None = None
 
     def contest(
-        self, architectures: Sequence[Architecture], schedule: Sequence[Rung]
+        self, architectures: Sequence[Architecture], schedule: Sequence[Rung], stands: bool = False
     ) -> tuple[list[list[Metrics]], dict[str, Tensor]]:
         """Let them train rung by rung; see `halve`.
 
         Args:
             architectures: the most promising first.
             schedule: the rungs.
+            stands: whether the first is only beaten by more than chance.
 
         Returns:
             Of each its metrics at the end of each rung that it trained in; and the winner's weights
@@ -96,7 +97,7 @@ class Trainings:
                 shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
                 (run.path / START).unlink(missing_ok=True)
 
-        winner, rows = halve(schedule, train, drop)
+        winner, rows = halve(schedule, train, drop, stands)
         last = Turn(winner, architectures[winner], rungs, len(rungs) - 1, self.steps)
         return rows, training(last).weights()
 
