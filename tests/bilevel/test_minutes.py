@@ -14,6 +14,8 @@ import nasp
 from nasp.bilevel import minutes
 from nasp.errors import UsageError
 from nasp.runs.folder import RunFolder
+from nasp.strategies import Horizon, NASPConfig
+from nasp.strategies.nasp import weight_steps
 from nasp.training.events import Event, Stepped
 
 
@@ -45,21 +47,39 @@ def state(found: nasp.Found) -> dict[str, Tensor]:
 def test_the_schedule_is_laid_out_over_the_time(
     seconds: float, epochs: int, steps: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(minutes, "_seconds_an_iteration", lambda *_: seconds)
+    monkeypatch.setattr(minutes, "_seconds", lambda *_: (seconds / 2, seconds / 2))
     found = searched(minutes=1, run=tmp_path / "run")
     assert len(found.metrics) == epochs
     held = RunFolder.open(tmp_path / "run").config()["within_minutes"]
     assert held == {"epochs": epochs, "epoch_steps": steps}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "steps"),
+    [
+        (60, 30),  # an architecture step to each
+        (600, 400),  # to two
+        (1200, 1000),  # to five
+        (9000, 8000),  # to eight
+    ],
+)
+def test_what_the_weight_steps_between_leave_of_the_time_is_given_to_weight_steps(
+    seconds: float, steps: int
+) -> None:
+    def every(total: int) -> int:
+        return weight_steps(NASPConfig(), Horizon(max(1, total // 10), 10))
+
+    assert minutes._fitting(seconds, 1.0, 1.0, every) == steps
+
+
 def test_measuring_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = minutes._seconds_an_iteration
+    seconds = minutes._seconds
 
-    def measured(*args: Any) -> float:
-        assert seconds(*args) > 0
-        return 3.0
+    def measured(*args: Any) -> tuple[float, float]:
+        assert min(seconds(*args)) > 0
+        return 1.0, 2.0
 
-    monkeypatch.setattr(minutes, "_seconds_an_iteration", measured)
+    monkeypatch.setattr(minutes, "_seconds", measured)
     found, plain = searched(minutes=1), searched(epochs=3)
     assert len(found.metrics) == 3
     assert found.architecture == plain.architecture
@@ -69,7 +89,7 @@ def test_measuring_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_search_that_goes_on_keeps_its_schedule(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(minutes, "_seconds_an_iteration", lambda *_: 2.0)
+    monkeypatch.setattr(minutes, "_seconds", lambda *_: (1.0, 1.0))
     whole = searched(minutes=1, run=tmp_path / "whole", checkpoint_minutes=1e-9)
 
     def stop(event: Event) -> None:
@@ -79,7 +99,7 @@ def test_a_search_that_goes_on_keeps_its_schedule(
     settings = {"minutes": 1, "run": tmp_path / "stopped", "checkpoint_minutes": 1e-9}
     with pytest.raises(KeyboardInterrupt):
         searched(observe=stop, **settings)
-    monkeypatch.setattr(minutes, "_seconds_an_iteration", lambda *_: 50.0)
+    monkeypatch.setattr(minutes, "_seconds", lambda *_: (25.0, 25.0))
     resumed = searched(**settings)
     torch.testing.assert_close(state(resumed), state(whole), rtol=0, atol=0)
 

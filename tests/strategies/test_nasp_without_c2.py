@@ -52,5 +52,7 @@ def test_derive_is_the_discrete_point_of_the_last_iteration(small: Any) -> None:
         small.supernet.discretise(small.supernet.alphas)
     )
     settings = strategy_config("nasp-without-c2", {}).model_dump()
-    authors = strategy_config("nasp", {"uniform": 0.0, "average": 0.0}).model_dump()
+    authors = strategy_config(
+        "nasp", {"uniform": 0.0, "average": 0.0, "weight_steps": 1}
+    ).model_dump()
     assert settings == {**authors, "c2": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -10,14 +11,14 @@ from nasp.bilevel.settings import SearchConfig
 from nasp.errors import UsageError
 from nasp.runs.folder import RunFolder
 from nasp.runs.random_state import random_states, restore_random_states
-from nasp.strategies import Horizon, Problem, find_strategy, make_strategy
+from nasp.strategies import Horizon, Problem, find_strategy, make_strategy, strategy_config
 from nasp.supernet.copies import copied
 from nasp.supernet.supernet import Supernet
 from nasp.training.passes import EndlessPasses
 from nasp.training.task import Task, detached
 
 UNTIMED, TIMED = 4, 8
-"""Iterations of a copy: caches and kernels are made in the first ones."""
+"""Steps of a copy: caches and kernels are made in the first ones."""
 RESERVE = 0.05
 """Share of the time for checkpoints and for what is measured at an epoch's end."""
 
@@ -56,24 +57,48 @@ def within_minutes(
             f"The search by strategy '{config.strategy}' is a single step, to which minutes say"
             " nothing: leave them out."
         )
+    settings = strategy_config(config.strategy, config.settings)
+
+    def every(total: int) -> int:
+        horizon = Horizon(max(1, total // steps), min(steps, total))
+        return registration.weight_steps(settings, horizon)
+
     known = {} if run is None else run.config().get("within_minutes", {})
     if not known:
-        own = _seconds_an_iteration(config, supernet, task, weight_batches, arch_batches)
-        seconds = config.ranks.share(lambda: own)
-        total = max(1, int(60 * config.minutes * (1 - RESERVE) / seconds))
+        own = _seconds(config, supernet, task, weight_batches, arch_batches)
+        arch_step, weight_step = config.ranks.share(lambda: own)
+        total = _fitting(60 * config.minutes * (1 - RESERVE), arch_step, weight_step, every)
         known = {"epochs": max(1, total // steps), "epoch_steps": min(steps, total)}
         if run is not None:
             run.write_config({**run.config(), "within_minutes": known})
     return config.model_copy(update=known)
 
 
-def _seconds_an_iteration(
+def _fitting(
+    seconds: float, arch_step: float, weight_step: float, every: Callable[[int], int]
+) -> int:
+    """Return how many weight steps fit into so many seconds, with the others; at least 1.
+
+    Args:
+        seconds: in all.
+        arch_step: seconds of one.
+        weight_step: seconds of one.
+        every: from weight steps in all to those to an architecture step: the more, the more.
+    """
+    total = max(1, int(seconds / weight_step))
+    while (fewer := max(1, int(seconds / (weight_step + arch_step / every(total))))) < total:
+        total = fewer
+    return total
+
+
+def _seconds(
     config: SearchConfig,
     supernet: Supernet,
     task: Task,
     weight_batches: EndlessPasses,
     arch_batches: EndlessPasses,
-) -> float:
+) -> tuple[float, float]:
+    """Return how long an architecture step and a weight step take."""
     states = random_states()
     passes = weight_batches, arch_batches
     places = [each.state_dict() for each in passes]
@@ -84,14 +109,25 @@ def _seconds_an_iteration(
     horizon = Horizon(1, UNTIMED + TIMED)
     problem = Problem(copy, learner, horizon, config.seed, lambda _: torch.zeros(()))
     strategy = make_strategy(config.strategy, problem, settings)
-    begun = time.perf_counter()
-    for index in range(UNTIMED + TIMED):
-        if index == UNTIMED:
-            begun = time.perf_counter()
-        strategy.arch_step(next(arch_batches))
+
+    def weight_step() -> None:
         strategy.weight_step(next(weight_batches))
-    seconds = (time.perf_counter() - begun) / TIMED
+
+    def iteration() -> None:
+        strategy.arch_step(next(arch_batches))
+        weight_step()
+
+    for _ in range(UNTIMED):
+        iteration()
+    both, of_weights = _seconds_of(iteration), _seconds_of(weight_step)
     for each, place in zip(passes, places, strict=True):
         each.load_state_dict(place)
     restore_random_states(states)
-    return seconds
+    return max(0.0, both - of_weights), of_weights
+
+
+def _seconds_of(step: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    for _ in range(TIMED):
+        step()
+    return (time.perf_counter() - begun) / TIMED

@@ -35,6 +35,7 @@ from nasp.strategies import (
     Horizon,
     Problem,
     Proposes,
+    Rests,
     current_architecture,
     find_strategy,
     make_strategy,
@@ -154,7 +155,8 @@ def run_search(
     take = partial(take_step, supernet, learner)
 
     def step() -> StepReport:
-        on_val = take(strategy.arch_step, next(arch_batches))
+        rests = isinstance(strategy, Rests) and strategy.rests
+        on_val = None if rests else take(strategy.arch_step, next(arch_batches))
         on_train = take(strategy.weight_step, next(weight_batches)) if is_iterative else {}
         architecture = current_architecture(strategy, supernet)
         path = supernet.path(architecture)

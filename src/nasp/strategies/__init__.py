@@ -18,7 +18,13 @@ from nasp.strategies.darts_second_order import DARTSSecondOrder
 from nasp.strategies.drnas import DrNAS, DrNASConfig
 from nasp.strategies.gdas import GDAS, GDASConfig
 from nasp.strategies.largest import LargestConfig, largest
-from nasp.strategies.nasp import NASP, NASPConfig, NASPWithoutC2Config, takes_gains
+from nasp.strategies.nasp import (
+    NASP,
+    NASPConfig,
+    NASPWithoutC2Config,
+    takes_gains,
+    weight_steps,
+)
 from nasp.strategies.pc_darts import PARTS, PCDARTS, PCDARTSConfig
 from nasp.strategies.proximal_algorithm import (
     PALazyConfig,
@@ -35,6 +41,7 @@ from nasp.strategies.strategy import (
     Horizon,
     Problem,
     Proposes,
+    Rests,
     Strategy,
     current_architecture,
 )
@@ -55,6 +62,7 @@ __all__ = [
     "RandomConfig",
     "RandomSharing",
     "Registration",
+    "Rests",
     "Strategy",
     "current_architecture",
     "find_strategy",
@@ -78,6 +86,8 @@ class Registration:
             each, also where several processes share them.
         can_doubt: whether, by its settings, it may find out that it does not know which
             architectures are good.
+        weight_steps: by its settings and the search's length, weight steps to an architecture
+            step.
         ranks_by_weights: whether ranking what it proposes by the shared weights is part of it.
     """
 
@@ -88,10 +98,11 @@ class Registration:
     ranks_by_weights: bool = False
     keeps_batches: bool = False
     can_doubt: Callable[[Any], bool] = lambda _: False
+    weight_steps: Callable[[Any, Horizon], int] = lambda *_: 1
 
 
 STRATEGIES: dict[str, Registration] = {
-    "nasp": Registration(NASPConfig, NASP, can_doubt=takes_gains),
+    "nasp": Registration(NASPConfig, NASP, can_doubt=takes_gains, weight_steps=weight_steps),
     "darts": Registration(DARTSConfig, DARTS),
     "darts-second-order": Registration(DARTSConfig, DARTSSecondOrder, keeps_batches=True),
     "gdas": Registration(GDASConfig, GDAS),
@@ -101,7 +112,9 @@ STRATEGIES: dict[str, Registration] = {
     "pa-standard": Registration(AlphaAdam, pa_standard),
     "pa-lazy": Registration(PALazyConfig, pa_lazy),
     "nasp-without-c1": Registration(AlphaAdam, nasp_without_c1),
-    "nasp-without-c2": Registration(NASPWithoutC2Config, NASP, can_doubt=takes_gains),
+    "nasp-without-c2": Registration(
+        NASPWithoutC2Config, NASP, can_doubt=takes_gains, weight_steps=weight_steps
+    ),
     "random-sharing": Registration(RandomConfig, RandomSharing, ranks_by_weights=True),
     "random": Registration(RandomConfig, Random, iterative=False),
     "synflow": Registration(SynflowConfig, synflow, iterative=False),

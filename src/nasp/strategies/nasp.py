@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.strategies.average import Average, MeanGain, MeanPoint
-from nasp.strategies.strategy import Problem
+from nasp.strategies.strategy import Horizon, Problem
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.leaves import Leaves
 from nasp.supernet.probe.taps import Probe
 from nasp.supernet.proximal import prox_c2
 from nasp.training.task import Batch, Metrics
 
-PAPER: dict[str, Any] = {"uniform": 0.0, "average": 0.0, "lr": 3e-4}
+PAPER: dict[str, Any] = {"uniform": 0.0, "average": 0.0, "weight_steps": 1, "lr": 3e-4}
 """The settings of the authors' code, where the defaults differ."""
+MOST_WEIGHT_STEPS, FEWEST_ARCH_STEPS = 8, 200
+"""By default: the first to each architecture step, the second in all."""
 
 
 class NASPConfig(BaseModel):
@@ -27,6 +30,10 @@ class NASPConfig(BaseModel):
     uniform: float = Field(1.0, ge=0, le=1)
     """Share of weight steps that train a uniformly drawn path, so that all candidates are trained
     alike; the others train the discrete point, as the paper does."""
+    weight_steps: int | None = Field(None, ge=1)
+    """Weight steps to each architecture step, of which the paper has one; default 8, for it is the
+    weights that a search waits for, and fewer where it would have less than 200 architecture
+    steps, or less than one an epoch."""
     average: float = Field(0.5, ge=0, le=1)
     """Share of the search, at its end, over which is averaged what the result is taken by;
     0 takes the last discrete point, as the paper does."""
@@ -55,6 +62,8 @@ class NASPWithoutC2Config(NASPConfig):
 
     uniform: float = Field(0.0, ge=0, le=1)
     """As of strategy nasp."""
+    weight_steps: int | None = Field(1, ge=1)
+    """As of strategy nasp."""
     average: float = Field(0.0, ge=0, le=1)
     """As of strategy nasp."""
     c2: bool = False
@@ -64,6 +73,14 @@ class NASPWithoutC2Config(NASPConfig):
 def takes_gains(config: NASPConfig) -> bool:
     """Tell whether a search is to keep what gains most in the mean."""
     return config.average > 0 and config.mean_of == "gains"
+
+
+def weight_steps(config: NASPConfig, horizon: Horizon) -> int:
+    """Return how many weight steps a search takes to each architecture step."""
+    if config.weight_steps is not None:
+        return config.weight_steps
+    most = horizon.epochs * horizon.steps_per_epoch // FEWEST_ARCH_STEPS
+    return max(1, min(MOST_WEIGHT_STEPS, horizon.steps_per_epoch, most))
 
 
 class NASP:
@@ -87,6 +104,12 @@ class NASP:
         self.optimizer = _alpha_optimizer(problem, config)
         self.path = self.supernet.discretise(self.supernet.alphas, self.generator)
         self.average = _average(problem, config)
+        self.weight_steps = 0
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is not yet time for the next architecture step."""
+        return self.weight_steps % weight_steps(self.config, self.problem.horizon) > 0
 
     @property
     def probes(self) -> bool:
@@ -118,6 +141,7 @@ class NASP:
         is_uniform = torch.rand((), generator=self.generator).item() < self.config.uniform
         path = self.supernet.random_path(self.generator) if is_uniform else self.path
         self.supernet.single(path)
+        self.weight_steps += 1
         return self.learner.weight_step(batch)
 
     def derive(self) -> Architecture:
@@ -135,6 +159,7 @@ class NASP:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "path": list(self.path),
+            "weight_steps": self.weight_steps,
             "average": None if self.average is None else self.average.state_dict(),
         }
 
@@ -143,6 +168,7 @@ class NASP:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.path = tuple(state["path"])
+        self.weight_steps = state["weight_steps"]
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
@@ -156,10 +182,15 @@ class NASP:
         return self.supernet.probe(self.path, is_fused, fixed_weights=True)
 
 
+def arch_steps(config: NASPConfig, horizon: Horizon) -> int:
+    """Return how many architecture steps a search takes in all."""
+    return math.ceil(horizon.epochs * horizon.steps_per_epoch / weight_steps(config, horizon))
+
+
 def _average(problem: Problem, config: NASPConfig) -> Average | None:
     if config.average == 0:
         return None
-    steps = problem.horizon.epochs * problem.horizon.steps_per_epoch
+    steps = arch_steps(config, problem.horizon)
     if takes_gains(config):
         return MeanGain(problem.supernet, steps, config.average, problem.prices)
     return MeanPoint(problem.supernet, steps, config.average)
@@ -167,7 +198,8 @@ def _average(problem: Problem, config: NASPConfig) -> Average | None:
 
 def _alpha_optimizer(problem: Problem, config: NASPConfig) -> torch.optim.Optimizer:
     alphas = problem.supernet.alphas.values()
-    lr = config.lr or problem.horizon.step_size(PAPER["lr"])
+    steps = arch_steps(config, problem.horizon)
+    lr = config.lr or Horizon(1, steps).step_size(PAPER["lr"])
     if config.optimizer == "adam":
         return torch.optim.Adam(alphas, lr=lr, betas=config.betas, weight_decay=config.weight_decay)
     return torch.optim.SGD(alphas, lr=lr, weight_decay=config.weight_decay)

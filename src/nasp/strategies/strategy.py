@@ -173,6 +173,16 @@ class Probes(Protocol):
 
 
 @runtime_checkable
+class Rests(Protocol):
+    """What a strategy adds that takes several weight steps to an architecture step."""
+
+    @property
+    def rests(self) -> bool:
+        """Whether no architecture step is due now, so that it needs no validation batch."""
+        ...
+
+
+@runtime_checkable
 class Proposes(Protocol):
     """What a strategy adds whose candidates are not those that the search came by."""
 

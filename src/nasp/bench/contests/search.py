@@ -24,6 +24,7 @@ from nasp.jobs.search import search_in
 from nasp.jobs.search_job import SearchJob
 from nasp.runs.pool import Workplace
 from nasp.spaces import find_space
+from nasp.strategies import Horizon, find_strategy, strategy_config
 from nasp.supernet.derive import derive
 from nasp.training.events import EpochEnded, Event, Observer, Started, Stepped, nobody
 from nasp.training.passes import SamePass
@@ -183,13 +184,23 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
 
 def _reduced(job: SearchJob, share: float, half: int, steps: int) -> SearchJob:
     """Return a job on a share of the data, with as small a share of the steps of an epoch."""
-    images = min(half, max(FEWEST_BATCHES * job.data.batch_size, round(share * half)))
-    data = job.data.model_copy(update={"subset": images})
-    search = job.search
+    search, batch = job.search, job.data.batch_size
+    own = strategy_config(search.strategy, search.settings)
+    every = find_strategy(search.strategy).weight_steps(own, Horizon(search.epochs, steps))
+    if every > 1:  # as on all the data, though this is shorter
+        search = search.model_copy(update={"settings": {**search.settings, "weight_steps": every}})
+    images = max(FEWEST_BATCHES * batch, round(share * half))
+    images = images if every == 1 else _whole(images // batch, every) * batch
+    data = job.data.model_copy(update={"subset": min(half, images)})
     if search.epoch_steps is not None:
-        fewer = min(steps, max(FEWEST_BATCHES, round(share * steps)))
-        search = search.model_copy(update={"epoch_steps": fewer})
+        fewer = _whole(max(FEWEST_BATCHES, round(share * steps)), every)
+        search = search.model_copy(update={"epoch_steps": min(steps, fewer)})
     return job.model_copy(update={"data": data, "search": search})
+
+
+def _whole(steps: int, every: int) -> int:
+    """Return so many steps or some more, of which all but the first are whole turns of `every`."""
+    return 1 + math.ceil((steps - 1) / every) * every
 
 
 def _train_one(found: Found, job: SearchJob, data: ImageData, watch: Stopwatch) -> None:
@@ -257,8 +268,7 @@ class Stopwatch:
 
     def now(self) -> Seconds:
         """Return the time since the start."""
-        clock = Seconds(wall=time.perf_counter(), cpu=time.process_time())
-        return clock - self._start
+        return Seconds(wall=time.perf_counter(), cpu=time.process_time()) - self._start
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -273,8 +283,7 @@ class Stopwatch:
                 self._steps.append(self.now())
             case EpochEnded(architecture=architecture):
                 phase = self.phases[-1]
-                last = phase.ends[-1] if phase.ends else phase.begun
-                phase.steps.append(_step(self._steps, last))
+                phase.steps.append(_step(self._steps, [phase.begun, *phase.ends][-1]))
                 phase.ends.append(self.now())
                 self._steps = []
                 if phase.name == SEARCH and architecture is not None:

@@ -209,7 +209,7 @@ def _job(request: EpochRequest) -> SearchJob:
     settings = request.settings
     registration = find_strategy(request.strategy)
     # Every step of the epoch is whole: nothing only warms up.
-    whole = {"warmup_epochs": 0}
+    whole = {"warmup_epochs": 0, "weight_steps": 1}
     return search_job(
         data={"name": DATA, "batch_size": settings.batch_size, "cutout": settings.cutout},
         space=settings.space,

@@ -85,7 +85,7 @@ def search_defaults(data: str, space: str) -> SearchDefaults:
     return SearchDefaults(
         size={"channels": _CHANNELS_DIGITS.get(space, 8), "cells": _cells_of_digits(space)},
         data={"batch_size": 32},
-        search={"epochs": 30, **_IN_DOUBT},
+        search={"epochs": 60, **_IN_DOUBT},
         settings={"lr": 3e-3},
         selection={"epochs": 48, "first_rung": 4},  # an epoch is some twenty steps
         bound_at=final,

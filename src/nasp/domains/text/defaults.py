@@ -36,7 +36,7 @@ def search_defaults(data: str, _space: str) -> SearchDefaults:
         {"channels": 300, "cells": 1},
         {"batch_size": 256},
         {"epochs": 50, **_SGD},
-        settings={"lr": 3e-3},
+        settings={"lr": 3e-3, "weight_steps": 1},
     )
 
 
