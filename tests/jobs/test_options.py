@@ -39,8 +39,8 @@ def planned(**options: Any) -> SearchJob:
 def test_defaults_go_by_the_data() -> None:
     digits = planned()
     assert (digits.space, digits.channels, digits.cells) == ("nasbench201", 8, 1)
-    assert (digits.search.epochs, digits.data.batch_size) == (30, 32)
-    assert digits.search.settings == {"lr": 3e-3}
+    assert (digits.search.epochs, digits.data.batch_size) == (60, 32)
+    assert digits.search.settings == {}
     cifar = planned(data={"name": "cifar10"})
     assert (cifar.space, cifar.channels, cifar.cells) == ("darts", 16, 8)
     assert (cifar.search.epochs, cifar.data.batch_size) == (50, 64)
@@ -89,10 +89,10 @@ def test_a_search_of_images_is_long_enough_unless_the_user_says_how_long_it_is(
 )
 def test_a_rivals_alphas_step_as_far_as_nasps_and_its_supernet_is_its_own(strategy: str) -> None:
     digits = planned(search={"strategy": strategy})
-    assert digits.search.settings["lr"] == 3e-3
+    assert digits.search.settings == {}
     assert digits.supernet.partial_channels == (4 if strategy == "pc-darts" else 1)
-    cifar = planned(data={"name": "cifar10"}, search={"strategy": strategy})
-    assert cifar.search.settings == {}
+    text = planned(data={"name": "text:books"}, search={"strategy": strategy}).search.settings
+    assert text == {"lr": 3e-3} | ({"weight_steps": 1} if strategy == "nasp" else {})
     own = planned(size={"partial_channels": 2}, search={"strategy": strategy}, settings={"lr": 1.0})
     assert (own.supernet.partial_channels, own.search.settings["lr"]) == (2, 1.0)
 

@@ -350,7 +350,7 @@ def test_settings_come_from_the_table_where_nobody_says_otherwise(tmp_path: Path
     assert table.name == "embedded digits"
     assert (settings.data["name"], settings.space) == ("digits", "nasbench201-3")
     assert (settings.channels, settings.cells) == (4, 1)
-    assert settings.budget.epochs == 15
+    assert settings.budget.epochs == 60
     settings, _ = contest_settings(None, None, None, {"seconds": 9.0}, {"channels": 8}, {})
     assert (settings.budget, settings.channels) == (Budget(seconds=9.0), 8)
     path = tmp_path / "table.csv"

@@ -68,8 +68,7 @@ def default_space(data: Settings) -> str:
 def search_defaults(data: str, space: str) -> SearchDefaults:
     """Return the defaults of a search.
 
-    Source: NASP authors' code for the sizes; on digits all is smaller, and the alphas step ten
-    times farther, since there are fifty times fewer steps.
+    Source: NASP authors' code for the sizes; on digits all is smaller.
     """
     final = train_defaults(data, space).size
     if data != DIGITS:
@@ -86,7 +85,6 @@ def search_defaults(data: str, space: str) -> SearchDefaults:
         size={"channels": _CHANNELS_DIGITS.get(space, 8), "cells": _cells_of_digits(space)},
         data={"batch_size": 32},
         search={"epochs": 60, **_IN_DOUBT},
-        settings={"lr": 3e-3},
         selection={"epochs": 48, "first_rung": 4},  # an epoch is some twenty steps
         bound_at=final,
     )
