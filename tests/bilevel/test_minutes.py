@@ -57,9 +57,8 @@ def test_the_schedule_is_laid_out_over_the_time(
 @pytest.mark.parametrize(
     ("seconds", "steps"),
     [
-        (60, 30),  # an architecture step to each
-        (600, 400),  # to two
-        (1200, 1000),  # to five
+        (150, 75),  # an architecture step to each
+        (600, 500),  # to five
         (9000, 8000),  # to eight
     ],
 )

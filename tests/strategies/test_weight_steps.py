@@ -21,9 +21,9 @@ from nasp.training.task import Batch, Metrics
     ("epochs", "steps", "every", "in_all"),
     [
         (1, 1, 1, 1),
-        (10, 39, 1, 390),  # at least 200 of them
-        (10, 40, 2, 200),
-        (30, 53, 7, 228),
+        (10, 19, 1, 190),
+        (10, 20, 2, 100),  # at least 100 of them
+        (30, 23, 6, 115),
         (50, 390, 8, 2438),
         (500, 4, 4, 500),  # one an epoch
     ],

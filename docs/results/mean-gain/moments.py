@@ -1,13 +1,15 @@
 """Searches whose gradients and discrete points are averaged at several moments.
 
-python moments.py DATA EPOCHS SEED..., with DATA digits, fashion-mnist or a folder of CIFAR-10.
-Each search adds an entry to traces.json beside this file.
+python moments.py DATA EPOCHS SEED... [NAME=VALUE...], with DATA digits, fashion-mnist or a folder
+of CIFAR-10, and settings of the strategy. Each search adds an entry to traces.json beside this file.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +77,8 @@ def rounded(values: Alphas) -> list[list[float]]:
     ]
 
 
-def traced(data: str, epochs: int, seed: int) -> dict[str, Any]:
-    """Search, and return what was traced."""
+def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, Any]:
+    """Search by the strategy's own settings, and return what was traced."""
     is_cifar = data not in ("digits", "fashion-mnist")
     network = {"threads": 1, "device": "cpu", **({"channels": 8, "cells": 1} if is_cifar else {})}
     settings, _ = contest_settings(
@@ -87,7 +89,8 @@ def traced(data: str, epochs: int, seed: int) -> dict[str, Any]:
         network,
         FEEDS.get(data, OTHERS),
     )
-    job = settings.job(parse_contestant("nasp=nasp fallback=none"), seed, epochs)
+    contestant = " ".join(["nasp=nasp", "fallback=none", *own])
+    job = settings.job(parse_contestant(contestant), seed, epochs)
     trace, step, add = Trace(), NASP.arch_step, MeanGain.add_step
 
     def noting(self: NASP, batch: Batch) -> Metrics:
@@ -102,22 +105,31 @@ def traced(data: str, epochs: int, seed: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     NASP.arch_step, MeanGain.add_step = noting, adding  # type: ignore[method-assign]
+    begun = time.process_time()
     try:
         found = search_in(job.domain.read(job.data, nobody), job)
     finally:
         NASP.arch_step, MeanGain.add_step = step, add  # type: ignore[method-assign]
-    name = "cifar10" if is_cifar else data
-    moments = trace.moments(found.supernet)
-    return {"data": name, "seed": seed, "steps": len(trace.points), "moments": moments}
+    return {
+        "data": "cifar10" if is_cifar else data,
+        "seed": seed,
+        "own": list(own),
+        "epochs": epochs,
+        "cpu": round(time.process_time() - begun, 1),
+        "steps": len(trace.points),
+        "moments": trace.moments(found.supernet),
+    }
 
 
 def main() -> None:
     """Run the searches that are asked for."""
-    data, epochs, *seeds = sys.argv[1:]
+    data, epochs, *others = sys.argv[1:]
+    seeds = [each for each in others if "=" not in each]
+    own = [each for each in others if "=" in each]
     file = HERE / "traces.json"
     for seed in seeds:
         traces = json.loads(file.read_text()) if file.is_file() else []
-        traces.append(traced(data, int(epochs), int(seed)))
+        traces.append(traced(data, int(epochs), int(seed), own))
         file.write_text("[\n" + ",\n".join(json.dumps(trace) for trace in traces) + "\n]\n")
 
 

@@ -18,7 +18,7 @@ from nasp.training.task import Batch, Metrics
 
 PAPER: dict[str, Any] = {"uniform": 0.0, "average": 0.0, "weight_steps": 1, "lr": 3e-4}
 """The settings of the authors' code, where the defaults differ."""
-MOST_WEIGHT_STEPS, FEWEST_ARCH_STEPS = 8, 200
+MOST_WEIGHT_STEPS, FEWEST_ARCH_STEPS = 8, 100
 """By default: the first to each architecture step, the second in all."""
 
 
@@ -32,7 +32,7 @@ class NASPConfig(BaseModel):
     alike; the others train the discrete point, as the paper does."""
     weight_steps: int | None = Field(None, ge=1)
     """Weight steps to each architecture step, of which the paper has one; default 8, for it is the
-    weights that a search waits for, and fewer where it would have less than 200 architecture
+    weights that a search waits for, and fewer where it would have less than 100 architecture
     steps, or less than one an epoch."""
     average: float = Field(0.5, ge=0, le=1)
     """Share of the search, at its end, over which is averaged what the result is taken by;
