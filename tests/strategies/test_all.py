@@ -58,8 +58,9 @@ def test_the_step_size_goes_by_the_length_of_the_search(
 )
 def test_in_a_search_as_long_as_the_authors_it_is_theirs(name: str) -> None:
     authors = 6e-4 if name == "pc-darts" else 3e-4
+    own = {"weight_steps": 1} if name == "nasp" else {}
     for horizon, expected in ((Horizon(50, 390), authors), (Horizon(1, 1), 0.02)):
-        state = Search(name, horizon=horizon).strategy.state_dict()
+        state = Search(name, horizon=horizon, **own).strategy.state_dict()
         while "optimizer" not in state:  # of the strategy that it is made of
             state = next(part for part in state.values() if isinstance(part, dict))
         assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(expected)

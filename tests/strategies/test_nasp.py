@@ -476,10 +476,14 @@ def test_resumed_it_goes_on_to_the_same_bits(average: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"), [(25 * 390, 3e-4), (4875, 6e-4), (10, 0.02)], ids=str
+    ("steps", "every", "expected"),
+    [(25 * 390, 1, 3e-4), (4875, 1, 6e-4), (10, 1, 0.02), (25 * 390, 5, 1.5e-3)],
+    ids=str,
 )
-def test_the_step_size_follows_from_the_length_of_the_search(steps: int, expected: float) -> None:
-    _, it = setting(NASPConfig(), epochs=2, steps_per_epoch=steps)
+def test_the_step_size_follows_from_how_many_there_are(
+    steps: int, every: int, expected: float
+) -> None:
+    _, it = setting(NASPConfig(weight_steps=every), epochs=2, steps_per_epoch=steps)
     assert it.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
