@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -130,7 +131,8 @@ def show(groups: Mapping[Key, Sequence[Mapping[str, Any]]]) -> None:
                 f" {spread(each['tau'])}, alike {spread(each['alike'])}, percentile"
                 f" {statistics.fmean(each['percentile']):.0f},"
                 f" gain {statistics.fmean(each['gain']):+.2f}, picked"
-                f" {statistics.fmean(each['picked']):.2f}, size {spread(each['size_tau'])}"
+                f" {statistics.fmean(each['picked']):.2f}, size {spread(each['size_tau'])},"
+                f" search {statistics.fmean(moment['cpu'] for moment in moments):.0f} s"
             )
 
 
@@ -194,6 +196,8 @@ def main() -> None:
             if data == "cifar10":
                 show_targets(trace["seed"], moment["steps"], sums, cells)
             name = f"{data}, held out" if trace["seed"] in HELD_OUT else data
+            name += "".join(f" {each}" for each in trace.get("own", []))
+            moment["cpu"] = trace.get("cpu", math.nan)
             key = (name, trace["steps"], moment["steps"])
             groups[key].append({**moment, "data": name, "ranked": ranked})
     for data, cells in known.items():
@@ -202,7 +206,8 @@ def main() -> None:
     compare(groups)
     for is_held_out in (False, True):
         print("held out:" if is_held_out else "looked at:")
-        those = (key for key in groups if ("held out" in key[0]) == is_held_out)
+        usual = (key for key in groups if "=" not in key[0])
+        those = (key for key in usual if ("held out" in key[0]) == is_held_out)
         know([moment for key in those for moment in groups[key]])
 
 
