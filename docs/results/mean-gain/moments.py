@@ -1,7 +1,7 @@
 """Searches whose gradients and discrete points are averaged at several moments.
 
 python moments.py DATA EPOCHS SEED... [NAME=VALUE...], with DATA digits, fashion-mnist or a folder
-of CIFAR-10, and settings of the strategy. Each search adds an entry to traces.json beside this file.
+of CIFAR-10, and settings of the strategy. Each search adds an entry to traces.json beside this.
 """
 
 from __future__ import annotations
