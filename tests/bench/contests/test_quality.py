@@ -226,6 +226,29 @@ def test_equal_time_is_calibrated_once_and_kept(
     assert later.asked == [("nasp", 2, 25, 1.0)]
 
 
+def test_a_search_whose_steps_are_cheaper_the_longer_it_is_gets_its_time() -> None:
+    asked: list[int] = []
+
+    def search(request: SearchRequest) -> SearchSample:
+        epochs = request.job.search.epochs
+        asked.append(epochs)
+        step = seconds(0.1 if epochs < 20 else 0.05 if epochs < 40 else 0.025)
+        phase = Phase(
+            name="epoch",
+            begun=seconds(0),
+            ends=[seconds(each + 1) for each in range(epochs)],
+            steps=[step] * epochs,
+        )
+        return sample(epochs=epochs, phases=[phase])
+
+    nasp = contestants_of(["nasp"], [])[0]
+    assert calibration.calibrate(nasp, TINY, 100, search)["epochs"] == 100
+    assert asked == [8, 25, 50, 100]
+    asked.clear()
+    assert calibration.calibrate(nasp, TINY, 40, search)["epochs"] == 10
+    assert asked == [8, 10]
+
+
 def test_a_selection_is_paid_from_the_budget() -> None:
     ranking = Phase(name="re-ranking", begun=seconds(2), ends=[seconds(3)], steps=[seconds(0.1)])
     training = Phase(

@@ -17,6 +17,8 @@ from nasp.strategies import find_strategy
 
 FIRST_EPOCHS = 8
 """Epochs of the first calibration, each on as small a share of the data."""
+MOST_PASSES = 4
+"""Each as long as the one before found that the search can be."""
 
 
 class Cost(BaseModel):
@@ -91,7 +93,8 @@ def calibrate(
     """Return how many epochs of search, or else of selection, fit in so many seconds.
 
     First a few epochs on a share of the data tell roughly how many; then so many, so that
-    schedules have about the length that they will have, on a share as small as they are many.
+    schedules have about the length that they will have, on a share as small as they are many; and
+    again, since a step of a longer search may be cheaper, as NASP's is.
 
     Args:
         contestant: whose search.
@@ -102,12 +105,15 @@ def calibrate(
     iterative = find_strategy(contestant.strategy).iterative
     epochs, selection_epochs = FIRST_EPOCHS if iterative else 1, 0
     costs: list[Cost] = []
-    for _ in range(2 if iterative else 1):
+    for _ in range(MOST_PASSES if iterative else 1):
+        asked = epochs
         job = settings.job(contestant, seed=0, epochs=epochs)
         sample = search(SearchRequest(job=job, share=1 / max(epochs, FIRST_EPOCHS)))
         costs.append(cost_of(sample, settings.budget.clock, job.search, iterative))
         if iterative:
             epochs = costs[-1].search_epochs(seconds)
+            if epochs == asked:
+                break
         else:
             least = 2 * job.search.selection.first_rung
             selection_epochs = max(least, costs[-1].training_epochs(seconds))
