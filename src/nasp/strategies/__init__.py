@@ -87,7 +87,7 @@ class Registration:
         can_doubt: whether, by its settings, it may find out that it does not know which
             architectures are good.
         weight_steps: by its settings and the search's length, weight steps to an architecture
-            step.
+            step; where they are more than one, a setting of this name fixes them.
         ranks_by_weights: whether ranking what it proposes by the shared weights is part of it.
     """
 
