@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from nasp.bench.contests.sweep.controls import Search
 from nasp.bench.contests.sweep.job import SweepJob, sweep_job
 from nasp.bench.contests.sweep.run import begin_sweep, report_of, run_sweep, sweep_of
 from nasp.bench.tables.accuracies import open_table
@@ -182,14 +183,55 @@ def test_at_a_given_cost_controls_take_part(tmp_path: Path) -> None:
         assert control["wins"] == sum(difference > 1e-9 for difference in differences)
     random = tmp_path / "s" / "runs" / "parameters~6K" / "random-seed-0"
     asked = json.loads((random / "config.json").read_text())["job"]["search"]
-    # Two epochs of the search, each an A and a w step long, are four of training; its fallback
-    # may take two.
-    assert (asked["select"], asked["selection"]["epochs"]) == ("train", 6)
+    # Two epochs, each with as many A steps, that cost two w steps, as w steps, are six of training;
+    # its fallback may take two.
+    assert (asked["select"], asked["selection"]["epochs"]) == ("train", 8)
     size = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1)
     for name, target in (("parameters~6K", 6e3), ("parameters~8K", 8e3)):
         for key in (f"{name}, params, seed 0", f"{name}, random, seed 0"):
             cell = space.parse(kept[key]["architecture"])
             assert abs(parameter_count(space.network(cell, size)) / target - 1) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("search", "length", "epochs"),
+    [
+        ({}, {}, 3),  # a pass of 30 steps: every has room for 2 weight steps, 60 // 100 for 1
+        ({"epochs": 40}, {}, 50),  # eight to one: 40 * (1 + 2 / 8)
+        ({"epochs": 2, "least_steps": 800}, {}, 3),  # epochs of 400 steps, eight to one: 2.5
+        ({"strategy": "darts", "epochs": 4}, {}, 12),
+        ({"strategy": "synflow", "epochs": 4}, {}, 2),  # no steps at all
+        ({"minutes": 1.0}, {"epochs": 5, "epoch_steps": 200}, 7),
+    ],
+)
+def test_random_cells_train_as_long_as_the_search_beside_them(
+    search: dict[str, Any], length: dict[str, int], epochs: int
+) -> None:
+    asked = {"epochs": 1, "fallback": "none", **search}
+    size, selection = {"channels": 2, "cells": 1}, {"first_rung": 1}
+    common = search_job(DATA, SPACE, size, asked, {}, selection=selection)
+    job = plan(complexities=[], targets=["params=6K"], random=0).model_copy(
+        update={"search": common}
+    )
+    control = Search(job.settings[0], 0, "random").job(job, 30, length).search
+    assert (control.select, control.selection.epochs) == ("train", epochs)
+    assert control.minutes is None
+    assert control.epoch_steps == length.get("epoch_steps")
+
+
+def test_a_sweep_over_minutes_has_its_controls(tmp_path: Path) -> None:
+    search = search_job(DATA, SPACE, {"channels": 2, "cells": 1}, {"minutes": 0.02}, {})
+    job = plan(complexities=[], targets=["params=6K"], seeds=1, random=0)
+    job = job.model_copy(update={"search": search})
+    report = run_sweep(job, begin_sweep(tmp_path / "s", job))
+    assert [control["name"] for control in report["controls"]] == ["params", "random"]
+    runs = tmp_path / "s" / "runs" / "parameters~6K"
+    own, random = (
+        json.loads((runs / name / "config.json").read_text()) for name in ("seed-0", "random-seed-0")
+    )
+    length = own["within_minutes"]
+    assert random["job"]["search"]["epoch_steps"] == length["epoch_steps"]
+    assert random["job"]["search"]["selection"]["epochs"] >= length["epochs"]
 
 
 @pytest.mark.parametrize(

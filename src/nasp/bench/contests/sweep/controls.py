@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -10,8 +11,12 @@ from typing import Any, NamedTuple
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.contests.sweep.pareto import Point, area
 from nasp.bench.seeds import compare
-from nasp.bilevel.settings import most_trained
+from nasp.bilevel.settings import SearchConfig, most_trained
 from nasp.jobs.search_job import SearchJob
+from nasp.strategies import Horizon, find_strategy, strategy_config
+
+ARCH_STEP = 2
+"""Weight steps of a path that an architecture step costs: NASP's, as measured."""
 
 
 class Search(NamedTuple):
@@ -39,25 +44,45 @@ class Search(NamedTuple):
         control = "" if self.control is None else f"{self.control}-"
         return f"runs/{self.setting.name}/{control}seed-{self.seed}"
 
-    def job(self, sweep: SweepJob) -> SearchJob:
+    def job(
+        self, sweep: SweepJob, batches: int, length: Mapping[str, int] | None = None
+    ) -> SearchJob:
         """Return what is searched.
 
         The largest architecture stands for itself. Among random ones short trainings decide, for as
-        many epochs as the search's own selection or fallback has, and two more for each epoch of
-        the search, one for its A steps and one for its w steps.
+        many steps as the search takes, of which one for its alphas counts as `ARCH_STEP`, and for
+        those of the search's own selection or fallback.
+
+        Args:
+            sweep: the sweep.
+            batches: of a pass over the half that weights are trained on.
+            length: ``epochs`` and ``epoch_steps`` of the search that this stands beside, where they
+                follow from the minutes that it was given.
         """
         common = sweep.search.search
         own: dict[str, Any] = {**dict(self.setting), "seed": self.seed}
         if self.control is not None:
-            own |= {"strategy": self.control, "settings": {}, "select": "none"}
+            own |= {"strategy": self.control, "settings": {}, "select": "none", "minutes": None}
         if self.control == "random":
-            epochs = 2 * common.epochs + most_trained(common)
+            common = common.model_copy(update=dict(length or {}))
+            epochs = _training_epochs(common, batches)
             at_least = 2 * common.selection.first_rung
             selection = common.selection.model_copy(update={"epochs": max(epochs, at_least)})
             own |= {"select": "train", "selection": selection}
         config = common.model_copy(update=own)
         size = sweep.size if self.setting.at_most or self.setting.target else None
         return sweep.search.model_copy(update={"search": config, "bound_at": size})
+
+
+def _training_epochs(config: SearchConfig, batches: int) -> int:
+    """Return for how many epochs, as long as the search's, paths are trained at its cost."""
+    registration, trained = find_strategy(config.strategy), most_trained(config)
+    if not registration.iterative:
+        return trained
+    steps = config.steps_of_epoch(config.epoch_steps or batches)
+    settings = strategy_config(config.strategy, config.settings)
+    every = registration.weight_steps(settings, Horizon(config.epochs, steps))
+    return math.ceil(config.epochs * (1 + ARCH_STEP / every)) + trained
 
 
 def searches_of(sweep: SweepJob) -> dict[str, Search]:

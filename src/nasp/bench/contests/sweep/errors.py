@@ -68,21 +68,25 @@ def works_of(job: SweepJob, notations: Sequence[str], folder: RunFolder) -> dict
     return {key: Work(key, _under_shared_weights, request, path / "shared-weights")}
 
 
-def check_judged(job: SweepJob, data: Data, network: nn.Module) -> None:
+def check_judged(job: SweepJob, data: Data, network: nn.Module) -> int:
     """Try whether the data suffice to search and to judge, before the first search.
+
+    Returns:
+        Batches of a pass over what a search trains weights on.
 
     Raises:
         UsageError: they are too few.
     """
     seed, device = job.seeds[0], torch.device("cpu")
     try:
-        selection = data.search_loaders(network, device, seed).selection
-        if job.error == "shared" and not len(selection):
+        loaders = data.search_loaders(network, device, seed)
+        if job.error == "shared" and not len(loaders.selection):
             raise UsageError("no batch is full.")
         if job.error == "train":
             data.train_loaders(network, device, seed)
     except UsageError as error:
         raise UsageError(f"The sweep could not be judged by {described(job)}: {error}") from error
+    return len(loaders.weights)
 
 
 def described(job: SweepJob) -> str:

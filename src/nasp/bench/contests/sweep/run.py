@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from nasp.bench.contests.plots import draw_front
-from nasp.bench.contests.sweep.controls import comparisons, searches_of
+from nasp.bench.contests.sweep.controls import Search, comparisons, searches_of
 from nasp.bench.contests.sweep.errors import check_judged, described, works_of
 from nasp.bench.contests.sweep.job import SweepJob
 from nasp.bench.contests.sweep.pareto import Point, beaten, better_than, front
@@ -78,7 +78,7 @@ def run_sweep(
             open_table(job.table, job.search.data.name, job.search.space)
         data = job.search.domain.read(job.search.data, observe)
         gauge, space = _gauge(job, folder, data), find_space(job.search.space)
-        check_judged(job, data, gauge.target.supernet.network)
+        batches = check_judged(job, data, gauge.target.supernet.network)
         table, notation = gauge.table(job.cost), space.notation
         for setting in job.settings:
             for amount in setting.at_most.values():
@@ -106,10 +106,18 @@ def run_sweep(
         searches = searches_of(job)
 
         def work_of(key: str) -> Work:
-            request = SearchRequest(searches[key].job(job), folder.go_on)
-            return Work(key, search_at, request, folder.path / searches[key].run)
+            search = searches[key]
+            length = {} if search.control is None else _length(folder, search)
+            request = SearchRequest(search.job(job, batches, length), folder.go_on)
+            return Work(key, search_at, request, folder.path / search.run)
 
-        measure_missing(list(searches), work_of, results, announce, pool)
+        def is_lost(key: str) -> bool:
+            return searches[key]._replace(control=None).key in results.failed
+
+        own = [key for key, search in searches.items() if search.control is None]
+        controls = [key for key in searches if key not in own]
+        for keys in (own, controls):  # as long as the search beside them, which may be timed
+            measure_missing(keys, work_of, results, announce, pool, is_lost=is_lost)
         results.raise_failures()
         found = [results.measurements[key]["architecture"] for key in searches]
         errors = works_of(job, list(dict.fromkeys([*found, *random])), folder)
@@ -132,6 +140,13 @@ def report_of(folder: RunFolder) -> dict[str, Any] | None:
     if not (path.is_file() and (folder.path / PICTURE).is_file()):
         return None
     return {k: v for k, v in json_object(path).items() if k not in OWN}
+
+
+def _length(folder: RunFolder, control: Search) -> dict[str, int]:
+    """Return how long the search beside a control was, where that followed from minutes."""
+    beside = RunFolder(folder.path / control._replace(control=None).run)
+    length: dict[str, int] = beside.config().get("within_minutes", {})
+    return length
 
 
 def _gauge(job: SweepJob, folder: RunFolder, data: Data) -> Gauge:
