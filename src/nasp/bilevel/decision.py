@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nasp.bilevel.found import LARGEST, SEARCH, SELECTION
 from nasp.bilevel.larger import Larger
-from nasp.bilevel.selection import Admitted, Selecting, Selection, Selector
+from nasp.bilevel.selection import Admitted, ByScores, Selecting, Selection, Selector
 from nasp.bilevel.settings import SearchConfig
 from nasp.complexity.control import Complexity
 from nasp.strategies import Proposes, Strategy
@@ -65,7 +65,10 @@ def decide(
     if mode != "none":
         selection = selector.select(mode, proposed, is_trained)
         return Decision(foremost, selection.winner, SELECTION, selection)
-    result = complexity.settle(foremost, scores)
+    if isinstance(proposed, ByScores) and proposed.fit is not None:
+        result = complexity.settle(next(iter(proposed.propose(1)), foremost), scores)
+    else:
+        result = complexity.settle(foremost, scores)
     if knows is not False or config.fallback == "none":
         return Decision(foremost, result, SEARCH)
     larger = Larger(complexity, scores, result)

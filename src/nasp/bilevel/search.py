@@ -27,6 +27,7 @@ from nasp.bilevel.selection import (
     with_batch_statistics,
 )
 from nasp.bilevel.settings import SearchConfig, selecting
+from nasp.complexity.control import Complexity
 from nasp.complexity.costs import Cost
 from nasp.runs.checkpoints import Checkpointer
 from nasp.runs.folder import RunFolder
@@ -40,6 +41,7 @@ from nasp.strategies import (
     find_strategy,
     make_strategy,
 )
+from nasp.strategies.average import Average, MeanGain
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 from nasp.training.accumulation import check_parts
@@ -228,7 +230,7 @@ def run_search(
     )
     learner.ranks.alike(list(supernet.buffers()))
     scores = supernet.alphas if average is None else average.scores()
-    proposed: Proposes = visits if average is None else ByScores(complexity, scores)
+    proposed: Proposes = visits if average is None else _ranked(average, complexity)
     metrics = lines if run is None else run.metrics()
     selector = Selector(
         supernet,
@@ -269,6 +271,12 @@ def run_search(
         run.save_tensors("weights.safetensors", supernet.network.state_dict())
         found.architecture.save(run.architecture_path, decision.decided_by)
     return found
+
+
+def _ranked(average: Average, complexity: Complexity) -> ByScores:
+    """Return what an average ranks: at a given cost, by what candidates gain together."""
+    fit = average.fit() if isinstance(average, MeanGain) and complexity.bounds else None
+    return ByScores(complexity, average.scores() if fit is None else fit.scores(), fit)
 
 
 def _prefixed(prefix: str, metrics: Metrics) -> Metrics:

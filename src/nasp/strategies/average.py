@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from nasp.strategies.interactions import MOST, Fit, Interactions
 from nasp.supernet.supernet import Alphas, Supernet
 
 SHOWN = {"gains": "what each would take off the loss", "shares": "how often each was chosen"}
@@ -151,6 +152,7 @@ class MeanGain(Average):
     ) -> None:
         super().__init__(supernet, steps, share)
         self.prices = prices or {}
+        self.together_before, self.together = self._unmet(), self._unmet()
 
     def add_step(self, point: Alphas, gradients: Alphas | None) -> None:
         """Take note of a step.
@@ -165,7 +167,24 @@ class MeanGain(Average):
             others = 1 - point[name]
             base = (-of_chosen).expand_as(gradient)
             values[name] = torch.stack([(of_chosen - gradient) * others, others, base])
+        if gradients and self.fits:
+            self.together = self.together.add(point, gradients)
         self.add(values)
+        if self.steps in self.ends:
+            self.together_before, self.together = self.together, self._unmet()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the supernet has few enough candidates that pairs of them are looked at."""
+        return sum(alphas.numel() for alphas in self.supernet.alphas.values()) <= MOST
+
+    def fit(self) -> Fit | None:
+        """Return what paths gain to second order, of which `shown` is the first in the mean.
+
+        None where the supernet has too many candidates, or no step was taken.
+        """
+        together = self.together_before + self.together
+        return together.fit(self.shown()) if self.fits and together.steps else None
 
     def shown(self) -> Alphas:
         """Return the gains less the prices, in units of F."""
@@ -183,6 +202,26 @@ class MeanGain(Average):
             mean = instead / others.clamp_min(1) + base / max(counted, 1)
             gains[name] = mean - self.prices.get(name, 0.0)
         return gains
+
+    def _unmet(self) -> Interactions:
+        count = sum(alphas.numel() for alphas in self.supernet.alphas.values())
+        return Interactions.nothing(count if self.fits else 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums of both stretches, those of pairs too."""
+        both = self.together_before, self.together
+        return {**super().state_dict(), "together": [dict(vars(each)) for each in both]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` returned.
+
+        Raises:
+            ValueError: it is of another average, such as that of an earlier version.
+        """
+        super().load_state_dict(state)
+        if "together" not in state:
+            raise ValueError("the average there is of an earlier version")
+        self.together_before, self.together = (Interactions(**each) for each in state["together"])
 
 
 class MeanPoint(Average):

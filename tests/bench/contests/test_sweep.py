@@ -227,7 +227,8 @@ def test_a_sweep_over_minutes_has_its_controls(tmp_path: Path) -> None:
     assert [control["name"] for control in report["controls"]] == ["params", "random"]
     runs = tmp_path / "s" / "runs" / "parameters~6K"
     own, random = (
-        json.loads((runs / name / "config.json").read_text()) for name in ("seed-0", "random-seed-0")
+        json.loads((runs / name / "config.json").read_text())
+        for name in ("seed-0", "random-seed-0")
     )
     length = own["within_minutes"]
     assert random["job"]["search"]["epoch_steps"] == length["epoch_steps"]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
 import nasp
-from nasp.bilevel.selection import ByScores
+from nasp.bilevel.decision import decide
+from nasp.bilevel.selection import ByScores, Selector
+from nasp.bilevel.settings import SearchConfig
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.control import Complexity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Target
+from nasp.strategies import Strategy
+from nasp.strategies.interactions import Fit, flat
 from nasp.supernet.architecture import Architecture
 from nasp.supernet.choice import Choice, Node
 from nasp.supernet.derive import derive
@@ -81,6 +85,59 @@ def test_within_bounds_it_is_those_that_keep_them() -> None:
     expected = [a for a in by_brute_force(supernet, by_scores) if complexity.is_feasible(a)]
     assert 10 < len(expected) < 81
     assert by_scores.propose(200) == expected
+
+
+def fitted(supernet: Supernet, by_scores: ByScores) -> ByScores:
+    """Return the same with a fit by which its sums are not all there is to say."""
+    n = sum(alphas.numel() for alphas in supernet.alphas.values())
+    generator = torch.Generator().manual_seed(2)
+    slopes = torch.randn(n, n, generator=generator, dtype=torch.float64)
+    fit = Fit(by_scores.scores, flat(by_scores.scores), slopes, torch.full((n,), 0.25).double())
+    return ByScores(by_scores.complexity, fit.scores(), fit)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"at_most": {"parameters": 40}}])
+def test_those_that_gain_most_are_found_among_the_foremost(bounds: dict[str, Any]) -> None:
+    supernet, plain = proposing(**bounds)
+    by_scores = fitted(supernet, plain)
+    fit = by_scores.fit
+    assert fit is not None
+
+    def gain(architecture: Architecture) -> float:
+        return fit.gain(supernet.one_hot(supernet.path(architecture)))
+
+    ranked = by_scores.complexity.ranked(by_scores.scores, 32)
+    expected = sorted(ranked, key=gain, reverse=True)
+    assert by_scores.propose(5) == expected[:5]
+    assert expected[0] != ranked[0]
+    everything = by_scores.propose(81)
+    assert everything == sorted(everything, key=gain, reverse=True)
+    assert set(everything) == set(plain.propose(81))
+
+
+def test_at_a_target_a_search_returns_what_gains_most() -> None:
+    supernet, plain = proposing(target={"parameters": 33}, within=0.2)
+    by_scores = fitted(supernet, plain)
+
+    class Derives:
+        def derive(self) -> Architecture:
+            return plain.propose(1)[0]
+
+    def decided(proposed: ByScores) -> Architecture:
+        return decide(
+            "none",
+            SearchConfig(),
+            None,
+            cast(Strategy, Derives()),
+            proposed,
+            plain.complexity,
+            plain.scores,
+            cast(Selector, None),
+            is_trained=True,
+        ).result
+
+    assert decided(by_scores) == by_scores.propose(1)[0]
+    assert decided(by_scores) != decided(plain) == plain.propose(1)[0]
 
 
 @pytest.mark.parametrize(("mode", "epochs", "looked_at"), [("train", 4, 4), ("rerank", 4, 6)])

@@ -1,4 +1,4 @@
-"""What an averaged search ranks first: the architectures of the largest sums of scores."""
+"""What an averaged search ranks first, within the bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nasp.complexity.control import Complexity
+from nasp.strategies.interactions import Fit
 from nasp.supernet.architecture import Architecture
+
+LOOKED_AT = 32
+"""Architectures of the largest sums of scores, among which those that gain most are found."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,22 @@ class ByScores:
 
     Attributes:
         complexity: has the bounds that they keep.
-        scores: of `nasp.strategies.average.Average`.
+        scores: of `nasp.strategies.average.Average`, or of the fit.
+        fit: by what it says they gain, the foremost of these sums are ranked; None: by the sums.
     """
 
     complexity: Complexity
     scores: Mapping[str, Tensor]
+    fit: Fit | None = None
 
     def propose(self, count: int) -> list[Architecture]:
         """Return `count` distinct architectures, or as many as there are, the foremost first."""
-        return self.complexity.ranked(self.scores, count)
+        if self.fit is None:
+            return self.complexity.ranked(self.scores, count)
+        ranked = self.complexity.ranked(self.scores, max(count, LOOKED_AT))
+        return sorted(ranked, key=self._gain, reverse=True)[:count]
+
+    def _gain(self, architecture: Architecture) -> float:
+        assert self.fit is not None
+        supernet = self.complexity.supernet
+        return self.fit.gain(supernet.one_hot(supernet.path(architecture)))
