@@ -67,6 +67,11 @@ class Trace:
                     "accuracy": round(sum(self.right[last]) / len(self.right[last]), 4),
                 }
             )
+        if (fit := gain.fit()) is not None:
+            found[-1]["fit"] = {
+                "alone": [float(f"{value:.7g}") for value in fit.alone.tolist()],
+                "slopes": rounded({"": fit.slopes}),
+            }
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +80,7 @@ def _show(report: Mapping[str, Any]) -> None:
         "best": "{table_accuracy[best]:.2f}",
         "regret": "{regret:.2f}",
         "percentile": "{percentile:.1f}",
+        **({"at its cost": "{at_cost[percentile]:.1f}"} if any(r["at_cost"] for r in rows) else {}),
         "free": "{parameterless:.0%}",
         "last epoch": "{last[mean]:.2f}",
         "epochs": "{epochs}",
@@ -89,7 +90,8 @@ def _show(report: Mapping[str, Any]) -> None:
     print_table(rows, columns)
     typer.echo(
         f"Accuracy in the table {table['name']} of {table['cells']} cells: best"
-        f" {table['best']:.2f} %, median {table['median']:.2f}; free: edges without parameters;"
+        f" {table['best']:.2f} %, median {table['median']:.2f};{_peers(rows)} free: edges without"
+        " parameters;"
         " last epoch: before the selection."
     )
     for (mark, meaning), index in zip(MARKS.items(), range(len(MARKS)), strict=True):
@@ -107,6 +109,12 @@ def _show(report: Mapping[str, Any]) -> None:
     )
     for compared in report["comparisons"]:
         typer.echo(_sentence(compared))
+
+
+def _peers(rows: Sequence[Mapping[str, Any]]) -> str:
+    counts = sorted({row["at_cost"]["cells"] for row in rows if row["at_cost"]})
+    many = f" {counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(f" {n}" for n in counts)
+    return f" at its cost: percentile among the{many} cells that keep its bounds;" if counts else ""
 
 
 def _sentence(compared: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from nasp.bench.contests import calibration, contest
 from nasp.bench.contests.calibration import Cost, cost_of
 from nasp.bench.contests.contest import Contest
 from nasp.bench.contests.contestant import contestants_of, parse_contestant
+from nasp.bench.contests.peers import Kept
 from nasp.bench.contests.plots import draw_quality, quality_bands
 from nasp.bench.contests.quality import measure_quality
 from nasp.bench.contests.quality_rows import comparisons
@@ -34,7 +35,7 @@ from nasp.errors import NaspError, UsageError
 from nasp.runs.interruption import Interrupted
 from nasp.runs.pool import InTurn
 from nasp.spaces import find_space
-from nasp.spaces.sampling import without_parameters
+from nasp.spaces.sampling import small_supernet, without_parameters
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import EpochEnded, Started, Stepped, nobody
 
@@ -164,6 +165,33 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compared["mean"] == pytest.approx(good - dead)
     assert report["table"]["best"] == TABLE.best
     assert report["machine"] == {"cpu": "here"}
+
+
+def test_where_a_result_stands_among_cells_of_its_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound, by hand: a 3x3 convolution counts nine times a 1x1, everything else nothing."""
+    supernet = small_supernet(find_space(TABLE.space))
+    each = {"none": 0, "skip_connect": 0, "nor_conv_1x1": 1, "nor_conv_3x3": 9, "avg_pool_3x3": 0}
+    costs = {"fixed": 5.0, "edges": {e: dict(each) for e in supernet.edges}, "inside": {}}
+    bound = Kept(cost="parameters", least=15, most=16, table=costs)
+
+    def process(request: SearchRequest, _: object) -> SearchSample:
+        is_bounded = request.job.search.strategy == "nasp"
+        return sample(GOOD, request.job.search.epochs, bounds=[bound] if is_bounded else [])
+
+    nasp, darts = measured(monkeypatch, process, "nasp,darts")["rows"]  # type: ignore[arg-type]
+    assert darts["at_cost"] is None
+    peers = []
+    for cell, accuracy in TABLE.accuracies.items():
+        held = list(find_space(TABLE.space).parse(cell).edges.values())
+        threes, ones = held.count("nor_conv_3x3"), held.count("nor_conv_1x1")
+        if 10 <= 9 * threes + ones <= 11:
+            peers.append(accuracy)
+    good = TABLE.accuracy(GOOD)
+    place = 100 * (sum(a < good for a in peers) + sum(a == good for a in peers) / 2) / len(peers)
+    assert len(peers) == 3 * 2 * 3 + 3  # one 3x3, and one 1x1 or two
+    assert nasp["at_cost"] == {
+        "cells": 21, "percentile": pytest.approx(place), "percentiles": [pytest.approx(place)] * 2
+    }  # fmt: skip
 
 
 def test_results_grow_and_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

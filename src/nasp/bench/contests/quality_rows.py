@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nasp.bench.contests.contest import by_contestant
+from nasp.bench.contests.peers import Peers
 from nasp.bench.results import Measurements, machines
 from nasp.bench.seeds import compare, over_seeds
 from nasp.bench.tables.accuracies import AccuracyTable
@@ -38,7 +39,10 @@ def summary(found: Measurements, table: AccuracyTable, reference: str | None) ->
         reference: label of the one that all others are compared with, where it takes part.
     """
     free = without_parameters(find_space(table.space))
-    rows = [{**head, **_row(searches, table, free)} for head, searches in by_contestant(found)]
+    peers = Peers(table)
+    rows = [
+        {**head, **_row(searches, table, free, peers)} for head, searches in by_contestant(found)
+    ]
     ran_on = machines(found)
     return {
         "rows": rows,
@@ -77,7 +81,9 @@ def comparisons(rows: Sequence[Row], reference: str | None) -> list[Row]:
     return found
 
 
-def _row(searches: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[str, str]]) -> Row:
+def _row(
+    searches: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[str, str]], peers: Peers
+) -> Row:
     samples = [search["sample"] for search in searches]
     cells = [Architecture(sample["architecture"], table.space) for sample in samples]
     accuracies = [table.accuracy(cell) for cell in cells]
@@ -94,6 +100,7 @@ def _row(searches: Sequence[Any], table: AccuracyTable, free: frozenset[tuple[st
         "table_accuracy": over_seeds(accuracies),
         "regret": statistics.fmean(table.best - accuracy for accuracy in accuracies),
         "percentile": statistics.fmean(table.percentile(accuracy) for accuracy in accuracies),
+        "at_cost": peers.standing(samples[0].get("bounds", []), accuracies),
         "parameterless": statistics.fmean(shares),
         "epochs": searches[0]["epochs"],
         "seconds": statistics.fmean(sample["total"]["wall"] for sample in samples),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nasp.bench.contests.peers import Kept, kept_by
 from nasp.bench.steps.measure import machine
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bilevel.found import Found
@@ -110,6 +111,7 @@ class SearchSample(BaseModel):
             None where its loss was not finite.
         agreement: of the halves of the averaged steps, see `Health`; None where there is none.
         scored: the sum of the search's own scores over each cell's edges, see `Found.scores`.
+        bounds: that the result keeps; none of a calibration, nor where costs do not add up.
         machine: what it ran on.
     """
 
@@ -130,6 +132,7 @@ class SearchSample(BaseModel):
     selection: dict[str, Any] | None
     shared: list[float | None] = Field(default_factory=list)
     scored: list[float] = Field(default_factory=list)
+    bounds: list[Kept] = Field(default_factory=list)
     agreement: float | None = None
     machine: dict[str, Any]
 
@@ -160,7 +163,6 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
         _train_one(found, job, data, watch)
     total = watch.now()
     assert watch.memory is not None
-    peak_bytes = watch.memory.above_idle()
     return SearchSample(
         architecture=dict(found.architecture.edges),
         start=None if found.start is None else dict(found.start.edges),
@@ -170,12 +172,13 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
         full_steps_per_epoch=full_steps,
         batches=batches,
         full_batches=full_batches,
-        peak_bytes=peak_bytes,
+        peak_bytes=watch.memory.above_idle(),
         idle_bytes=watch.memory.idle,
         peak_source=watch.memory.source,
         selection=None if found.selection is None else found.selection.as_dict(),
         shared=_shared(found, request, data, watch) if request.cells else [],
         scored=_scored(found, request),
+        bounds=kept_by(data, job) if request.share == 1 else [],
         agreement=found.metrics[-1].get("agreement"),
         phases=watch.phases,
         machine=machine(device),
@@ -220,12 +223,11 @@ def _shared(
     found: Found, request: SearchRequest, data: ImageData, watch: Stopwatch
 ) -> list[float | None]:
     """Measure each cell as a path of the supernet; BatchNorms normalise by each batch."""
-    job, space = request.job, find_space(request.job.space)
-    loader = _loaders(found, job, data).selection
+    job = request.job
     metrics = rerank(
         found.supernet,
-        [space.parse(cell) for cell in request.cells],
-        SamePass(loader, job.search.seed, request.batches),
+        [find_space(job.space).parse(cell) for cell in request.cells],
+        SamePass(_loaders(found, job, data).selection, job.search.seed, request.batches),
         data.task(),
         job.search,
         None,
@@ -235,9 +237,8 @@ def _shared(
 
 
 def _scored(found: Found, request: SearchRequest) -> list[float]:
-    space = find_space(request.job.space)
     rows = [row.tolist() for scores in found.scores.values() for row in scores]
-    paths = (found.supernet.path(space.parse(cell)) for cell in request.cells)
+    paths = map(found.supernet.path, map(find_space(request.job.space).parse, request.cells))
     return [
         math.fsum(row[k] for row, k in zip(rows, path, strict=True) if k is not None)
         for path in paths
