@@ -22,6 +22,9 @@ FIRST = {"cifar10": (1, 4, 16)}
 """Of how many the mean percentile is told; elsewhere of one, two and three."""
 FEWEST = {"cifar10": 20}
 """Cells that there are at least at a cost; elsewhere six."""
+TARGET = "target.params="
+LOOKED_AT = {600, 601, 603, 700, 701, 702, 703, 704, 705, 800, 801, 900, 901}
+"""Seeds by which the line integral was chosen."""
 
 
 def values(moment: dict[str, Any], cells: Cells) -> dict[str, Array]:
@@ -52,6 +55,13 @@ def at(cells: Cells, cost: float) -> Array:
         return np.flatnonzero(abs(cells.size / cost - 1) <= WITHIN)
 
 
+def kind(trace: dict[str, Any]) -> str:
+    """Return what a search is told with: data, length, target, and whether it chose anything."""
+    targets = [each for each in trace.get("own", []) if each.startswith(TARGET)]
+    seen = "looked at" if trace["seed"] in LOOKED_AT else "held out"
+    return ", ".join([trace["data"], f"{trace['steps']} steps", *targets, seen])
+
+
 def main() -> None:
     """Print a row a kind of search and what ranks, and the targets of those that had one."""
     csv_file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -66,25 +76,25 @@ def main() -> None:
         )
         counts, fewest = FIRST.get(data, (1, 2, 3)), FEWEST.get(data, 6)
         costs = [those for s in np.unique(cells.size) if len(those := at(cells, s)) >= fewest]
-        own = " ".join([f"{trace['epochs']} epochs", *trace["own"]])
         for name, sums in values(moment, cells).items():
             found = measured(sums, cells)
             means = np.mean([places(sums, cells, those, counts) for those in costs], axis=0)
             figures = [found["tau"], found["alike"], found["picked"], *means.tolist()]
-            for each in trace["own"]:
-                if each.startswith("target.params="):
-                    those = at(cells, float(each.partition("=")[2].removesuffix("M")))
-                    tau = stats.kendalltau(sums[those], cells.accuracy[those]).statistic
-                    figures += [*places(sums, cells, those, counts), float(tau)]
-            rows[f"{data}, {own}", name].append(figures)
-    for (of, name), found in rows.items():
+            for target in (own for own in trace.get("own", []) if own.startswith(TARGET)):
+                those = at(cells, float(target.removeprefix(TARGET).removesuffix("M")))
+                there = places(sums, cells, those, counts)
+                tau = stats.kendalltau(sums[those], cells.accuracy[those]).statistic
+                figures += [*there, float(tau)]
+                print(f"seed {trace['seed']}, {target}, {name}: percentile {there[0]:.0f}")
+            rows[kind(trace), name].append(figures)
+    for (of, name), found in sorted(rows.items()):
         tau, alike, picked, *others = np.mean(found, axis=0).tolist()
-        first, few, more, *target = others
-        told = f"; at its target {target[0]:.0f}, {target[1]:.0f}, {target[2]:.0f}, tau" if target else ""
-        told += f" {target[3]:.2f}" if target else ""
+        first, few, more, *there = others
+        told = ", ".join(f"{place:.0f}" for place in there[:-1])
         print(
-            f"{of:45} {name:14} n={len(found)} tau {tau:.2f}, alike {alike:.2f}, picked {picked:.2f},"
-            f" percentiles at a cost {first:.0f}, {few:.0f}, {more:.0f}{told}"
+            f"{of}, {name}, {len(found)} searches: tau {tau:.2f}, equal size {alike:.2f},"
+            f" picked {picked:.2f}, percentiles at a cost {first:.0f}, {few:.0f}, {more:.0f}",
+            *([f"at the target {told}, tau {there[-1]:.2f}"] if there else []),
         )
 
 

@@ -48,8 +48,8 @@ class Interactions:
         return cls(0, zeros(n, n), zeros(n), zeros(n, n))
 
     def add(self, point: Alphas, gradients: Alphas) -> Interactions:
-        """Return the sums with a step's discrete point and the gradients there."""
-        x, g = flat(point), flat(gradients)
+        """Return the sums with a step's discrete point and the gradients there, of each table."""
+        x, g = flat(point), flat({name: gradients[name] for name in point})
         return replace(
             self,
             steps=self.steps + 1,

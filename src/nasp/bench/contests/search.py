@@ -239,10 +239,8 @@ def _shared(
 def _scored(found: Found, request: SearchRequest) -> list[float]:
     rows = [row.tolist() for scores in found.scores.values() for row in scores]
     paths = map(found.supernet.path, map(find_space(request.job.space).parse, request.cells))
-    return [
-        math.fsum(row[k] for row, k in zip(rows, path, strict=True) if k is not None)
-        for path in paths
-    ]
+    held = ([row[k] for row, k in zip(rows, p, strict=True) if k is not None] for p in paths)
+    return [math.fsum(each) for each in held]
 
 
 def _loaders(found: Found, job: SearchJob, data: ImageData) -> SearchLoaders:
