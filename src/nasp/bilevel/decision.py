@@ -65,10 +65,10 @@ def decide(
     if mode != "none":
         selection = selector.select(mode, proposed, is_trained)
         return Decision(foremost, selection.winner, SELECTION, selection)
+    chosen = foremost
     if isinstance(proposed, ByScores) and proposed.fit is not None:
-        result = complexity.settle(next(iter(proposed.propose(1)), foremost), scores)
-    else:
-        result = complexity.settle(foremost, scores)
+        chosen = next(iter(proposed.propose(1)), foremost)
+    result = complexity.settle(chosen, scores)
     if knows is not False or config.fallback == "none":
         return Decision(foremost, result, SEARCH)
     larger = Larger(complexity, scores, result)

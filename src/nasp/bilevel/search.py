@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
-from torch import Generator
+from torch import Generator, Tensor
 
 from nasp.bilevel.decision import decide
 from nasp.bilevel.first_batch import (
@@ -230,7 +230,7 @@ def run_search(
     )
     learner.ranks.alike(list(supernet.buffers()))
     scores = supernet.alphas if average is None else average.scores()
-    proposed: Proposes = visits if average is None else _ranked(average, complexity)
+    proposed: Proposes = visits if average is None else _ranked(average, scores, complexity)
     metrics = lines if run is None else run.metrics()
     selector = Selector(
         supernet,
@@ -273,10 +273,10 @@ def run_search(
     return found
 
 
-def _ranked(average: Average, complexity: Complexity) -> ByScores:
+def _ranked(average: Average, scores: Mapping[str, Tensor], complexity: Complexity) -> ByScores:
     """Return what an average ranks: at a given cost, by what candidates gain together."""
     fit = average.fit() if isinstance(average, MeanGain) and complexity.bounds else None
-    return ByScores(complexity, average.scores() if fit is None else fit.scores(), fit)
+    return ByScores(complexity, scores if fit is None else fit.scores(), fit)
 
 
 def _prefixed(prefix: str, metrics: Metrics) -> Metrics:

@@ -91,8 +91,7 @@ def _show(report: Mapping[str, Any]) -> None:
     typer.echo(
         f"Accuracy in the table {table['name']} of {table['cells']} cells: best"
         f" {table['best']:.2f} %, median {table['median']:.2f};{_peers(rows)} free: edges without"
-        " parameters;"
-        " last epoch: before the selection."
+        " parameters; last epoch: before the selection."
     )
     for (mark, meaning), index in zip(MARKS.items(), range(len(MARKS)), strict=True):
         if any(row["marks"][index] for row in rows):

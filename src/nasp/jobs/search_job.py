@@ -55,8 +55,13 @@ def prepared(data: Data, job: SearchJob) -> Prepared:
     seed_all(config.seed)
     network = laid_out(space.supernet(domain.sized({**size, **dict(job.supernet)})), device)
     loaders = data.search_loaders(network, device, config.seed)
-    bounded = None
-    if job.bound_at is not None:
-        final = domain.sized({**size, **dict(job.bound_at)})
-        bounded = lambda device: domain.target(space, final, device)  # noqa: E731
-    return Prepared(Supernet(network, space.name), loaders, bounded)
+    return Prepared(Supernet(network, space.name), loaders, bounded_in(data, job))
+
+
+def bounded_in(data: Data, job: SearchJob) -> Bounded | None:
+    """Return what makes the network that bounds are about; None: the searched one."""
+    if job.bound_at is None:
+        return None
+    size = {**data.shape, "channels": job.channels, "cells": job.cells, **dict(job.bound_at)}
+    space, final = find_space(job.space), job.domain.sized(size)
+    return lambda device: job.domain.target(space, final, device)

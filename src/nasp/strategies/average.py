@@ -176,7 +176,7 @@ class MeanGain(Average):
     @property
     def fits(self) -> bool:
         """Whether the supernet has few enough candidates that pairs of them are looked at."""
-        return sum(alphas.numel() for alphas in self.supernet.alphas.values()) <= MOST
+        return self._candidates <= MOST
 
     def fit(self) -> Fit | None:
         """Return what paths gain to second order, of which `shown` is the first in the mean.
@@ -204,8 +204,11 @@ class MeanGain(Average):
         return gains
 
     def _unmet(self) -> Interactions:
-        count = sum(alphas.numel() for alphas in self.supernet.alphas.values())
-        return Interactions.nothing(count if self.fits else 0)
+        return Interactions.nothing(self._candidates if self.fits else 0)
+
+    @property
+    def _candidates(self) -> int:
+        return sum(alphas.numel() for alphas in self.supernet.alphas.values())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums of both stretches, those of pairs too."""

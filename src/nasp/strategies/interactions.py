@@ -121,11 +121,10 @@ class Fit:
         In units of the largest entry, as a solver's tolerances need it.
         """
         each = self.alone + (self.slopes + self.slopes.T) @ self.mean / 2
-        each, scores, begun = each / (float(each.abs().max()) or 1.0), {}, 0
-        for name, table in self.like.items():
-            scores[name] = each[begun : begun + table.numel()].reshape(table.shape)
-            begun += table.numel()
-        return scores
+        each = each / (float(each.abs().max()) or 1.0)
+        parts = torch.split(each, [table.numel() for table in self.like.values()])
+        tables = zip(self.like.items(), parts, strict=True)
+        return {name: part.reshape(table.shape) for (name, table), part in tables}
 
 
 def flat(tables: Alphas) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from nasp.complexity.store import Store
 from nasp.complexity.table import CostTable
 from nasp.complexity.target import Gauge
 from nasp.domains.domain import Data
-from nasp.jobs.search_job import SearchJob, prepared
+from nasp.jobs.search_job import SearchJob, bounded_in
 from nasp.spaces import find_space
 from nasp.spaces.sampling import small_supernet
 from nasp.supernet.supernet import Supernet
@@ -49,7 +49,7 @@ def kept_by(data: Data, job: SearchJob) -> list[Kept]:
         job: the search; its bounds are about networks of a size of their own.
     """
     config = job.search
-    bounded = prepared(data, job).bounded
+    bounded = bounded_in(data, job)
     if bounded is None:
         return []
     target, found = bounded(torch.device("cpu")), []
@@ -73,7 +73,7 @@ class Peers:
     def __init__(self, table: AccuracyTable) -> None:
         self.table = table
         self._supernet: Supernet | None = None
-        self._known: dict[str, list[float]] = {}
+        self._known: dict[str, AccuracyTable | None] = {}
 
     def standing(self, bounds: Sequence[Mapping[str, Any]], accuracies: Sequence[float]) -> Any:
         """Return ``cells``, how many there are, and ``percentile``: of these worse, per cent.
@@ -88,25 +88,24 @@ class Peers:
         if not bounds:
             return None
         peers = self._among([Kept(**bound) for bound in bounds])
-        each = [
-            50 * (bisect.bisect_left(peers, a) + bisect.bisect_right(peers, a)) / len(peers)
-            for a in accuracies
-            if peers
-        ]
-        mean = statistics.fmean(each) if each else None
-        return {"cells": len(peers), "percentile": mean, "percentiles": each}
+        if peers is None:
+            return {"cells": 0, "percentile": None, "percentiles": []}
+        each = [peers.percentile(accuracy) for accuracy in accuracies]
+        mean = statistics.fmean(each)
+        return {"cells": len(peers.accuracies), "percentile": mean, "percentiles": each}
 
-    def _among(self, bounds: Sequence[Kept]) -> list[float]:
-        """Return the accuracies of the cells that keep the bounds, the lowest first."""
+    def _among(self, bounds: Sequence[Kept]) -> AccuracyTable | None:
+        """Return the table of the cells that keep the bounds; None: there are none."""
         key = "".join(bound.model_dump_json() for bound in bounds)
         if key not in self._known:
             space = find_space(self.table.space)
             supernet = self._supernet = self._supernet or small_supernet(space)
             tables = [(bound, CostTable.from_dict(supernet, bound.table)) for bound in bounds]
-            self._known[key] = sorted(
-                accuracy
+            found = {
+                cell: accuracy
                 for cell, accuracy in self.table.accuracies.items()
                 for path in [supernet.path(space.parse(cell))]
                 if all(kept.least <= costs.of(path) <= kept.most for kept, costs in tables)
-            )
+            }
+            self._known[key] = replace(self.table, accuracies=found) if found else None
         return self._known[key]

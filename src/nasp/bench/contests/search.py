@@ -223,10 +223,10 @@ def _shared(
     found: Found, request: SearchRequest, data: ImageData, watch: Stopwatch
 ) -> list[float | None]:
     """Measure each cell as a path of the supernet; BatchNorms normalise by each batch."""
-    job = request.job
+    job, space = request.job, find_space(request.job.space)
     metrics = rerank(
         found.supernet,
-        [find_space(job.space).parse(cell) for cell in request.cells],
+        [space.parse(cell) for cell in request.cells],
         SamePass(_loaders(found, job, data).selection, job.search.seed, request.batches),
         data.task(),
         job.search,
