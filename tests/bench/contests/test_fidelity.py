@@ -24,14 +24,9 @@ from nasp.bench.contests.fidelity import (
     parameters,
 )
 from nasp.bench.contests.plots import draw_fidelity, fidelity_cells
-from nasp.bench.contests.search import (
-    Phase,
-    SearchRequest,
-    SearchSample,
-    Seconds,
-    run_search,
-)
+from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import Budget, ContestSettings
+from nasp.bench.contests.stopwatch import Phase, Seconds
 from nasp.bench.tables.accuracies import embedded
 from nasp.cli import main
 from nasp.cli.bench_fidelity import _chance

@@ -18,15 +18,9 @@ from nasp.bench.contests.peers import Kept
 from nasp.bench.contests.plots import draw_quality, quality_bands
 from nasp.bench.contests.quality import measure_quality
 from nasp.bench.contests.quality_rows import comparisons
-from nasp.bench.contests.search import (
-    Phase,
-    SearchRequest,
-    SearchSample,
-    Seconds,
-    Stopwatch,
-    run_search,
-)
+from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import Budget, ContestSettings, contest_settings
+from nasp.bench.contests.stopwatch import Phase, Seconds, Stopwatch
 from nasp.bench.tables.accuracies import embedded
 from nasp.bilevel.selection import SelectConfig
 from nasp.bilevel.settings import SearchConfig

@@ -13,7 +13,7 @@ from nasp.bench.steps.epoch import EpochRequest, EpochSettings, measure_epochs, 
 from nasp.domains.images.image_set import LabelledImages
 from nasp.errors import UsageError
 from nasp.runs.pool import Work
-from nasp.training.events import nobody
+from nasp.training.events import EpochEnded, Event, Stepped, Within, nobody
 
 TINY = EpochSettings(
     space="nasbench201-3", channels=4, cells=1, batch_size=4, steps=2, device="cpu"
@@ -30,7 +30,8 @@ def _few_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("strategy", ["nasp", "darts"])
 def test_epochs_are_measured(strategy: str, tmp_path: Path, in_this_process: list[Work]) -> None:
     path = tmp_path / "epoch.json"
-    results = measure_epochs(TINY, [strategy], path, nobody)
+    events: list[Event] = []
+    results = measure_epochs(TINY, [strategy], path, events.append)
     results.raise_failures()
     (row,) = json.loads(path.read_text())["rows"]
     assert row["name"] == strategy
@@ -39,6 +40,9 @@ def test_epochs_are_measured(strategy: str, tmp_path: Path, in_this_process: lis
     assert row["data"] == "random"
     assert [work.fresh for work in in_this_process] == [True]
     assert row["peak_bytes"] >= 0
+    within = [event.event for event in events if isinstance(event, Within)]
+    assert [e.epoch for e in within if isinstance(e, EpochEnded)] == [1, 2]  # so a bar shows it
+    assert sum(isinstance(e, Stepped) for e in within) == 2 * TINY.steps
 
 
 def test_random_images_have_the_shape_of_cifar10() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.contests.contestant import Contestant
-from nasp.bench.contests.search import TRAINING, Phase, SearchRequest, SearchSample, run_search
+from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import ContestSettings
+from nasp.bench.contests.stopwatch import TRAINING, Phase
 from nasp.bilevel.settings import SearchConfig
 from nasp.runs.clock import Clock
 from nasp.runs.pool import Workplace

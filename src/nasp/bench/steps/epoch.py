@@ -31,7 +31,7 @@ from nasp.jobs.search_job import SearchJob
 from nasp.runs.pool import Work, Workplace
 from nasp.strategies import find_strategy, strategy_config
 from nasp.training.device import DeviceName, find_device
-from nasp.training.events import EpochEnded, Event, Observer, Started
+from nasp.training.events import EpochEnded, Event, Observer, Started, nobody
 
 DATA = "cifar10"
 FILES = "cifar-10-batches-py"
@@ -102,9 +102,14 @@ class EpochSample(BaseModel):
 
 
 class Epochs:
-    """Seconds from the start to the end of each epoch, as an observer."""
+    """Seconds from the start to the end of each epoch, as an observer.
 
-    def __init__(self) -> None:
+    Args:
+        observe: is told of all events, too.
+    """
+
+    def __init__(self, observe: Observer) -> None:
+        self.observe = observe
         self.seconds: list[float] = []
         self._last = time.perf_counter()
 
@@ -115,6 +120,7 @@ class Epochs:
             self.seconds.append(now - self._last)
         if isinstance(event, EpochEnded | Started):
             self._last = now
+        self.observe(event)
 
 
 def measure_epochs(
@@ -126,7 +132,7 @@ def measure_epochs(
         settings: all but the strategy.
         strategies: their names.
         path: the results' file, which is taken up where it exists; its other rows stay.
-        observe: told before each measurement.
+        observe: told before each measurement, and how it goes.
 
     Returns:
         The results. Their report has ``rows`` and ``machine``; ``seconds`` of a row are those of
@@ -156,8 +162,12 @@ def measure_epochs(
     return results
 
 
-def run_epochs_of(request: EpochRequest, _: Workplace | None = None) -> EpochSample:
+def run_epochs_of(request: EpochRequest, at: Workplace | None = None) -> EpochSample:
     """Search for some epochs in this process; memory is right only in a fresh one.
+
+    Args:
+        request: which.
+        at: is told how it goes; default nobody is.
 
     Raises:
         UsageError: there is no such space, or its networks do not have this size.
@@ -173,7 +183,7 @@ def run_epochs_of(request: EpochRequest, _: Workplace | None = None) -> EpochSam
     assert isinstance(job.data, ImageConfig)
     data = ImageData(job.data, images)
     device = find_device(settings.device)
-    memory, epochs = PeakMemory(device), Epochs()
+    memory, epochs = PeakMemory(device), Epochs(nobody if at is None else at.tell)
     with TemporaryDirectory() as folder:
         run = begin(Path(folder) / "run", job)
         with run.lock():
