@@ -1,7 +1,8 @@
 """Searches whose gradients and discrete points are averaged at several moments.
 
 python moments.py DATA EPOCHS SEED... [NAME=VALUE...], with DATA digits, fashion-mnist or a folder
-of CIFAR-10, and settings of the strategy. Each search adds an entry to traces.json beside this.
+of CIFAR-10, and settings of the strategy or target; cells=N, with CIFAR-10, are cells a stage. Each
+search adds an entry to traces.json beside this.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from nasp.training.task import Batch, Metrics
 HERE = Path(__file__).parent
 TABLE = "nasbench201-cifar10.csv"
 """Of NAS-Bench-201, with the columns arch, test_accuracy and params_m; not part of this project."""
+CELLS = "cells="
 SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
 """Of the search, after which it is looked at."""
 FEEDS: dict[str, dict[str, int]] = {"digits": {"batch_size": 32}}
@@ -85,7 +87,9 @@ def rounded(values: Alphas) -> list[list[float]]:
 def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, Any]:
     """Search by the strategy's own settings, and return what was traced."""
     is_cifar = data not in ("digits", "fashion-mnist")
-    network = {"threads": 1, "device": "cpu", **({"channels": 8, "cells": 1} if is_cifar else {})}
+    deep = next((int(each.removeprefix(CELLS)) for each in own if each.startswith(CELLS)), 1)
+    size = {"channels": 8, "cells": deep} if is_cifar else {}
+    network = {"threads": 1, "device": "cpu", **size}
     settings, _ = contest_settings(
         TABLE if is_cifar else None,
         f"folder:{data}" if is_cifar else data,
@@ -94,7 +98,8 @@ def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, A
         network,
         FEEDS.get(data, OTHERS),
     )
-    contestant = " ".join(["nasp=nasp", "fallback=none", *own])
+    settled = [each for each in own if not each.startswith(CELLS)]
+    contestant = " ".join(["nasp=nasp", "fallback=none", *settled])
     job = settings.job(parse_contestant(contestant), seed, epochs)
     trace, step, add = Trace(), NASP.arch_step, MeanGain.add_step
 

@@ -23,6 +23,8 @@ FIRST = {"cifar10": (1, 4, 16)}
 FEWEST = {"cifar10": 20}
 """Cells that there are at least at a cost; elsewhere six."""
 TARGET = "target.params="
+USUAL = "weight_steps=8"
+"""Is the default by now."""
 LOOKED_AT = {600, 601, 603, 700, 701, 702, 703, 704, 705, 800, 801, 900, 901}
 """Seeds by which the line integral was chosen."""
 
@@ -56,10 +58,10 @@ def at(cells: Cells, cost: float) -> Array:
 
 
 def kind(trace: dict[str, Any]) -> str:
-    """Return what a search is told with: data, length, target, and whether it chose anything."""
-    targets = [each for each in trace.get("own", []) if each.startswith(TARGET)]
+    """Return what a search is told with: data, length, its own, and whether it chose anything."""
+    own = [each for each in trace.get("own", []) if not each.startswith(USUAL)]
     seen = "looked at" if trace["seed"] in LOOKED_AT else "held out"
-    return ", ".join([trace["data"], f"{trace['steps']} steps", *targets, seen])
+    return ", ".join([trace["data"], f"{trace['steps']} steps", *own, seen])
 
 
 def main() -> None:

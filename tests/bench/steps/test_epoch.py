@@ -13,7 +13,7 @@ from nasp.bench.steps.epoch import EpochRequest, EpochSettings, measure_epochs, 
 from nasp.domains.images.image_set import LabelledImages
 from nasp.errors import UsageError
 from nasp.runs.pool import Work
-from nasp.training.events import EpochEnded, Event, Stepped, Within, nobody
+from nasp.training.events import EpochEnded, Event, Stepped, Warned, Within, nobody
 
 TINY = EpochSettings(
     space="nasbench201-3", channels=4, cells=1, batch_size=4, steps=2, device="cpu"
@@ -43,6 +43,7 @@ def test_epochs_are_measured(strategy: str, tmp_path: Path, in_this_process: lis
     within = [event.event for event in events if isinstance(event, Within)]
     assert [e.epoch for e in within if isinstance(e, EpochEnded)] == [1, 2]  # so a bar shows it
     assert sum(isinstance(e, Stepped) for e in within) == 2 * TINY.steps
+    assert not any(isinstance(e, Warned) for e in events)  # of so short a search they are idle
 
 
 def test_random_images_have_the_shape_of_cifar10() -> None:

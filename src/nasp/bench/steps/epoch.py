@@ -31,7 +31,7 @@ from nasp.jobs.search_job import SearchJob
 from nasp.runs.pool import Work, Workplace
 from nasp.strategies import find_strategy, strategy_config
 from nasp.training.device import DeviceName, find_device
-from nasp.training.events import EpochEnded, Event, Observer, Started, nobody
+from nasp.training.events import EpochEnded, Event, Observer, Started, Stepped, nobody
 
 DATA = "cifar10"
 FILES = "cifar-10-batches-py"
@@ -105,7 +105,7 @@ class Epochs:
     """Seconds from the start to the end of each epoch, as an observer.
 
     Args:
-        observe: is told of all events, too.
+        observe: is told of steps and epochs, too; what else is said of a search so short is idle.
     """
 
     def __init__(self, observe: Observer) -> None:
@@ -120,7 +120,8 @@ class Epochs:
             self.seconds.append(now - self._last)
         if isinstance(event, EpochEnded | Started):
             self._last = now
-        self.observe(event)
+        if isinstance(event, Started | Stepped | EpochEnded):
+            self.observe(event)
 
 
 def measure_epochs(
