@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import nasp
 from nasp.bilevel.found import SEARCH, SELECTION
 from nasp.bilevel.larger import Larger
+from nasp.bilevel.selection import SelectConfig
+from nasp.bilevel.settings import SearchConfig
 from nasp.complexity import parameter_count
 from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.control import Complexity
@@ -104,7 +106,7 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory) -> nasp.Found:
     return search(tmp_path_factory.mktemp("doubtful") / "run")
 
 
-def test_where_the_search_does_not_know_trainings_decide_and_are_no_longer_than_it(
+def test_where_the_search_does_not_know_short_trainings_decide(
     doubtful: nasp.Found,
 ) -> None:
     last = doubtful.metrics[-1]
@@ -117,7 +119,7 @@ def test_where_the_search_does_not_know_trainings_decide_and_are_no_longer_than_
     there = [contender.architecture for contender in selection.contenders]
     assert nasp.Architecture(last["architecture"]) in there
     assert nasp.Architecture(dict.fromkeys(("0", "1", "2"), "three")) in there
-    assert sum(rung.networks * rung.epochs for rung in selection.schedule) <= 4
+    assert sum(rung.networks * rung.epochs for rung in selection.schedule) == 2
     assert doubtful.run is not None
     assert json.loads((doubtful.run / "architecture.json").read_text())["decided_by"] == SELECTION
     first = selection.contenders[0]
@@ -127,6 +129,17 @@ def test_where_the_search_does_not_know_trainings_decide_and_are_no_longer_than_
     assert dict(doubtful.architecture.edges) == last["architecture"]
     child = doubtful.build("trained")
     assert parameter_count(child) == parameter_count(doubtful.build())
+
+
+@pytest.mark.parametrize(
+    ("searched", "trained", "first_rung"), [(1, 2, 1), (11, 2, 1), (12, 3, 1), (50, 12, 3)]
+)
+def test_trainings_take_an_epoch_to_every_fourth_of_the_search(
+    searched: int, trained: int, first_rung: int
+) -> None:
+    selection = SelectConfig(epochs=12, first_rung=3)
+    short = SearchConfig(epochs=searched, selection=selection).fallback_selection()
+    assert (short.epochs, short.first_rung) == (trained, first_rung)
 
 
 def test_asked_to_decide_itself_it_does(doubtful: nasp.Found) -> None:

@@ -15,6 +15,9 @@ from nasp.training.recipe import Recipe
 
 Fallback = Literal["train", "largest", "none"]
 """What decides where a search does not know."""
+SEARCHED = 4
+"""Epochs of a search to each of its fallback's trainings: more search finds more than they do, see
+docs/results."""
 
 
 class SearchConfig(Recipe, ComplexityConfig):
@@ -61,11 +64,21 @@ class SearchConfig(Recipe, ComplexityConfig):
         return max(batches, math.ceil(self.least_steps / self.epochs))
 
     def fallback_selection(self) -> SelectConfig:
-        """Return the selection's settings for a fallback: no more epochs than the search has."""
+        """Return the selection's settings for a fallback, by the length of the search."""
         given = self.selection
-        epochs = max(2, min(given.epochs, self.epochs))
+        epochs = fallback_epochs(given.epochs, self.epochs)
         first_rung = min(given.first_rung, epochs // 2)
         return given.model_copy(update={"epochs": epochs, "first_rung": first_rung})
+
+
+def fallback_epochs(most: int, searched: int) -> int:
+    """Return for how many epochs in all a fallback trains networks; two train for one each.
+
+    Args:
+        most: of a selection.
+        searched: epochs of the search.
+    """
+    return max(2, min(most, searched // SEARCHED))
 
 
 def may_train(config: SearchConfig) -> bool:

@@ -11,7 +11,7 @@ from nasp.bench.contests.contestant import Contestant
 from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import ContestSettings
 from nasp.bench.contests.stopwatch import TRAINING, Phase
-from nasp.bilevel.settings import SearchConfig
+from nasp.bilevel.settings import SearchConfig, fallback_epochs
 from nasp.runs.clock import Clock
 from nasp.runs.pool import Workplace
 from nasp.strategies import find_strategy
@@ -31,7 +31,7 @@ class Cost(BaseModel):
         ranking: of the selection before its stand-alone training; 0 without a selection.
         selection_epoch: of an epoch of that training.
         selection_epochs: that the contestant's own settings ask for at most.
-        is_capped: whether they are no more than those of the search, as a fallback's are.
+        is_capped: whether they are no more than a share of the search's, as a fallback's are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +46,16 @@ class Cost(BaseModel):
     def search_epochs(self, seconds: float) -> int:
         """Return how many epochs of the search leave the selection its time; at least 1."""
         left, each = seconds - self.ranking, self.search / self.epochs
-        trained = self.selection_epochs * self.selection_epoch
-        whole = _whole((left - trained) / each)
-        if self.is_capped:
-            fewer = _whole(left / (each + self.selection_epoch))
-            whole = max(whole, min(fewer, self.selection_epochs))
-        return max(1, whole)
+        whole = max(1, _whole(left / each))
+        while whole > 1 and _whole((left - self._training(whole)) / each) < whole:
+            whole -= 1
+        return whole
+
+    def _training(self, searched: int) -> float:
+        """Return the seconds of the selection's trainings after so many epochs of search."""
+        most = self.selection_epochs
+        epochs = fallback_epochs(most, searched) if self.is_capped else most
+        return epochs * self.selection_epoch
 
     def training_epochs(self, seconds: float) -> int:
         """Return how many epochs of stand-alone training fit, where the search has no epochs."""
