@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import math
-import statistics
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from moments import OTHERS, TABLE
 from rank import WITHIN
 from scipy import stats
+from together import FIRST, places
 
 from nasp.bench.contests.contestant import parse_contestant
 from nasp.bench.contests.search import SearchRequest, run_search
@@ -59,12 +59,10 @@ def main() -> None:
         sample = run_search(SearchRequest(job=job, cells=asked, batches=BATCHES))
         measured = dict(zip(asked, sample.shared, strict=True))
         for cost, truth in cells.items():
-            shared = {cell: measured[cell] or -math.inf for cell in truth}
-            tau = stats.kendalltau(list(shared.values()), list(truth.values())).statistic
-            order = sorted(truth, key=shared.__getitem__, reverse=True)
-            below = [sum(each < truth[cell] for each in truth.values()) for cell in order]
-            places = [100 * count / len(truth) for count in below]
-            means = ", ".join(f"{statistics.fmean(places[:n]):.0f}" for n in (1, 4, 16))
+            shared = np.array([measured[cell] or -math.inf for cell in truth])
+            accuracy = np.array(list(truth.values()))
+            tau = stats.kendalltau(shared, accuracy).statistic
+            means = ", ".join(f"{each:.0f}" for each in places(shared, accuracy, FIRST["cifar10"]))
             print(f"seed {seed}, {len(truth)} of {cost} M: tau {tau:.2f}, percentiles {means}")
 
 

@@ -43,11 +43,10 @@ def values(moment: dict[str, Any], cells: Cells) -> dict[str, Array]:
     }
 
 
-def places(sums: Array, cells: Cells, those: Array, counts: Sequence[int]) -> list[float]:
-    """Return the mean percentile of the first of these cells, for each count of them."""
-    order = those[np.argsort(-sums[those], kind="stable")]
-    accuracy = cells.accuracy[those]
-    each = [100 * float((accuracy < cells.accuracy[cell]).mean()) for cell in order[: max(counts)]]
+def places(sums: Array, accuracy: Array, counts: Sequence[int]) -> list[float]:
+    """Return the mean percentile of the cells of the largest sums, for each count of them."""
+    order = np.argsort(-sums, kind="stable")[: max(counts)]
+    each = [100 * float((accuracy < accuracy[cell]).mean()) for cell in order]
     return [statistics.fmean(each[:count]) for count in counts]
 
 
@@ -80,11 +79,13 @@ def main() -> None:
         costs = [those for s in np.unique(cells.size) if len(those := at(cells, s)) >= fewest]
         for name, sums in values(moment, cells).items():
             found = measured(sums, cells)
-            means = np.mean([places(sums, cells, those, counts) for those in costs], axis=0)
+            means = np.mean(
+                [places(sums[those], cells.accuracy[those], counts) for those in costs], axis=0
+            )
             figures = [found["tau"], found["alike"], found["picked"], *means.tolist()]
             for target in (own for own in trace.get("own", []) if own.startswith(TARGET)):
                 those = at(cells, float(target.removeprefix(TARGET).removesuffix("M")))
-                there = places(sums, cells, those, counts)
+                there = places(sums[those], cells.accuracy[those], counts)
                 tau = stats.kendalltau(sums[those], cells.accuracy[those]).statistic
                 figures += [*there, float(tau)]
                 print(f"seed {trace['seed']}, {target}, {name}: percentile {there[0]:.0f}")
