@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from moments import OTHERS, TABLE
+from moments import TABLE, settings_of
 from rank import Array, Cells, cells_of, scores
 from scipy import stats
-from together import HERE, TARGET, at, values
+from together import HERE, TARGET, at, places, values
 
 from nasp.bench.contests.contestant import parse_contestant
-from nasp.bench.contests.settings import contest_settings
 from nasp.bilevel.selection.by_scores import LOOKED_AT
 from nasp.jobs.search_job import prepared
 from nasp.strategies.synflow import synflow_score
@@ -31,6 +30,7 @@ from nasp.training.events import nobody
 
 Figures = tuple[float, float, float]
 """Percentile of the first, of the first four, and tau."""
+FIRST = (1, 4)
 LOOKED_AT_SEEDS = range(911)
 """By which it was chosen that both count alike."""
 
@@ -49,20 +49,12 @@ def both(gain: Array, flow: Array) -> Array:
     return np.sum([(each - each.mean()) / each.std() for each in (gain, flow)], axis=0)
 
 
-def places(ranking: Array, accuracy: Array, every: Array) -> tuple[float, float]:
-    """Return at what percentile of all the first of some stands, and the first four."""
-    order = np.argsort(-ranking, kind="stable")[:4]
-    each = [100 * float((every < accuracy[i]).mean()) for i in order]
-    return each[0], statistics.fmean(each)
-
-
 def main() -> None:
     """Print what each search would find, and the means."""
     (folder,) = sys.argv[1:]
     torch.set_num_threads(1)
     cells = cells_of("cifar10", Path(TABLE))
-    network = {"threads": 1, "device": "cpu", "channels": 8, "cells": 1}
-    settings, _ = contest_settings(TABLE, f"folder:{folder}", None, {"epochs": 24}, network, OTHERS)
+    settings = settings_of(folder, 24)
     data = None
     rows: dict[str, list[dict[str, Figures]]] = defaultdict(list)
     for trace in json.loads((HERE / "traces.json").read_text()):
@@ -81,10 +73,10 @@ def main() -> None:
         flow[~np.isfinite(flow)] = flow[np.isfinite(flow)].min()
         gain_there, flow_there = gain[listed], flow[listed]
         found = {
-            "gradients": (places(gain_there, accuracy[listed], accuracy), gain),
-            "SynFlow": (places(flow, accuracy, accuracy), flow),
+            "gradients": (places(gain_there, accuracy[listed], FIRST, accuracy), gain),
+            "SynFlow": (places(flow, accuracy, FIRST), flow),
             "both": (
-                places(both(gain_there, flow_there), accuracy[listed], accuracy),
+                places(both(gain_there, flow_there), accuracy[listed], FIRST, accuracy),
                 both(gain, flow),
             ),
         }

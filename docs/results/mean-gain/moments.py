@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from nasp.bench.contests.contestant import parse_contestant
-from nasp.bench.contests.settings import contest_settings
+from nasp.bench.contests.settings import ContestSettings, contest_settings
 from nasp.jobs.search import search_in
 from nasp.strategies.average import MeanGain, MeanPoint
 from nasp.strategies.nasp import NASP
@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 TABLE = "nasbench201-cifar10.csv"
 """Of NAS-Bench-201, with the columns arch, test_accuracy and params_m; not part of this project."""
 CELLS = "cells="
+EMBEDDED = "digits", "fashion-mnist"
 SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
 """Of the search, after which it is looked at."""
 FEEDS: dict[str, dict[str, int]] = {"digits": {"batch_size": 32}}
@@ -84,20 +85,25 @@ def rounded(values: Alphas) -> list[list[float]]:
     ]
 
 
-def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, Any]:
-    """Search by the strategy's own settings, and return what was traced."""
-    is_cifar = data not in ("digits", "fashion-mnist")
-    deep = next((int(each.removeprefix(CELLS)) for each in own if each.startswith(CELLS)), 1)
-    size = {"channels": 8, "cells": deep} if is_cifar else {}
-    network = {"threads": 1, "device": "cpu", **size}
+def settings_of(data: str, epochs: int, cells: int = 1) -> ContestSettings:
+    """Return the settings of searches in these data, with so many cells a stage of CIFAR-10."""
+    is_cifar = data not in EMBEDDED
+    size = {"channels": 8, "cells": cells} if is_cifar else {}
     settings, _ = contest_settings(
         TABLE if is_cifar else None,
         f"folder:{data}" if is_cifar else data,
         None,
         {"epochs": epochs},
-        network,
+        {"threads": 1, "device": "cpu", **size},
         FEEDS.get(data, OTHERS),
     )
+    return settings
+
+
+def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, Any]:
+    """Search by the strategy's own settings, and return what was traced."""
+    deep = next((int(each.removeprefix(CELLS)) for each in own if each.startswith(CELLS)), 1)
+    settings = settings_of(data, epochs, deep)
     settled = [each for each in own if not each.startswith(CELLS)]
     contestant = " ".join(["nasp=nasp", "fallback=none", *settled])
     job = settings.job(parse_contestant(contestant), seed, epochs)
@@ -121,7 +127,7 @@ def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, A
     finally:
         NASP.arch_step, MeanGain.add_step = step, add  # type: ignore[method-assign]
     return {
-        "data": "cifar10" if is_cifar else data,
+        "data": data if data in EMBEDDED else "cifar10",
         "seed": seed,
         "own": list(own),
         "epochs": epochs,

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from moments import OTHERS, TABLE
+from moments import TABLE, settings_of
 from rank import WITHIN
 from scipy import stats
 from together import FIRST, places
 
 from nasp.bench.contests.contestant import parse_contestant
 from nasp.bench.contests.search import SearchRequest, run_search
-from nasp.bench.contests.settings import contest_settings
 
 COSTS = (0.4, 0.6)
 """Million parameters of the cells that are measured."""
@@ -48,10 +47,7 @@ def main() -> None:
     folder, epochs, target, *seeds = sys.argv[1:]
     torch.set_num_threads(1)
     cells = drawn_cells()
-    network = {"threads": 1, "device": "cpu", "channels": 8, "cells": 1}
-    settings, _ = contest_settings(
-        TABLE, f"folder:{folder}", None, {"epochs": int(epochs)}, network, OTHERS
-    )
+    settings = settings_of(folder, int(epochs))
     contestant = parse_contestant(f"nasp=nasp fallback=none target.params={target}")
     for seed in map(int, seeds):
         job = settings.job(contestant, seed, int(epochs))

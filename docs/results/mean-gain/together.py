@@ -43,10 +43,16 @@ def values(moment: dict[str, Any], cells: Cells) -> dict[str, Array]:
     }
 
 
-def places(sums: Array, accuracy: Array, counts: Sequence[int]) -> list[float]:
-    """Return the mean percentile of the cells of the largest sums, for each count of them."""
+def places(
+    sums: Array, accuracy: Array, counts: Sequence[int], among: Array | None = None
+) -> list[float]:
+    """Return the mean percentile of the cells of the largest sums, for each count of them.
+
+    It is the percentile among the accuracies of other cells, where they are given.
+    """
+    among = accuracy if among is None else among
     order = np.argsort(-sums, kind="stable")[: max(counts)]
-    each = [100 * float((accuracy < accuracy[cell]).mean()) for cell in order]
+    each = [100 * float((among < accuracy[cell]).mean()) for cell in order]
     return [statistics.fmean(each[:count]) for count in counts]
 
 

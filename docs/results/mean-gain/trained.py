@@ -7,7 +7,6 @@ of them in every rung, and adds each to trained.json. python trained.py alone pr
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import time
@@ -17,46 +16,44 @@ from typing import Any
 
 import numpy as np
 import torch
-from moments import OTHERS, TABLE
-from rank import WITHIN, Array
+from moments import TABLE, settings_of
+from rank import Array, cells_of
 from scipy import stats
+from together import at
 
 from nasp.bench.contests.contestant import parse_contestant
-from nasp.bench.contests.settings import contest_settings
 from nasp.bilevel.selection.halving import halving_schedule
 from nasp.bilevel.selection.training import Turn
 from nasp.bilevel.selection.trainings import Trainings
 from nasp.jobs.search_job import prepared
 from nasp.spaces import find_space
+from nasp.spaces.sampling import small_supernet
+from nasp.supernet.architecture import Architecture
 from nasp.training.events import nobody
 from nasp.training.passes import EndlessPasses, SamePass
 
 FILE = Path(__file__).parent / "trained.json"
 RUNGS = (1, 2, 4)
 """Epochs of each; in each the learning rate falls to its least."""
-LIVE = 20
-"""Per cent, above which a cell passes anything on."""
 BUDGET = 24
 """Epochs of a selection that are as long as a search: eight networks, four, two."""
 DRAWS = 10_000
 
 
-def random_cells(cost: float, count: int) -> tuple[list[str], Array, Array]:
+def random_cells(cost: float, count: int) -> tuple[list[Architecture], Array, Array]:
     """Return cells of a cost, their accuracies, and those of all of that cost."""
-    with Path(TABLE).open() as file:
-        rows = list(csv.DictReader(file))
-    of_cost = [row for row in rows if abs(float(row["params_m"]) / cost - 1) <= WITHIN]
-    live = [row for row in of_cost if float(row["test_accuracy"]) > LIVE]
-    every = np.array([float(row["test_accuracy"]) for row in live])
-    order = np.random.default_rng(0).permutation(len(live))[:count]
-    return [live[i]["arch"] for i in order], every[order], every
+    cells = cells_of("cifar10", Path(TABLE))
+    those, supernet = at(cells, cost), small_supernet(find_space("nasbench201"))
+    every = cells.accuracy[those]
+    order = np.random.default_rng(0).permutation(len(those))[:count]
+    drawn = (supernet.architecture(tuple(map(int, cells.paths[those[i]]))) for i in order)
+    return list(drawn), every[order], every
 
 
 def train(folder: str, cost: float, count: int) -> None:
     """Train those cells that are not trained yet."""
     torch.set_num_threads(1)
-    network = {"threads": 1, "device": "cpu", "channels": 8, "cells": 1}
-    settings, _ = contest_settings(TABLE, f"folder:{folder}", None, {"epochs": 24}, network, OTHERS)
+    settings = settings_of(folder, 24)
     job = settings.job(parse_contestant("nasp=nasp"), 0, 24)
     data, space = job.domain.read(job.data, nobody), find_space(job.space)
     supernet, loaders, _ = prepared(data, job)
@@ -70,13 +67,13 @@ def train(folder: str, cost: float, count: int) -> None:
         job.search,
     )
     cells, truths, every = random_cells(cost, count)
-    for number, (cell, truth) in enumerate(zip(cells, truths, strict=True)):
+    for number, (architecture, truth) in enumerate(zip(cells, truths, strict=True)):
+        cell = space.notation(architecture)
         if any(each["cell"] == cell for each in known()):
             continue
         begun, measured = time.process_time(), []
         turns = [
-            Turn(number, space.parse(cell), RUNGS, rung, trainings.steps)
-            for rung in range(len(RUNGS))
+            Turn(number, architecture, RUNGS, rung, trainings.steps) for rung in range(len(RUNGS))
         ]
         training = trainings.training(turns[0], None)
         for turn in turns:
