@@ -46,6 +46,7 @@ if not HAS_GPU:  # else each torch.manual_seed notes its traceback three times, 
 
 # The commands that tests start keep what Python compiles of torch: 30 s of a processor, or 9.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["COLUMNS"] = "80"  # how help is set, however wide the terminal of the tests is
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
 

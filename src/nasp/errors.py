@@ -19,6 +19,10 @@ class UsageError(NaspError):
     """The user asked for something that cannot be (exit code 2)."""
 
 
+class CaptureWarning(RuntimeWarning):
+    """Steps on a GPU take longer than they need: they could not be captured as CUDA graphs."""
+
+
 def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...]) -> UsageError:
     """Return the error for a name that is not one of `known`."""
     close = get_close_matches(name, known, n=1)

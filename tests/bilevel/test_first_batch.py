@@ -481,6 +481,28 @@ def test_a_choice_that_is_called_often_is_checked_once_for_each_form_of_its_inpu
     assert ran == [8, 2]
 
 
+def test_the_check_keeps_no_graph():
+    # A weight's end of a graph remembers the stream of its pass: a later one, that is captured
+    # on another stream of a GPU, would wait for that of the check, and could not be captured.
+    supernet = nasp.Supernet(
+        around(nasp.Choice({"linear": nn.Linear(6, 6), "skip": nn.Identity()}))
+    )
+
+    def ends():
+        views = [weight.view_as(weight) for weight in supernet.weights()]
+        return [view.grad_fn.next_functions[0][0] for view in views]
+
+    def run():
+        loss = supernet(torch.randn(8, 6)).sum()
+        for end in ends():
+            end.metadata["of"] = "the check"
+        return loss
+
+    check_candidates(supernet, run)
+    supernet.single((0,))
+    assert [end.metadata for end in ends()] == [{}] * len(supernet.weights())
+
+
 def test_candidates_in_a_list_have_their_positions_as_names():
     for candidates in (
         [nn.Linear(6, 6), nn.Tanh()],

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from rich.console import Console
 from rich.progress import Progress
 from typer.testing import CliRunner
 
+from nasp import cli
 from nasp.cli import app, search_report
 from nasp.cli.encoding import write_any_text
 from nasp.cli.tables import print_table
+from nasp.errors import CaptureWarning
 from nasp.supernet.architecture import Architecture
 from nasp.training.events import (
     EpochEnded,
@@ -216,3 +219,15 @@ def test_a_shell_completes_commands_options_and_names(typed: str, offered: set[s
     environment = {"_NASP_COMPLETE": "complete_bash", **asked}
     result = CliRunner().invoke(app, [], prog_name="nasp", env=environment)
     assert set(result.output.split()) == offered
+
+
+def test_a_step_that_a_gpu_cannot_capture_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        warnings.warn("Steps run kernel by kernel", CaptureWarning, stacklevel=1)
+        warnings.warn("something of torch's", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli, "app", command)
+    cli.main()
+    assert capsys.readouterr().err == "warning: Steps run kernel by kernel\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,13 +75,15 @@ def options_before_a_command(
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
-    from nasp.errors import NaspError, UsageError
+    from nasp.errors import CaptureWarning, NaspError, UsageError
 
     write_any_text()
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", CaptureWarning)
+        warnings.showwarning = _warn
     try:
         _run()
     except UsageError as error:
@@ -109,6 +111,10 @@ def _run() -> None:
         if error.code == 130:  # how typer ends on Ctrl-C, without a word
             raise KeyboardInterrupt from error
         raise
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {message}", err=True)
 
 
 def _fail(message: str, code: int) -> None:

@@ -63,7 +63,8 @@ def check_candidates(
         with untouched(*owned):
             supernet.eval()
             check.run(run)
-    seen = Seen(tuple(check.waiting), check.has_inner_passes, check.is_second_order)
+    heard = check.heard
+    seen = Seen(tuple(check.waiting), heard.has_inner_passes, heard.is_second_order)
     if check.changed():
         check.compare(run, owned)
     return seen
@@ -96,13 +97,27 @@ class _Alias(NamedTuple):
         return self.output._version != self.version
 
 
+class _Heard:
+    """Backward passes that the loss ran itself.
+
+    Hooks of tensors hold this alone: a check that held such tensors, too, would never be freed,
+    nor their graph, and no step after it could be captured.
+    """
+
+    has_inner_passes = False
+    is_second_order = False
+
+    def listen(self, _gradient: Tensor) -> None:
+        self.has_inner_passes = True
+        self.is_second_order |= torch.is_grad_enabled()
+
+
 class _Check:
     def __init__(self, supernet: Supernet, must_be_finite: bool) -> None:
         self.supernet = supernet
         self.must_be_finite = must_be_finite
         self.waiting = dict.fromkeys(supernet.edges)
-        self.has_inner_passes = False
-        self.is_second_order = False
+        self.heard = _Heard()
         self.aliases: list[_Alias] = []
         self.given: list[Tensor] = []
         self.copies = False
@@ -156,7 +171,7 @@ class _Check:
         k = self.picked[key]
         output = choice.operations[k](*args, **kwargs)
         if is_transformed():
-            self.has_inner_passes = self.is_second_order = True
+            self.heard.has_inner_passes = self.heard.is_second_order = True
             return output
         tensors = tensors_of(output)
         if self.copies:
@@ -167,12 +182,8 @@ class _Check:
             self.aliases += [_Alias(edge, choice.names[k], x, x._version) for x in views]
         for tensor in tensors:
             if tensor.requires_grad:
-                tensor.register_hook(self._hear)  # type: ignore[no-untyped-call]
+                tensor.register_hook(self.heard.listen)  # type: ignore[no-untyped-call]
         return output
-
-    def _hear(self, _gradient: Tensor) -> None:
-        self.has_inner_passes = True
-        self.is_second_order |= torch.is_grad_enabled()
 
     @torch.no_grad()
     def _all(self, edge: str, choice: Choice, args: tuple[Any, ...], kwargs: Any) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from nasp.errors import CaptureWarning
 from nasp.training.task import Batch
 
 PATIENCE = 3
@@ -113,7 +114,7 @@ class Captured:
         warnings.warn(
             "Steps run kernel by kernel, for they could not be captured as a CUDA graph:"
             f" {str(error).splitlines()[0]}",
-            RuntimeWarning,
+            CaptureWarning,
             stacklevel=3,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch import nn
 
 from nasp.bench.steps import memory
-from nasp.bench.steps.measure import Request, count_flops, measure_row
+from nasp.bench.steps.measure import Request, count_flops, measure_row, refusing_uncaptured
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bench.steps.settings import BenchSettings
+from nasp.errors import CaptureWarning, NaspError
 
 TINY = BenchSettings(space="nasbench201", channels=4, cells=1, batch=2, image_size=8)
 
@@ -35,6 +37,11 @@ def test_a_row_is_measured(dtype: str) -> None:
     assert sample.flops
     assert sample.machine["torch"] == torch.__version__
     assert set(sample.architecture) == {f"cell/{k}" for k in range(6)}
+
+
+def test_a_step_that_a_gpu_cannot_capture_ends_a_measurement() -> None:
+    with pytest.raises(NaspError, match=r"^They could not be captured\.$"), refusing_uncaptured():
+        warnings.warn("They could not be captured", CaptureWarning, stacklevel=1)
 
 
 @pytest.mark.slow

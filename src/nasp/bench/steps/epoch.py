@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nasp.bench.harness import measure_missing
 from nasp.bench.results import Measurements, Results
-from nasp.bench.steps.measure import machine
+from nasp.bench.steps.measure import machine, refusing_uncaptured
 from nasp.bench.steps.memory import PeakMemory
 from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.domains.images.datasets import load_images
@@ -172,7 +172,7 @@ def run_epochs_of(request: EpochRequest, at: Workplace | None = None) -> EpochSa
 
     Raises:
         UsageError: there is no such space, or its networks do not have this size.
-        NaspError: the search failed.
+        NaspError: the search failed, or steps of it could not be captured on a GPU.
     """
     settings = request.settings
     if settings.threads is not None:
@@ -187,7 +187,7 @@ def run_epochs_of(request: EpochRequest, at: Workplace | None = None) -> EpochSa
     memory, epochs = PeakMemory(device), Epochs(nobody if at is None else at.tell)
     with TemporaryDirectory() as folder:
         run = begin(Path(folder) / "run", job)
-        with run.lock():
+        with run.lock(), refusing_uncaptured():
             search_in(data, job, run, epochs)
     return EpochSample(
         seconds=epochs.seconds,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from nasp.bench.steps.gpu_work import GpuWork, gpu_work
 from nasp.bench.steps.memory import PeakMemory
 from nasp.bench.steps.rows import Iteration, make_iteration
 from nasp.bench.steps.settings import BenchSettings
+from nasp.errors import CaptureWarning, NaspError
 from nasp.runs.clock import timed
 from nasp.runs.pool import Workplace
 from nasp.training.device import computing
@@ -84,10 +87,11 @@ def measure_row(request: Request, _: Workplace | None = None) -> Sample:
 
     Raises:
         UsageError: there is no such row, network or device.
+        NaspError: a step could not be captured on a GPU.
     """
     if request.settings.threads is not None:
         torch.set_num_threads(request.settings.threads)
-    with computing(request.settings.device, request.settings.deterministic):
+    with computing(request.settings.device, request.settings.deterministic), refusing_uncaptured():
         return _measured(request, make_iteration(request.row, request.settings))
 
 
@@ -118,6 +122,21 @@ def _measured(request: Request, iteration: Iteration) -> Sample:
         architecture=dict(iteration.architecture),
         machine=machine(device),
     )
+
+
+@contextmanager
+def refusing_uncaptured() -> Iterator[None]:
+    """Let a step that a GPU could not capture end a measurement, whose figures it would change.
+
+    Raises:
+        NaspError: there was such a step.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CaptureWarning)
+        try:
+            yield
+        except CaptureWarning as warning:
+            raise NaspError(f"{warning}.") from warning
 
 
 def count_flops(step: Callable[[], object]) -> int:
