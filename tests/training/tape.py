@@ -12,14 +12,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Recorder(TorchDispatchMode):
-    """Notes every operation for the tape that is on."""
+    """Notes every operation for the tape that is on.
+
+    Attributes:
+        tape: that one.
+        strange: convolutions that a tape noted, and that had not been run before: a library that
+            looks for its fastest kernel then would fail.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.tape: Tape | None = None
+        self.strange: list[str] = []
+        self._known: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         tape, kwargs = self.tape, kwargs or {}
+        if "convolution" in func.__name__:
+            what = str((func, pytree.tree_map_only(Tensor, _form, args)))
+            if tape is None:
+                self._known.add(what)
+            elif what not in self._known:
+                self.strange.append(what)
         if tape is None:
             return func(*args, **kwargs)
         for argument, value in zip(func._schema.arguments, args, strict=False):
@@ -66,6 +80,10 @@ class Tape:
                 is_view = to.untyped_storage().data_ptr() in storages
                 if id(to) not in given and not is_view:
                     to.copy_(new)
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,21 +41,54 @@ class Replays:
         return "replayed"
 
 
+Make = Callable[[], Captured]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Return what makes a `Captured` whose captures always succeed."""
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.zeros(0))
+
+    def made() -> Captured:
+        captured = Captured(torch.device("cpu"))
+
+        def capture(key: Any, work: Work, batch: Batch) -> Replays:
+            return captured._graphs.setdefault(key, Replays())  # type: ignore[arg-type,return-value]
+
+        monkeypatch.setattr(captured, "_is_on", True)
+        monkeypatch.setattr(captured, "_capture", capture)
+        return captured
+
+    return made
+
+
+def done(captured: Captured, key: object, count: int, in_pieces: bool = False) -> list[str]:
+    pieces = (lambda form, batch: "in pieces") if in_pieces else None
+    batch = (torch.ones(2),)
+    return [captured.run("kind", key, lambda _: "ran", batch, pieces) for _ in range(count)]
+
+
 @pytest.mark.parametrize(("before", "patience"), [(0, PATIENCE), (9, PATIENCE_WITH_CHANGES)])
 def test_what_has_changed_often_is_captured_after_a_long_rest(
-    before: int, patience: int, monkeypatch: pytest.MonkeyPatch
+    before: int, patience: int, make: Make
 ) -> None:
-    captured, batch = Captured(torch.device("cpu")), (torch.ones(2),)
-    monkeypatch.setattr(captured, "_is_on", True)
-
-    def capture(key: Any, work: Work, batch: Batch) -> Replays:
-        return captured._graphs.setdefault(key, Replays())  # type: ignore[arg-type,return-value]
-
-    monkeypatch.setattr(captured, "_capture", capture)
+    captured = make()
     for key in range(before):
-        assert captured.run("kind", key, lambda _: "ran", batch) == "ran"
-    done = [captured.run("kind", "still", lambda _: "ran", batch) for _ in range(patience + 2)]
-    assert done == ["ran"] * patience + ["replayed"] * 2
+        assert done(captured, key, 1) == ["ran"]
+    assert done(captured, "still", patience + 2) == ["ran"] * patience + ["replayed"] * 2
+
+
+def test_nothing_is_captured_that_has_not_run_in_this_process(make: Make) -> None:
+    # Libraries look for their fastest kernels when work first runs, and cannot in a capture.
+    first, resumed = make(), make()
+    assert done(first, "still", PATIENCE + 1) == ["ran"] * PATIENCE + ["replayed"]
+    resumed.load_state_dict(first.state_dict())
+    assert done(resumed, "still", 3) == ["ran", "replayed", "replayed"]
+    restless = make()
+    for key in range(9):
+        done(restless, key, 1, in_pieces=True)
+    long = ["in pieces"] * PATIENCE_WITH_CHANGES + ["ran", "replayed"]
+    assert done(restless, "still", len(long), in_pieces=True) == long
 
 
 def test_what_is_plain() -> None:

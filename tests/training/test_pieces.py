@@ -75,6 +75,7 @@ def test_steps_of_paths_that_change_are_those_of_the_paths_themselves(space: str
                 if own is not None:
                     torch.testing.assert_close(own, other)
             torch.testing.assert_close(buffers(supernet), buffers(rival))
+    assert not recorder.strange
 
 
 @pytest.mark.parametrize("space", ["darts", "nasbench201"])
@@ -95,6 +96,7 @@ def test_probed_steps_give_the_products_of_all_candidates(space: str) -> None:
             loss.backward(inputs=probe.anchors)
             torch.testing.assert_close(own.gradients(), probe.gradients())
             torch.testing.assert_close(buffers(supernet), buffers(rival))
+    assert not recorder.strange
 
 
 def made_of(network: nn.Module) -> Pieces:

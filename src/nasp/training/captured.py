@@ -41,6 +41,7 @@ class Captured:
         self._is_on = is_on and device.type == "cuda"
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._seen: dict[str, tuple[str, int, int]] = {}
+        self._ran: dict[str, Hashable] = {}
 
     def run(
         self,
@@ -72,8 +73,11 @@ class Captured:
         self._seen[kind] = repr(whole), times, changes
         is_restless = changes > PATIENCE
         if times > (PATIENCE_WITH_CHANGES if is_restless else PATIENCE):
-            graph = self._graphs.get(whole) or self._capture(whole, work, batch)
-            if graph is not None:
+            # Where it has run here as it is, libraries know their fastest kernels. It has not in a
+            # run that was resumed, nor from pieces.
+            is_ready = self._ran.get(kind) == whole
+            graph = self._graphs.get(whole) or (is_ready and self._capture(whole, work, batch))
+            if graph:
                 self._graphs.move_to_end(whole)
                 return graph.replay(batch)
         elif is_restless and in_pieces is not None:
@@ -82,6 +86,7 @@ class Captured:
                 return in_pieces(form, batch)
             except RuntimeError as error:
                 self._give_up(error, random)
+        self._ran[kind] = whole
         return work(batch)
 
     def state_dict(self) -> dict[str, Any]:

@@ -72,7 +72,9 @@ class Chain(Generic[Mark]):
         self._end()
 
     def cut(self, mark: Mark) -> None:
-        """Let something else have its turn here."""
+        """Let something else have its turn here; in a pass that is not captured, do nothing."""
+        if self._graph is None:
+            return
         self._end()
         self.links.append(mark)
         self._begin(self._pools[0])

@@ -92,8 +92,8 @@ class Readers:
         self._arrived = 0
 
     def arrive(self) -> tuple[bool, bool]:
-        """Tell whether a reader is the first in the backward pass, and whether the last."""
-        self._arrived += 1
+        """Tell whether a reader is the first in a backward pass, and whether the last."""
+        self._arrived = self._arrived % self.count + 1
         return self._arrived == 1, self._arrived == self.count
 
 

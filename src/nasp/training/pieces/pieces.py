@@ -78,8 +78,12 @@ class Pieces:
 
         with self._chain.beside():
             edges = _edges(supernet, lambda: step(self._batch.batch, leaves))
-            with supernet.handed(take), self._chain.cutting():
-                loss, self._metrics, found = step(self._batch.batch, leaves)
+            with supernet.handed(take):
+                # Libraries look for their fastest kernels, in each thread and not in a capture.
+                with buffers_kept([*supernet.modules()]):
+                    step(self._batch.batch, leaves)
+                with self._chain.cutting():
+                    loss, self._metrics, found = step(self._batch.batch, leaves)
         self._edges = list(edges.values())
         for edge in self._edges:
             edge.check()
@@ -154,7 +158,7 @@ class Pieces:
         part = operation or nn.Module()
         weights = [weight for weight in part.parameters() if weight in self._places]
         gradients = [self._gradients[self._places[weight]] for weight in weights]
-        with buffers_kept([*part.modules()]):  # libraries look for their fastest kernels
+        with buffers_kept([*part.modules()]):  # as in `__init__`, before they are captured
             edge.forward(operation)
             edge.backward(operation, weights, gradients)
         forward, _ = self._chain.single(lambda: edge.forward(operation))
