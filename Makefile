@@ -41,7 +41,7 @@ test-cuda: $(VENV)/.installed-dev  ## run what needs a GPU; where there is none,
 	$(BIN)/pytest -rs -n 4 tests/cuda
 
 # Rivals as their authors run them. Five iterations after five of warm-up, in which graphs are
-# captured; on an H200 the first took 128 s and the second 129, the whole was not timed.
+# captured; on an H200 the first takes 114 s and the second 129, the whole was not timed.
 COST := $(BIN)/nasp bench cost --device cuda --batch 64 --rounds 1 --warmup 5 --repeats 5
 bench-cuda: $(VENV)/.installed  ## measure all that the documentation says of a GPU, into $(BENCH)
 	mkdir -p $(BENCH)

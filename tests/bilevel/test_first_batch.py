@@ -17,6 +17,7 @@ from nasp.supernet.checked import check_candidates
 from nasp.supernet.derive import derive
 from nasp.supernet.leaves import Leaves
 from nasp.training.events import Stepped, Warned
+from nasp.training.learner import Learner
 
 STRATEGIES = [name for name in strategy_names() if "toy" not in name]
 
@@ -195,7 +196,6 @@ def test_a_slope_that_is_not_finite_is_no_candidates_fault():
 def test_a_gradient_that_is_not_finite_moves_no_alpha():
     from nasp.strategies import Horizon, Problem, make_strategy
     from nasp.training.device import make_fabric
-    from nasp.training.learner import Learner
     from nasp.training.supervised import Supervised
 
     choice = nasp.Choice({"relu": nn.Linear(6, 6), "log": not_finite("nan")})
@@ -431,7 +431,6 @@ class Counting:
 def test_the_check_leaves_no_trace():
     from nasp.bilevel.first_batch import check_first_batch
     from nasp.training.device import make_fabric
-    from nasp.training.learner import Learner
 
     supernet = nasp.Supernet(around(nasp.Choice({"busy": Busy(), "skip": nn.Identity()})))
     task, batch = Counting(), batches(1)[0]
@@ -481,26 +480,48 @@ def test_a_choice_that_is_called_often_is_checked_once_for_each_form_of_its_inpu
     assert ran == [8, 2]
 
 
+# A weight's end of a graph remembers the stream of its pass: a later one, that is captured on
+# another stream of a GPU, would wait for it, and could not be captured.
+
+
+def ends_of(weights):
+    views = [weight.view_as(weight) for weight in weights]
+    return [view.grad_fn.next_functions[0][0] for view in views]
+
+
 def test_the_check_keeps_no_graph():
-    # A weight's end of a graph remembers the stream of its pass: a later one, that is captured
-    # on another stream of a GPU, would wait for that of the check, and could not be captured.
     supernet = nasp.Supernet(
         around(nasp.Choice({"linear": nn.Linear(6, 6), "skip": nn.Identity()}))
     )
 
-    def ends():
-        views = [weight.view_as(weight) for weight in supernet.weights()]
-        return [view.grad_fn.next_functions[0][0] for view in views]
-
     def run():
         loss = supernet(torch.randn(8, 6)).sum()
-        for end in ends():
+        for end in ends_of(supernet.weights()):
             end.metadata["of"] = "the check"
         return loss
 
     check_candidates(supernet, run)
     supernet.single((0,))
-    assert [end.metadata for end in ends()] == [{}] * len(supernet.weights())
+    left = [end.metadata for end in ends_of(supernet.weights())]
+    assert left == [{}] * len(supernet.weights())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_step_of_a_search_keeps_a_graph(strategy, monkeypatch):
+    kept, weight_step = [], Learner.weight_step
+
+    def watched(self, batch):
+        ends = ends_of(self.weights)
+        kept.extend(end for end in ends if end.metadata)
+        for end in ends:  # one that nothing keeps is gone by the next step
+            end.metadata["of"] = "a step"
+        del ends, end
+        return weight_step(self, batch)
+
+    monkeypatch.setattr(Learner, "weight_step", watched)
+    edge = nasp.Choice({"linear": nn.Linear(6, 6), "tanh": nn.Tanh(), "skip": nn.Identity()})
+    searched(around(edge), epochs=2, strategy=strategy)
+    assert not kept
 
 
 def test_candidates_in_a_list_have_their_positions_as_names():

@@ -1,8 +1,8 @@
 """Searches whose gradients and discrete points are averaged at several moments.
 
 python moments.py DATA EPOCHS SEED... [NAME=VALUE...], with DATA digits, fashion-mnist or a folder
-of CIFAR-10, and settings of the strategy or target; cells=N, with CIFAR-10, are cells a stage. Each
-search adds an entry to traces.json beside this.
+of CIFAR-10, and settings of the strategy or target; channels=N and cells=N (a stage) are the
+supernet's, with CIFAR-10. Each search adds an entry to traces.json beside this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from nasp.training.task import Batch, Metrics
 HERE = Path(__file__).parent
 TABLE = "nasbench201-cifar10.csv"
 """Of NAS-Bench-201, with the columns arch, test_accuracy and params_m; not part of this project."""
-CELLS = "cells="
+SIZE = {"channels": 8, "cells": 1}
+"""Of the supernet, with CIFAR-10."""
 EMBEDDED = "digits", "fashion-mnist"
 SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
 """Of the search, after which it is looked at."""
@@ -85,10 +86,10 @@ def rounded(values: Alphas) -> list[list[float]]:
     ]
 
 
-def settings_of(data: str, epochs: int, cells: int = 1) -> ContestSettings:
-    """Return the settings of searches in these data, with so many cells a stage of CIFAR-10."""
+def settings_of(data: str, epochs: int, **size: int) -> ContestSettings:
+    """Return the settings of searches in these data; the size, of CIFAR-10, where not `SIZE`."""
     is_cifar = data not in EMBEDDED
-    size = {"channels": 8, "cells": cells} if is_cifar else {}
+    size = {**SIZE, **size} if is_cifar else {}
     settings, _ = contest_settings(
         TABLE if is_cifar else None,
         f"folder:{data}" if is_cifar else data,
@@ -102,9 +103,10 @@ def settings_of(data: str, epochs: int, cells: int = 1) -> ContestSettings:
 
 def traced(data: str, epochs: int, seed: int, own: Sequence[str]) -> dict[str, Any]:
     """Search by the strategy's own settings, and return what was traced."""
-    deep = next((int(each.removeprefix(CELLS)) for each in own if each.startswith(CELLS)), 1)
-    settings = settings_of(data, epochs, deep)
-    settled = [each for each in own if not each.startswith(CELLS)]
+    given = dict(each.split("=", 1) for each in own)
+    size = {name: int(given.pop(name)) for name in SIZE if name in given}
+    settings = settings_of(data, epochs, **size)
+    settled = [f"{name}={value}" for name, value in given.items()]
     contestant = " ".join(["nasp=nasp", "fallback=none", *settled])
     job = settings.job(parse_contestant(contestant), seed, epochs)
     trace, step, add = Trace(), NASP.arch_step, MeanGain.add_step
