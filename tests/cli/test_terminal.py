@@ -221,6 +221,19 @@ def test_a_shell_completes_commands_options_and_names(typed: str, offered: set[s
     assert set(result.output.split()) == offered
 
 
+def test_a_warning_of_every_epoch_is_told_when_it_comes_and_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watch = Watch(quiet=True)
+    for _ in range(2):  # each search tells its own
+        watch(Started(0, 4, 10))
+        for epoch in range(1, 5):
+            watch(EpochEnded(epoch, MEANS, 2.0))
+            watch(Warned(f"It collapses{', at last' * (epoch == 2)}"))
+    first, last = "warning: It collapses", "warning: It collapses, at last"
+    assert capsys.readouterr().err.splitlines() == [first, last, first] * 2
+
+
 def test_a_step_that_a_gpu_cannot_capture_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

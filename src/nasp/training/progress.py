@@ -49,6 +49,8 @@ class Watch:
         self.line = Line(self.progress)
         self.others: dict[str, Line] = {}
         self.several = False
+        self.told: set[str] = set()
+        self.goes_on = False
 
     def __enter__(self) -> Watch:
         self.progress.start()
@@ -70,9 +72,11 @@ class Watch:
                     self.line.show(event)
             case Started():
                 self.line.show(event)
+                self.told.clear()
                 if event.epoch or event.step:
                     self.say(f"Going on after {event.phase} {event.epoch}, step {event.step}.")
             case EpochEnded():
+                self.goes_on = event.epoch < self.line.started.epochs
                 if not self.quiet:
                     self._print_epoch(event)
             case Measuring():
@@ -85,6 +89,9 @@ class Watch:
             case Noted(message):
                 self.say(message)
             case Warned(message):
+                if self.goes_on and message in self.told:  # else every epoch would say it
+                    return
+                self.told.add(message)
                 text = f"[yellow]warning:[/yellow] {escape(message)}"
                 # A terminal would break the lines within words.
                 self.console.print(text, soft_wrap=not self.console.is_terminal)
