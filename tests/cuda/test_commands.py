@@ -83,6 +83,8 @@ def test_from_a_search_to_an_export(run: Run, device: str, tmp_path: Path) -> No
     assert "nor_conv" in shown or "skip_connect" in shown or "pool" in shown
     run("train", "found", *TRAIN, "--device", device, "--beside", "resnet", "--out", "trained")
     assert (tmp_path / "trained" / "best.safetensors").is_file()
+    run("evaluate", "trained")
+    run("export", "found", "--out", "found.py")  # with statistics measured anew
     for name in ("net.py", "net.onnx", "net.pt2"):
         if name.endswith("onnx"):
             pytest.importorskip("onnxscript")
@@ -113,6 +115,15 @@ def test_a_sweep_and_its_bounds(run: Run, device: str) -> None:
 def test_selection(run: Run, device: str) -> None:
     short = ["--select-epochs", "4", "--set-select", "candidates=2", "--set-select", "first_rung=1"]
     run(*SEARCH, "--select", "train", *short, "--device", device)
+
+
+def test_searches_by_several_seeds_and_contests(run: Run, device: str) -> None:
+    few = ["--channels", "4", "--cells", "1", "--subset", "64", "--batch-size", "16"]
+    few += ["--device", device, "--epochs", "2"]
+    several = ["--space", "nasbench201-3", "--seeds", "2", "--select-epochs", "4"]
+    run("repeat", *several, *few)
+    run("bench", "quality", "--strategies", "nasp,darts", "--seeds", "1", *few)
+    run("bench", "fidelity", "--samples", "10", "--seeds", "1", *few)
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(
