@@ -146,8 +146,9 @@ def test_without_the_fallback_and_with_a_selection_others_decide(noise: nasp.Fou
     assert chosen.decided_by == SELECTION
 
 
-def test_a_search_that_sees_a_planted_best_candidate_says_that_it_knows() -> None:
-    found = search(False)
+def test_a_search_that_sees_a_planted_best_candidate_says_that_it_knows_and_has_its_time() -> None:
+    found = search(False, fallback="train")
+    assert len(found.metrics) == 8
     assert found.metrics[-1]["knows"] is True
     assert not any("does not know" in warning for warning in found.metrics[-1].get("warnings", []))
     assert found.decided_by == SEARCH

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import nasp
+from nasp.bilevel.decision import is_left_to_trainings
 from nasp.bilevel.found import SEARCH, SELECTION
 from nasp.bilevel.larger import Larger
 from nasp.bilevel.selection import SelectConfig
@@ -20,6 +21,7 @@ from nasp.complexity.config import ComplexityConfig
 from nasp.complexity.control import Complexity
 from nasp.complexity.store import Store
 from nasp.complexity.target import Target
+from nasp.runs.folder import RunFolder
 from nasp.runs.interruption import Interrupted
 from nasp.supernet.derive import derive
 from nasp.supernet.supernet import Supernet
@@ -95,7 +97,7 @@ def batches(is_deep: bool) -> list[list[tuple[Tensor, Tensor]]]:
 
 
 def search(run: Path | None = None, observe: Any = None, **settings: Any) -> nasp.Found:
-    given = {"epochs": 4, "seed": 8, "selection": {"epochs": 8}, "fallback": "train", **settings}
+    given = {"epochs": 4, "seed": 0, "selection": {"epochs": 8}, "fallback": "train", **settings}
     watched = {} if observe is None else {"observe": observe}
     return nasp.search(network(), *batches(False), run=run, **watched, **given)
 
@@ -109,9 +111,10 @@ def doubtful(tmp_path_factory: pytest.TempPathFactory) -> nasp.Found:
 def test_where_the_search_does_not_know_short_trainings_decide(
     doubtful: nasp.Found,
 ) -> None:
+    assert len(doubtful.metrics) == 3  # trainings have the last quarter of its time
     last = doubtful.metrics[-1]
     assert last["knows"] is False
-    assert any("so short trainings decide between" in each for each in last["warnings"])
+    assert any("so it ends here, and short trainings decide" in each for each in last["warnings"])
     assert doubtful.decided_by == SELECTION
     selection = doubtful.selection
     assert selection is not None
@@ -132,9 +135,9 @@ def test_where_the_search_does_not_know_short_trainings_decide(
 
 
 @pytest.mark.parametrize(
-    ("searched", "trained", "first_rung"), [(1, 2, 1), (11, 2, 1), (12, 3, 1), (50, 12, 3)]
+    ("searched", "trained", "first_rung"), [(1, 2, 1), (23, 2, 1), (24, 3, 1), (200, 12, 3)]
 )
-def test_trainings_take_an_epoch_to_every_fourth_of_the_search(
+def test_trainings_take_an_epoch_to_every_eighth_of_the_search(
     searched: int, trained: int, first_rung: int
 ) -> None:
     selection = SelectConfig(epochs=12, first_rung=3)
@@ -142,11 +145,41 @@ def test_trainings_take_an_epoch_to_every_fourth_of_the_search(
     assert (short.epochs, short.first_rung) == (trained, first_rung)
 
 
-def test_asked_to_decide_itself_it_does(doubtful: nasp.Found) -> None:
+@pytest.mark.parametrize(
+    ("fallback", "knows", "epoch", "epochs", "ends"),
+    [
+        ("train", False, 37, 50, False),
+        ("train", False, 38, 50, True),
+        ("train", False, 45, 50, True),
+        ("train", True, 38, 50, False),
+        ("train", None, 50, 50, False),
+        ("largest", False, 38, 50, False),
+        ("none", False, 50, 50, False),
+        ("train", False, 2, 3, False),
+    ],
+)
+def test_only_a_search_that_does_not_know_gives_its_last_quarter_away(
+    fallback: Any, knows: bool | None, epoch: int, epochs: int, ends: bool
+) -> None:
+    config = SearchConfig(fallback=fallback)
+    assert is_left_to_trainings(config, knows, epoch, epochs) is ends
+
+
+def test_asked_to_decide_itself_it_does_in_all_of_its_time(doubtful: nasp.Found) -> None:
     alone = search(fallback="none", selection={})
     assert alone.decided_by == SEARCH
     assert alone.selection is None
-    assert dict(alone.architecture.edges) == doubtful.metrics[-1]["architecture"]
+    assert len(alone.metrics) == 4
+    assert alone.metrics[2]["architecture"] == doubtful.metrics[-1]["architecture"]
+
+
+def test_a_search_that_ended_in_doubt_goes_on_where_it_is_given_epochs(tmp_path: Path) -> None:
+    short = search(tmp_path / "run")
+    assert len(short.metrics) == 3
+    folder = RunFolder.open(tmp_path / "run")
+    folder.extend(8, begun=4)
+    longer = search(tmp_path / "run")
+    assert [line["epoch"] for line in longer.metrics] == [1, 2, 3, 4, 5, 6]
 
 
 def test_stopped_in_its_trainings_it_goes_on_to_the_same_bits(

@@ -137,11 +137,22 @@ def test_the_sums_of_another_average_are_not_taken_up(state: str) -> None:
         MeanGain(net, 8, 0.5).load_state_dict(of_points)
 
 
-def test_agreement_is_the_correlation_of_the_halves_scores_over_all_paths() -> None:
+@pytest.mark.parametrize(
+    ("steps", "parts"),
+    [
+        (16, (slice(8, 12), slice(12, 16))),
+        (11, (slice(4, 6), slice(6, 8))),  # the stretch from 8 on is shorter than that before it
+        (12, (slice(4, 8), slice(8, 12))),
+        (14, (slice(4, 8), slice(8, 14))),
+    ],
+)
+def test_agreement_is_the_correlation_of_the_halves_scores_over_all_paths(
+    steps: int, parts: tuple[slice, slice]
+) -> None:
     net = Supernet(nn.Sequential(*(Choice({n: nn.Identity() for n in "abc"}) for _ in range(2))))
     paths = some_paths(net, 16, seed=3)
-    average = counted(net, paths, 0.5, 16)
-    halves = [counted(net, part, 1.0, 4).scores() for part in (paths[8:12], paths[12:])]
+    average = counted(net, paths[:steps], 0.5, 16)
+    halves = [counted(net, part, 1.0, len(part)).scores() for part in (paths[p] for p in parts)]
     sums = [
         [
             math.fsum(row[k] for row, k in zip(torch.cat([*scores.values()]), path, strict=True))

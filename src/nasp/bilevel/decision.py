@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,6 +16,22 @@ from nasp.bilevel.settings import SearchConfig
 from nasp.complexity.control import Complexity
 from nasp.strategies import Proposes, Strategy
 from nasp.supernet.architecture import Architecture
+
+LOOKED_AT = 0.75
+"""Share of a search's epochs after which it may be left to its fallback's trainings."""
+
+
+def is_left_to_trainings(config: SearchConfig, knows: bool | None, epoch: int, epochs: int) -> bool:
+    """Tell whether a search ends here, since it does not know: trainings have its other epochs.
+
+    Args:
+        config: of the search, in which nothing is selected.
+        knows: whether it knows so far, see `nasp.bilevel.knowledge`.
+        epoch: that is done, from 1.
+        epochs: in all.
+    """
+    is_late = epoch >= math.ceil(LOOKED_AT * epochs)
+    return config.fallback == "train" and knows is False and is_late
 
 
 class Decision(NamedTuple):

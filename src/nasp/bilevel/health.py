@@ -18,7 +18,10 @@ from nasp.supernet.supernet import Supernet
 
 COLLAPSED = 0.75
 _THEN = {
-    "train": ", so short trainings decide between what it found and larger networks",
+    "train": (
+        ", so it ends here, and short trainings decide between what it found and larger networks,"
+        " where there are any"
+    ),
     "largest": ", so the largest network it may find decides",
     "none": (
         "; search longer, or let short trainings decide (select='train', --select train), or the"

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Generator, Tensor
 
-from nasp.bilevel.decision import decide
+from nasp.bilevel.decision import decide, is_left_to_trainings
 from nasp.bilevel.first_batch import (
     check_first_batch,
     initialise_lazy_modules,
@@ -185,7 +185,10 @@ def run_search(
         visits.end_epoch(path)
         health = monitor.end_epoch(architecture, complexity.gives_size)
         warnings = [health.collapse_warning(bool(complexity.bounds))]
-        if epoch == until and mode == "none" and not isinstance(strategy, Proposes):
+        is_last = epoch == until or (
+            mode == "none" and is_left_to_trainings(config, health.knows, epoch, until)
+        )
+        if is_last and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
             warnings += [unsettled, health.tie_warning()]
             warnings.append(health.ignorance_warning(config.fallback))
@@ -202,7 +205,7 @@ def run_search(
             "architecture": dict(architecture.edges),
         }
         said = tuple(warning for warning in warnings if warning is not None)
-        return EpochReport(line, said, architecture, supernet.named_alphas())
+        return EpochReport(line, said, architecture, supernet.named_alphas(), is_last)
 
     def measured(path: Path) -> Metrics:
         if not (isinstance(task, Supervised) and task.metrics):

@@ -15,9 +15,9 @@ from nasp.training.recipe import Recipe
 
 Fallback = Literal["train", "largest", "none"]
 """What decides where a search does not know."""
-SEARCHED = 4
-"""Epochs of a search to each of its fallback's trainings: more search finds more than they do, see
-docs/results."""
+SEARCHED = 8
+"""Epochs of a search to each of its fallback's trainings, which takes about as long as two: so all
+of them have the last quarter of its time."""
 
 
 class SearchConfig(Recipe, ComplexityConfig):
@@ -36,8 +36,8 @@ class SearchConfig(Recipe, ComplexityConfig):
     stand-alone training)."""
     fallback: Fallback = "none"
     """What decides where a search without selection does not know what size is worth: train, short
-    trainings of what it found and of larger networks; largest, the largest network that keeps the
-    bounds; none, the search all the same."""
+    trainings of what it found and of larger networks, in the last quarter of its time; largest, the
+    largest network that keeps the bounds; none, the search all the same."""
     selection: SelectConfig = Field(default_factory=SelectConfig)
     """Any setting of that choice; repeatable."""
     epoch_steps: int | None = Field(None, ge=1)
@@ -64,36 +64,23 @@ class SearchConfig(Recipe, ComplexityConfig):
         return max(batches, math.ceil(self.least_steps / self.epochs))
 
     def fallback_selection(self) -> SelectConfig:
-        """Return the selection's settings for a fallback, by the length of the search."""
+        """Return the selection's settings for a fallback, by the length of the search.
+
+        Two networks are trained for an epoch each at least.
+        """
         given = self.selection
-        epochs = fallback_epochs(given.epochs, self.epochs)
+        epochs = max(2, min(given.epochs, self.epochs // SEARCHED))
         first_rung = min(given.first_rung, epochs // 2)
         return given.model_copy(update={"epochs": epochs, "first_rung": first_rung})
 
 
-def fallback_epochs(most: int, searched: int) -> int:
-    """Return for how many epochs in all a fallback trains networks; two train for one each.
-
-    Args:
-        most: of a selection.
-        searched: epochs of the search.
-    """
-    return max(2, min(most, searched // SEARCHED))
-
-
 def may_train(config: SearchConfig) -> bool:
     """Tell whether a search may train networks alone, for its selection or its fallback."""
-    return most_trained(config) > 0
-
-
-def most_trained(config: SearchConfig) -> int:
-    """Return for how many epochs in all a search may train networks alone."""
     if selecting(config) != "none":
-        return config.selection.epochs if config.select == "train" else 0
+        return config.select == "train"
     registration = find_strategy(config.strategy)
     can_doubt = registration.can_doubt(strategy_config(config.strategy, config.settings))
-    is_left_to_training = can_doubt and config.fallback == "train"
-    return config.fallback_selection().epochs if is_left_to_training else 0
+    return can_doubt and config.fallback == "train"
 
 
 def selecting(config: SearchConfig) -> Selecting:

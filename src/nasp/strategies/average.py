@@ -77,21 +77,24 @@ class Average(ABC):
         """Return the scores that follow from the sums over so many steps."""
 
     def agreement(self) -> float | None:
-        """Return how alike the two halves of the last whole stretch rank paths: -1 to 1.
+        """Return how alike two halves of the averaged steps rank paths: -1 to 1.
 
         It is the correlation of the scores that each half alone would give over uniformly drawn
-        paths, each edge by itself. None before a stretch of two steps is whole.
+        paths, each edge by itself. They are those of the last whole stretch, or, once the one under
+        way has as many steps, that one and it. None before a stretch of two steps is whole.
         """
         last = [0, *(end for end in self.ends if end <= self.steps)]
-        count = last[-1] - last[-2] if len(last) > 1 else 0
+        count, more = last[-1] - last[-2] if len(last) > 1 else 0, self.steps - last[-1]
         if count < 2:
             return None
-        halves = self.before_half, {n: self.before[n] - self.before_half[n] for n in self.before}
-        first, second = (
-            self._ranking(half, steps)
-            for half, steps in zip(halves, (count // 2, count - count // 2), strict=True)
+        if more >= count:
+            return over_paths(self._ranking(self.before, count), self._ranking(self.now, more))
+        rest = {name: self.before[name] - self.before_half[name] for name in self.before}
+        halves = (
+            self._ranking(self.before_half, count // 2),
+            self._ranking(rest, count - count // 2),
         )
-        return over_paths(first, second)
+        return over_paths(*halves)
 
     def _stretch(self) -> tuple[int, int]:
         """Return when the stretch of the last step began, and when it ends."""

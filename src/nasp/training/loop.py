@@ -34,12 +34,21 @@ class StepReport:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What the end of an epoch adds to its line of metrics."""
+    """What the end of an epoch adds to its line of metrics.
+
+    Attributes:
+        line: what it adds.
+        warnings: sentences.
+        architecture: as it now stands; None in training.
+        alphas: edge -> candidate -> its alpha; None in training.
+        is_last: whether the loop ends with it, though there may be epochs left.
+    """
 
     line: dict[str, Any]
     warnings: tuple[str, ...] = ()
     architecture: Architecture | None = None
     alphas: Mapping[str, Mapping[str, float]] | None = None
+    is_last: bool = False
 
 
 def run_epochs(
@@ -124,6 +133,7 @@ def run_epochs(
             seconds = now() - started
             spent += seconds
             ended = end_epoch(epoch + 1)
+            is_over = is_over or ended.is_last
             line = {"epoch": epoch + 1, **meter.means(), **ended.line}
             if ended.warnings:
                 line["warnings"] = list(ended.warnings)

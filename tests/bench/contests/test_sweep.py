@@ -183,9 +183,8 @@ def test_at_a_given_cost_controls_take_part(tmp_path: Path) -> None:
         assert control["wins"] == sum(difference > 1e-9 for difference in differences)
     random = tmp_path / "s" / "runs" / "parameters~6K" / "random-seed-0"
     asked = json.loads((random / "config.json").read_text())["job"]["search"]
-    # Two epochs, each with as many A steps, that cost two w steps, as w steps, are six of training;
-    # its fallback may take two.
-    assert (asked["select"], asked["selection"]["epochs"]) == ("train", 8)
+    # Two epochs, each with as many A steps, that cost two w steps, as w steps, are six of training.
+    assert (asked["select"], asked["selection"]["epochs"]) == ("train", 6)
     size = NetworkConfig(in_channels=1, image_size=8, channels=4, cells=1)
     for name, target in (("parameters~6K", 6e3), ("parameters~8K", 8e3)):
         for key in (f"{name}, params, seed 0", f"{name}, random, seed 0"):

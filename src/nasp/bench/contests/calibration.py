@@ -11,7 +11,7 @@ from nasp.bench.contests.contestant import Contestant
 from nasp.bench.contests.search import SearchRequest, SearchSample, run_search
 from nasp.bench.contests.settings import ContestSettings
 from nasp.bench.contests.stopwatch import TRAINING, Phase
-from nasp.bilevel.settings import SearchConfig, fallback_epochs
+from nasp.bilevel.settings import SearchConfig
 from nasp.runs.clock import Clock
 from nasp.runs.pool import Workplace
 from nasp.strategies import find_strategy
@@ -30,8 +30,7 @@ class Cost(BaseModel):
         search: of these epochs on all the data.
         ranking: of the selection before its stand-alone training; 0 without a selection.
         selection_epoch: of an epoch of that training.
-        selection_epochs: that the contestant's own settings ask for at most.
-        is_capped: whether they are no more than a share of the search's, as a fallback's are.
+        selection_epochs: that the contestant's own settings ask for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,21 +40,11 @@ class Cost(BaseModel):
     ranking: float = 0.0
     selection_epoch: float = 0.0
     selection_epochs: int = 0
-    is_capped: bool = False
 
     def search_epochs(self, seconds: float) -> int:
         """Return how many epochs of the search leave the selection its time; at least 1."""
-        left, each = seconds - self.ranking, self.search / self.epochs
-        whole = max(1, _whole(left / each))
-        while whole > 1 and _whole((left - self._training(whole)) / each) < whole:
-            whole -= 1
-        return whole
-
-    def _training(self, searched: int) -> float:
-        """Return the seconds of the selection's trainings after so many epochs of search."""
-        most = self.selection_epochs
-        epochs = fallback_epochs(most, searched) if self.is_capped else most
-        return epochs * self.selection_epoch
+        left = seconds - self.ranking - self.selection_epochs * self.selection_epoch
+        return max(1, _whole(left * self.epochs / self.search))
 
     def training_epochs(self, seconds: float) -> int:
         """Return how many epochs of stand-alone training fit, where the search has no epochs."""
@@ -155,7 +144,6 @@ def cost_of(sample: SearchSample, clock: Clock, config: SearchConfig, iterative:
         ranking=(trained - searched) * batches if sample.selection is not None else 0.0,
         selection_epoch=0.0 if training is None else _epoch(training, end, clock) * ratio,
         selection_epochs=0 if training is None else settings.epochs,
-        is_capped=config.select == "none",
     )
 
 

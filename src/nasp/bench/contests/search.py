@@ -14,7 +14,6 @@ from nasp.bench.steps.memory import PeakMemory
 from nasp.bilevel.found import Found
 from nasp.bilevel.selection.rerank import rerank
 from nasp.bilevel.selection.trial import Trial
-from nasp.bilevel.settings import may_train
 from nasp.domains.domain import SearchLoaders
 from nasp.domains.images.data import ImageConfig, ImageData
 from nasp.jobs.search import search_in
@@ -36,9 +35,8 @@ class SearchRequest(BaseModel):
     Attributes:
         job: the search.
         share: of the data of each half that is used, and of the steps of an epoch, above 0, at
-            most 1. Below 1 it is a calibration, in which trainings take part wherever there may be
-            some: of a selection though the search came by a single architecture, of a fallback
-            though the search knows.
+            most 1. Below 1 it is a calibration, in which a selection trains a network though the
+            search came by a single one, and a search is not left to its fallback.
         cells: notations of cells that are measured at the end with the weights of the supernet.
         batches: of the alphas' half, on which each cell is measured; None for all.
     """
@@ -121,7 +119,8 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
     batches = images // data.batch_size(images)
     watch = Stopwatch(lambda: PeakMemory(device), nobody if at is None else at.tell)
     found = search_in(data, job, observe=watch)
-    if request.share < 1 and may_train(job.search) and watch.phases[-1].name != TRAINING:
+    is_trained = request.share == 1 or job.search.select != "train"
+    if not is_trained and watch.phases[-1].name != TRAINING:
         _train_one(found, job, data, watch)
     total = watch.now()
     assert watch.memory is not None
@@ -149,7 +148,7 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
 
 def _reduced(job: SearchJob, share: float, half: int, steps: int) -> SearchJob:
     """Return a job on a share of the data, with as small a share of the steps of an epoch."""
-    search, batch = job.search, job.data.batch_size
+    search, batch = job.search.model_copy(update={"fallback": "none"}), job.data.batch_size
     own = strategy_config(search.strategy, search.settings)
     every = find_strategy(search.strategy).weight_steps(own, Horizon(search.epochs, steps))
     if every > 1:  # as on all the data, though this is shorter

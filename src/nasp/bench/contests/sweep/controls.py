@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nasp.bench.contests.sweep.job import Setting, SweepJob
 from nasp.bench.contests.sweep.pareto import Point, area
 from nasp.bench.seeds import compare
-from nasp.bilevel.settings import SearchConfig, most_trained
+from nasp.bilevel.settings import SearchConfig
 from nasp.jobs.search_job import SearchJob
 from nasp.strategies import Horizon, find_strategy, strategy_config
 
@@ -51,7 +51,7 @@ class Search(NamedTuple):
 
         The largest architecture stands for itself. Among random ones short trainings decide, for as
         many steps as the search takes, of which one for its alphas counts as `ARCH_STEP`, and for
-        those of the search's own selection or fallback.
+        those of the search's own selection.
 
         Args:
             sweep: the sweep.
@@ -76,7 +76,8 @@ class Search(NamedTuple):
 
 def _training_epochs(config: SearchConfig, batches: int) -> int:
     """Return for how many epochs, as long as the search's, paths are trained at its cost."""
-    registration, trained = find_strategy(config.strategy), most_trained(config)
+    registration = find_strategy(config.strategy)
+    trained = config.selection.epochs if config.select == "train" else 0
     if not registration.iterative:
         return trained
     steps = config.steps_of_epoch(config.epoch_steps or batches)
