@@ -56,8 +56,11 @@ class Average(ABC):
         if self.steps == (begun + end) // 2:
             self.half = {name: total.clone() for name, total in self.now.items()}
         if self.steps == end:
-            self.before, self.now = self.now, self._nothing()
-            self.before_half, self.half = self.half, self._nothing()
+            self._end_stretch()
+
+    def _end_stretch(self) -> None:
+        self.before, self.now = self.now, self._nothing()
+        self.before_half, self.half = self.half, self._nothing()
 
     @property
     def counted(self) -> int:
@@ -173,8 +176,10 @@ class MeanGain(Average):
         if gradients and self.fits:
             self.together = self.together.add(point, gradients)
         self.add(values)
-        if self.steps in self.ends:
-            self.together_before, self.together = self.together, self._unmet()
+
+    def _end_stretch(self) -> None:
+        super()._end_stretch()
+        self.together_before, self.together = self.together, self._unmet()
 
     @property
     def fits(self) -> bool:
