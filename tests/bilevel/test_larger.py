@@ -165,6 +165,14 @@ def test_only_a_search_that_does_not_know_gives_its_last_quarter_away(
     assert is_left_to_trainings(config, knows, epoch, epochs) is ends
 
 
+def test_a_doubtful_search_that_is_at_the_largest_goes_on_for_nothing_would_be_trained() -> None:
+    found = search(seed=2)
+    assert [line["knows"] for line in found.metrics] == [False] * 4
+    assert set(found.metrics[2]["architecture"].values()) == {"three"}
+    assert set(found.metrics[3]["architecture"].values()) != {"three"}
+    assert found.decided_by == SELECTION
+
+
 def test_asked_to_decide_itself_it_does_in_all_of_its_time(doubtful: nasp.Found) -> None:
     alone = search(fallback="none", selection={})
     assert alone.decided_by == SEARCH

@@ -22,7 +22,7 @@ LOOKED_AT = 0.75
 
 
 def is_left_to_trainings(config: SearchConfig, knows: bool | None, epoch: int, epochs: int) -> bool:
-    """Tell whether a search ends here, since it does not know: trainings have its other epochs.
+    """Tell whether trainings are to have a search's other epochs, since it does not know.
 
     Args:
         config: of the search, in which nothing is selected.
@@ -82,17 +82,26 @@ def decide(
     if mode != "none":
         selection = selector.select(mode, proposed, is_trained)
         return Decision(foremost, selection.winner, SELECTION, selection)
-    chosen = foremost
-    if isinstance(proposed, ByScores) and proposed.fit is not None:
-        chosen = next(iter(proposed.propose(1)), foremost)
-    result = complexity.settle(chosen, scores)
+    result = searched(foremost, proposed, complexity, scores)
     if knows is not False or config.fallback == "none":
         return Decision(foremost, result, SEARCH)
     larger = Larger(complexity, scores, result)
     if config.fallback == "largest":
         return Decision(foremost, larger.largest(), LARGEST)
-    if len(larger.propose(2)) == 1:  # the largest was found
+    if not larger.is_any:
         return Decision(foremost, result, SEARCH)
     short = replace(selector, config=config.fallback_selection())
     selection = short.select("train", larger, is_trained=False, stands=True)
     return Decision(foremost, selection.winner, SELECTION, selection)
+
+
+def searched(
+    foremost: Architecture,
+    proposed: Proposes,
+    complexity: Complexity,
+    scores: Mapping[str, Tensor],
+) -> Architecture:
+    """Return what a search itself finds: what gains most together, or else the foremost."""
+    if isinstance(proposed, ByScores) and proposed.fit is not None:
+        foremost = next(iter(proposed.propose(1)), foremost)
+    return complexity.settle(foremost, scores)

@@ -33,6 +33,11 @@ class Larger:
     scores: Mapping[str, Tensor]
     found: Architecture
 
+    @property
+    def is_any(self) -> bool:
+        """Whether there is a larger network than the found one."""
+        return len(self.propose(2)) > 1
+
     def propose(self, count: int) -> list[Architecture]:
         """Return at most `count`, distinct: the found one, the largest, then those between."""
         count = min(count, MOST)

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Generator, Tensor
 
-from nasp.bilevel.decision import decide, is_left_to_trainings
+from nasp.bilevel.decision import decide, is_left_to_trainings, searched
 from nasp.bilevel.first_batch import (
     check_first_batch,
     initialise_lazy_modules,
@@ -17,6 +17,7 @@ from nasp.bilevel.first_batch import (
 from nasp.bilevel.found import Found
 from nasp.bilevel.health import HealthMonitor
 from nasp.bilevel.history import ALPHAS, AlphaHistory, keep_choices
+from nasp.bilevel.larger import Larger
 from nasp.bilevel.minutes import within_minutes
 from nasp.bilevel.search_costs import Bounded, make_complexity
 from nasp.bilevel.selection import (
@@ -42,6 +43,7 @@ from nasp.strategies import (
     make_strategy,
 )
 from nasp.strategies.average import Average, MeanGain
+from nasp.supernet.architecture import Architecture
 from nasp.supernet.path import Path
 from nasp.supernet.supernet import Supernet
 from nasp.training.accumulation import check_parts
@@ -186,7 +188,9 @@ def run_search(
         health = monitor.end_epoch(architecture, complexity.gives_size)
         warnings = [health.collapse_warning(bool(complexity.bounds))]
         is_last = epoch == until or (
-            mode == "none" and is_left_to_trainings(config, health.knows, epoch, until)
+            mode == "none"
+            and is_left_to_trainings(config, health.knows, epoch, until)
+            and has_larger(architecture)
         )
         if is_last and mode == "none" and not isinstance(strategy, Proposes):
             unsettled = health.unsettled_warning(is_average=average is not None)
@@ -206,6 +210,13 @@ def run_search(
         }
         said = tuple(warning for warning in warnings if warning is not None)
         return EpochReport(line, said, architecture, supernet.named_alphas(), is_last)
+
+    def has_larger(foremost: Architecture) -> bool:
+        assert average is not None  # without one a search cannot say that it does not know
+        scores = average.scores()
+        proposed = _ranked(average, scores, complexity)
+        found = searched(foremost, proposed, complexity, scores)
+        return Larger(complexity, scores, found).is_any
 
     def measured(path: Path) -> Metrics:
         if not (isinstance(task, Supervised) and task.metrics):
