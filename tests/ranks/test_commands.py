@@ -79,7 +79,10 @@ def test_a_killed_process_ends_the_run_which_goes_on_to_the_same_bits(
     assert alone.code == 0
     assert "This run was at work in 2 processes, and goes on in 1" in alone.err
     assert json.loads((other / "config.json").read_text())["ranks"] == 1
-    assert len((other / "metrics.jsonl").read_text().splitlines()) == EPOCHS
+    lines = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, len(lines) + 1))
+    assert len(lines) == EPOCHS or lines[-1]["knows"] is False  # trainings have the others
+    assert (other / "architecture.json").is_file()
 
 
 @pytest.mark.slow
