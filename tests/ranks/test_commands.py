@@ -81,7 +81,9 @@ def test_a_killed_process_ends_the_run_which_goes_on_to_the_same_bits(
     assert json.loads((other / "config.json").read_text())["ranks"] == 1
     lines = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, len(lines) + 1))
-    assert len(lines) == EPOCHS or lines[-1]["knows"] is False  # trainings have the others
+    in_doubt = lines[-1]["knows"] is False
+    # In doubt the trainings have the last quarter.
+    assert len(lines) == EPOCHS or (in_doubt and len(lines) == 3 * EPOCHS // 4)
     assert (other / "architecture.json").is_file()
 
 

@@ -58,15 +58,13 @@ def draw(axes: Axes, figure: str, lines: Lines, sizes: dict[str, float]) -> None
 def main() -> None:
     """Draw the picture."""
     csv_file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    known: dict[str, Cells] = {}
     lines: Lines = defaultdict(list)
+    known: dict[str, Cells] = {}
     for trace in json.loads((HERE / "traces.json").read_text()):
         data = trace["data"]
         if not is_taken(trace) or (data == "cifar10" and csv_file is None):
             continue
-        cells = known.get(data) or known.setdefault(
-            data, cells_of(data, csv_file if data == "cifar10" else None)
-        )
+        cells = known[data] = cells_of(data, csv_file if data == "cifar10" else None)
         edges = np.arange(cells.paths.shape[1])
         found = []
         for moment in trace["moments"]:

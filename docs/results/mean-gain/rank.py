@@ -12,6 +12,7 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ class Cells(NamedTuple):
     size: Array
 
 
+@cache
 def cells_of(data: str, csv_file: Path | None) -> Cells:
     """Return what is known of the space that these data were searched in."""
     table = read_csv(csv_file, "nasbench201") if csv_file else embedded(data)
@@ -186,9 +188,7 @@ def main() -> None:
         data = trace["data"]
         if data == "cifar10" and csv_file is None:
             continue
-        cells = known.get(data) or known.setdefault(
-            data, cells_of(data, csv_file if data == "cifar10" else None)
-        )
+        cells = known[data] = cells_of(data, csv_file if data == "cifar10" else None)
         edges = np.arange(cells.paths.shape[1])
         for moment in trace["moments"]:
             sums = {n: s[edges, cells.paths].sum(axis=1) for n, s in scores(moment).items()}

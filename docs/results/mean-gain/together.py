@@ -72,15 +72,12 @@ def kind(trace: dict[str, Any]) -> str:
 def main() -> None:
     """Print a row a kind of search and what ranks, and the targets of those that had one."""
     csv_file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    known: dict[str, Cells] = {}
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     for trace in json.loads((HERE / "traces.json").read_text()):
         data, moment = trace["data"], trace["moments"][-1]
         if "fit" not in moment or (data == "cifar10" and csv_file is None):
             continue
-        cells = known.get(data) or known.setdefault(
-            data, cells_of(data, csv_file if data == "cifar10" else None)
-        )
+        cells = cells_of(data, csv_file if data == "cifar10" else None)
         counts, fewest = FIRST.get(data, (1, 2, 3)), FEWEST.get(data, 6)
         costs = [those for s in np.unique(cells.size) if len(those := at(cells, s)) >= fewest]
         for name, sums in values(moment, cells).items():

@@ -17,7 +17,7 @@ PANELS = {
     "at 330,000 parameters, 75 s": {"fashion-mnist-330K.json": "whole"},
     "at 570,000 parameters, 75 s": {"fashion-mnist-570K.json": "whole"},
 }
-"""Title -> file -> who in it is today's default, None: nobody; the first file counts."""
+"""Title -> file -> who in it is today's default, None: nobody. A control counts by the first."""
 NAMES = {
     "params": "largest",
     "random": "random,\ntrained",

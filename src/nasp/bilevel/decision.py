@@ -17,7 +17,7 @@ from nasp.complexity.control import Complexity
 from nasp.strategies import Proposes, Strategy
 from nasp.supernet.architecture import Architecture
 
-LOOKED_AT = 0.75
+ASKED_AFTER = 0.75
 """Share of a search's epochs after which it may be left to its fallback's trainings."""
 
 
@@ -30,7 +30,7 @@ def is_left_to_trainings(config: SearchConfig, knows: bool | None, epoch: int, e
         epoch: that is done, from 1.
         epochs: in all.
     """
-    is_late = epoch >= math.ceil(LOOKED_AT * epochs)
+    is_late = epoch >= math.ceil(ASKED_AFTER * epochs)
     return config.fallback == "train" and knows is False and is_late
 
 

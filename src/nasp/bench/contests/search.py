@@ -119,8 +119,7 @@ def run_search(request: SearchRequest, at: Workplace | None = None) -> SearchSam
     batches = images // data.batch_size(images)
     watch = Stopwatch(lambda: PeakMemory(device), nobody if at is None else at.tell)
     found = search_in(data, job, observe=watch)
-    is_trained = request.share == 1 or job.search.select != "train"
-    if not is_trained and watch.phases[-1].name != TRAINING:
+    if request.share < 1 and job.search.select == "train" and watch.phases[-1].name != TRAINING:
         _train_one(found, job, data, watch)
     total = watch.now()
     assert watch.memory is not None
